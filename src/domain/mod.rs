@@ -1,5 +1,14 @@
 //! What opros is about, without I/O, without async and without a clock.
 
+pub mod account;
+pub mod event;
+pub mod exchange;
+pub mod job;
+pub mod policy;
+pub mod state;
 pub mod time;
 
+pub use account::{Account, Breaker, Pause, PauseSource};
+pub use event::{Event, EventType, NewEvent};
+pub use job::{Call, Job, JobId, NewJob, Reason, State, Traits};
 pub use time::Timestamp;

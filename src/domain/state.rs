@@ -1,0 +1,677 @@
+//! THE table: the life of a job as one function over every (state, input) pair.
+//!
+//! Workers, recovery, operators, deadlines and call-backs all go through [`step`]; nothing else changes a job's state.
+//! It is pure: the store loads the row, asks [`step`], and writes what it says in one transaction.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::event::{EventType, NewEvent};
+use super::policy::retry_at;
+use super::{Call, Job, Reason, State, Timestamp};
+
+/// What happened to a job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A call is about to be made. Committed before the first byte leaves.
+    Begin(Begin),
+    /// The call of that turn came to its end.
+    End { turn: u32, call: Call, outcome: Outcome },
+    /// The vendor delivered by itself (a call-back).
+    Delivered { remote_id: Option<String>, end: End },
+    /// The daemon starts and finds a call that has no end.
+    Recover,
+    /// The job's deadline has passed.
+    Expire,
+    /// There is nothing left to ask, by the vendor's policy.
+    GiveUp { reason: Reason },
+    /// A stored wish of a client or an operator.
+    Cancel,
+    /// An operator's word on a job in doubt.
+    Resolve(Resolution),
+    /// Bring the job's next touch forward.
+    Wake,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Begin {
+    Submit {
+        token: String,
+        request_hash: String,
+    },
+    /// A free call. `next_at` is when the job is due again if this call brings nothing new or never comes back.
+    Free {
+        call: Call,
+        next_at: Timestamp,
+    },
+}
+
+/// What one call brought, as the driver read it and the engine classed it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Proven: the request never left, or was not taken (429, bare 503).
+    NotTaken { reason: Reason, again_at: Option<Timestamp> },
+    /// The account is at fault (key, access, money): the job waits for it.
+    AccountHeld { reason: Reason },
+    /// No whole readable answer.
+    Unclear { reason: Reason },
+    /// The vendor took the submit.
+    Accepted { remote_id: Option<String>, memo: Option<String>, next_at: Timestamp },
+    /// Nothing new. No `next_at`: there is nothing left to ask.
+    Unchanged { memo: Option<String>, next_at: Option<Timestamp> },
+    /// A new observation of a tracker.
+    Observed { observation: Observation, memo: Option<String>, next_at: Timestamp, end: Option<Box<End>> },
+    /// A one-shot has come a step further; `partial` is kept until it ends.
+    Progressed { partial: Option<String>, memo: Option<String>, next_at: Timestamp },
+    /// The final answer.
+    Ended(End),
+    /// A look-up found the request.
+    Found { remote_id: String, memo: Option<String>, next_at: Timestamp },
+    /// A complete look-up found nothing.
+    Absent { settle: Duration, resubmit: bool },
+    /// The vendor was told of the cancellation; or it refused to hear of it, and why.
+    Told { refused: Option<Reason> },
+}
+
+/// How a job ends by the vendor's word.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// `result` is JSON.
+    Success { result: String },
+    /// The vendor refused or failed it, in its own form.
+    Failure { reason: Reason, result: Option<String> },
+}
+
+/// One distinct answer of the vendor to a tracker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    pub fingerprint: String,
+    /// What is known now, JSON.
+    pub data: String,
+    /// What changed from what, JSON; goes into `job.updated`.
+    pub changes: Value,
+    /// The answer as it came, or the part of it that is about this job.
+    pub raw: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// Send it again: the operator says that it was not paid, or wants to pay again.
+    Resubmit,
+    /// The vendor has it under this id.
+    Adopt(String),
+    /// Give it up.
+    Fail,
+}
+
+/// What the ledger learns of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AttemptChange {
+    Open {
+        token: String,
+        request_hash: String,
+    },
+    /// Still open: the answer was lost.
+    Unclear {
+        token: String,
+    },
+    Close {
+        token: String,
+        end: AttemptEnd,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// Never left, or provably not taken.
+    NotSent,
+    Accepted,
+    Refused,
+    /// Two complete look-ups found nothing.
+    Absent,
+    /// An operator decided without evidence of the vendor.
+    Operator,
+}
+
+impl AttemptEnd {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AttemptEnd::NotSent => "not_sent",
+            AttemptEnd::Accepted => "accepted",
+            AttemptEnd::Refused => "refused",
+            AttemptEnd::Absent => "absent",
+            AttemptEnd::Operator => "operator",
+        }
+    }
+}
+
+/// What the store writes in one transaction.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub struct Step {
+    pub job: Job,
+    pub events: Vec<NewEvent>,
+    pub attempt: Option<AttemptChange>,
+    pub observation: Option<Observation>,
+    pub partial: Option<String>,
+    pub result: Option<String>,
+}
+
+/// The pair is not legal; nothing is to be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("job {job} is {state}: {what} is not possible")]
+    Illegal { job: i64, state: State, what: &'static str },
+    #[error("job {job}: the answer belongs to call {turn}, and call {current} has begun since")]
+    Stale { job: i64, turn: u32, current: u32 },
+    #[error("job {job} has ended ({state}): nothing changes any more")]
+    Final { job: i64, state: State },
+}
+
+/// The one function that owns the life of a job.
+pub fn step(job: Job, input: Input, now: Timestamp) -> Result<Step, Refused> {
+    let mut next = Next::new(job, now);
+    match input {
+        Input::Begin(begin) => next.begin(begin)?,
+        Input::End { turn, call, outcome } => next.end_call(turn, call, outcome)?,
+        Input::Delivered { remote_id, end } => next.delivered(remote_id, end)?,
+        Input::Recover => next.recover()?,
+        Input::Expire => next.expire()?,
+        Input::GiveUp { reason } => next.give_up(reason)?,
+        Input::Cancel => next.cancel_wished()?,
+        Input::Resolve(resolution) => next.resolve(resolution)?,
+        Input::Wake => next.wake()?,
+    }
+    Ok(next.step)
+}
+
+/// A step in the making.
+struct Next {
+    step: Step,
+    now: Timestamp,
+}
+
+impl Next {
+    fn new(mut job: Job, now: Timestamp) -> Self {
+        job.updated_at = now;
+        Self {
+            step: Step { job, events: Vec::new(), attempt: None, observation: None, partial: None, result: None },
+            now,
+        }
+    }
+
+    fn job(&mut self) -> &mut Job {
+        &mut self.step.job
+    }
+
+    fn state(&self) -> State {
+        self.step.job.state
+    }
+
+    fn illegal(&self, what: &'static str) -> Refused {
+        let (job, state) = (self.step.job.id.0, self.state());
+        if state.is_final() { Refused::Final { job, state } } else { Refused::Illegal { job, state, what } }
+    }
+
+    fn emit(&mut self, kind: EventType, data: Value) {
+        self.step.events.push(NewEvent { kind, data });
+    }
+
+    // ---- calls begin -------------------------------------------------------------------------------------------
+
+    fn begin(&mut self, begin: Begin) -> Result<(), Refused> {
+        match begin {
+            Begin::Submit { token, request_hash } => {
+                if self.state() != State::Queued || self.step.job.cancel_requested {
+                    return Err(self.illegal("a submit"));
+                }
+                let job = self.job();
+                job.state = State::Submitting;
+                job.due_at = None;
+                job.turn += 1;
+                job.submissions += 1;
+                job.attempt = Some(token.clone());
+                self.step.attempt = Some(AttemptChange::Open { token, request_hash });
+            }
+            Begin::Free { call, next_at } => {
+                if self.step.job.next_call() != Some(call) || call == Call::Submit {
+                    return Err(self.illegal("this call"));
+                }
+                let job = self.job();
+                job.turn += 1;
+                job.due_at = Some(next_at);
+                if call == Call::Poll {
+                    job.polls += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // ---- calls end ---------------------------------------------------------------------------------------------
+
+    fn end_call(&mut self, turn: u32, call: Call, outcome: Outcome) -> Result<(), Refused> {
+        if self.state().is_final() {
+            return Err(self.illegal("an answer"));
+        }
+        if self.step.job.turn != turn {
+            return Err(Refused::Stale { job: self.step.job.id.0, turn, current: self.step.job.turn });
+        }
+        match (self.state(), call) {
+            (State::Submitting, Call::Submit) => self.submit_ended(outcome),
+            (State::Waiting, Call::Poll) => self.poll_ended(outcome),
+            (State::Waiting, Call::Cancel) => self.cancel_ended(outcome),
+            (State::InDoubt, Call::LookUp) => self.look_up_ended(outcome),
+            _ => Err(self.illegal("the end of such a call")),
+        }
+    }
+
+    fn submit_ended(&mut self, outcome: Outcome) -> Result<(), Refused> {
+        match outcome {
+            Outcome::NotTaken { reason, again_at } => {
+                self.close_attempt(AttemptEnd::NotSent);
+                self.job().submissions -= 1;
+                self.back_to_queue(reason, again_at);
+            }
+            Outcome::AccountHeld { reason } => {
+                self.close_attempt(AttemptEnd::Refused);
+                self.job().submissions -= 1;
+                let now = self.now;
+                self.back_to_queue(reason, Some(now));
+            }
+            Outcome::Unclear { reason } if self.step.job.traits.repeatable => {
+                self.close_attempt(AttemptEnd::NotSent);
+                self.back_to_queue(reason, None);
+            }
+            Outcome::Unclear { reason } => self.fall_into_doubt(reason),
+            Outcome::Accepted { remote_id, memo, next_at } => {
+                self.close_attempt(AttemptEnd::Accepted);
+                self.accepted(remote_id, memo, next_at);
+            }
+            Outcome::Ended(End::Failure { reason, result }) => {
+                self.close_attempt(AttemptEnd::Refused);
+                self.end_by_vendor(End::Failure { reason, result });
+            }
+            Outcome::Ended(end @ End::Success { .. }) => {
+                self.close_attempt(AttemptEnd::Accepted);
+                self.job().submitted_at = Some(self.now);
+                self.end_by_vendor(end);
+            }
+            Outcome::Unchanged { .. }
+            | Outcome::Observed { .. }
+            | Outcome::Progressed { .. }
+            | Outcome::Found { .. }
+            | Outcome::Absent { .. }
+            | Outcome::Told { .. } => return Err(self.illegal("such an answer to a submit")),
+        }
+        Ok(())
+    }
+
+    fn poll_ended(&mut self, outcome: Outcome) -> Result<(), Refused> {
+        match outcome {
+            Outcome::NotTaken { reason, again_at } => self.poll_failed(reason, again_at),
+            Outcome::Unclear { reason } => self.poll_failed(reason, None),
+            Outcome::AccountHeld { reason } => {
+                let job = self.job();
+                job.reason = Some(reason);
+                job.due_at = Some(job.updated_at);
+            }
+            Outcome::Unchanged { memo, next_at: Some(next_at) } => self.polled(memo, next_at),
+            Outcome::Unchanged { next_at: None, .. } => self.finish(
+                State::Expired,
+                Some(Reason::new("gave_up", "the vendor had no answer within the time that its account gives it")),
+            ),
+            Outcome::Observed { observation, memo, next_at, end } => {
+                self.polled(memo, next_at);
+                self.observed(observation);
+                if let Some(end) = end {
+                    self.end_by_vendor(*end);
+                }
+            }
+            Outcome::Progressed { partial, memo, next_at } => {
+                self.polled(memo, next_at);
+                self.step.partial = partial;
+            }
+            Outcome::Ended(end) => self.end_by_vendor(end),
+            Outcome::Accepted { .. } | Outcome::Found { .. } | Outcome::Absent { .. } | Outcome::Told { .. } => {
+                return Err(self.illegal("such an answer to a poll"));
+            }
+        }
+        Ok(())
+    }
+
+    fn cancel_ended(&mut self, outcome: Outcome) -> Result<(), Refused> {
+        match outcome {
+            Outcome::Told { refused } => self.finish(State::Cancelled, refused),
+            Outcome::NotTaken { reason, again_at } => self.poll_failed(reason, again_at),
+            Outcome::Unclear { reason } | Outcome::AccountHeld { reason } => self.poll_failed(reason, None),
+            Outcome::Ended(End::Failure { reason, .. }) => self.finish(State::Cancelled, Some(reason)),
+            Outcome::Accepted { .. }
+            | Outcome::Unchanged { .. }
+            | Outcome::Observed { .. }
+            | Outcome::Progressed { .. }
+            | Outcome::Ended(End::Success { .. })
+            | Outcome::Found { .. }
+            | Outcome::Absent { .. } => return Err(self.illegal("such an answer to a cancellation")),
+        }
+        Ok(())
+    }
+
+    fn look_up_ended(&mut self, outcome: Outcome) -> Result<(), Refused> {
+        match outcome {
+            Outcome::Found { remote_id, memo, next_at } => {
+                self.close_attempt(AttemptEnd::Accepted);
+                self.accepted(Some(remote_id), memo, next_at);
+            }
+            Outcome::Absent { settle, resubmit } => self.absent(settle, resubmit),
+            Outcome::NotTaken { reason: _, again_at } => {
+                let job = self.job();
+                job.errors += 1;
+                job.due_at = Some(again_at.unwrap_or_else(|| retry_at(job.errors, job.id, job.updated_at)));
+            }
+            Outcome::Unclear { .. } | Outcome::AccountHeld { .. } => {
+                let job = self.job();
+                job.errors += 1;
+                job.due_at = Some(retry_at(job.errors, job.id, job.updated_at));
+            }
+            Outcome::Accepted { .. }
+            | Outcome::Unchanged { .. }
+            | Outcome::Observed { .. }
+            | Outcome::Progressed { .. }
+            | Outcome::Ended(_)
+            | Outcome::Told { .. } => return Err(self.illegal("such an answer to a look-up")),
+        }
+        Ok(())
+    }
+
+    // ---- what happens without a call ----------------------------------------------------------------------------
+
+    fn delivered(&mut self, remote_id: Option<String>, end: End) -> Result<(), Refused> {
+        match self.state() {
+            State::Waiting => self.end_by_vendor(end),
+            State::InDoubt => {
+                self.close_attempt(AttemptEnd::Accepted);
+                let now = self.now;
+                self.job().doubt_since = None;
+                self.job().submitted_at = Some(now);
+                if remote_id.is_some() {
+                    self.job().remote_id = remote_id;
+                }
+                self.emit(EventType::JobAccepted, json!({ "settled_by": "delivery" }));
+                self.end_by_vendor(end);
+            }
+            State::Failed | State::Cancelled | State::Expired => self.attach_late(end),
+            State::Queued | State::Submitting | State::Succeeded | State::Rejected => {
+                return Err(self.illegal("a delivery"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The job has ended already: what comes now is kept and announced, and the state stays.
+    fn attach_late(&mut self, end: End) {
+        let result = match end {
+            End::Success { result } => Some(result),
+            End::Failure { result, .. } => result,
+        };
+        self.step.result = result;
+        self.emit(EventType::JobUpdated, json!({ "late": true }));
+    }
+
+    fn recover(&mut self) -> Result<(), Refused> {
+        if self.state() != State::Submitting {
+            return Err(self.illegal("recovery"));
+        }
+        let reason = Reason::new(
+            "interrupted",
+            "opros stopped while the request may have been on its way; whether the vendor took it is not known",
+        );
+        if self.step.job.traits.repeatable {
+            self.close_attempt(AttemptEnd::NotSent);
+            self.job().submissions -= 1;
+            self.back_to_queue(reason, Some(self.now));
+        } else {
+            self.fall_into_doubt(reason);
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self) -> Result<(), Refused> {
+        match self.state() {
+            State::Queued | State::Waiting => {
+                self.finish(State::Expired, Some(Reason::new("deadline", "the job's deadline passed")));
+                Ok(())
+            }
+            State::Submitting
+            | State::InDoubt
+            | State::Succeeded
+            | State::Failed
+            | State::Cancelled
+            | State::Expired
+            | State::Rejected => Err(self.illegal("expiry")),
+        }
+    }
+
+    fn give_up(&mut self, reason: Reason) -> Result<(), Refused> {
+        if self.state() != State::Waiting {
+            return Err(self.illegal("giving up"));
+        }
+        self.finish(State::Expired, Some(reason));
+        Ok(())
+    }
+
+    fn cancel_wished(&mut self) -> Result<(), Refused> {
+        if self.state().is_final() {
+            return Err(self.illegal("cancelling"));
+        }
+        self.job().cancel_requested = true;
+        match self.state() {
+            State::Queued => self.finish(State::Cancelled, None),
+            State::Waiting => self.carry_out_wish(),
+            // The wish stays on the row until the open question is settled.
+            State::Submitting | State::InDoubt => {}
+            State::Succeeded | State::Failed | State::Cancelled | State::Expired | State::Rejected => {}
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, resolution: Resolution) -> Result<(), Refused> {
+        if self.state() != State::InDoubt {
+            return Err(self.illegal("resolving"));
+        }
+        let now = self.now;
+        match resolution {
+            Resolution::Resubmit => {
+                self.close_attempt(AttemptEnd::Operator);
+                self.back_to_queue(Reason::new("resubmit", "an operator ordered it to be sent again"), Some(now));
+            }
+            Resolution::Adopt(remote_id) => {
+                self.close_attempt(AttemptEnd::Accepted);
+                self.accepted(Some(remote_id), None, now);
+            }
+            Resolution::Fail => {
+                self.close_attempt(AttemptEnd::Operator);
+                self.finish(
+                    State::Failed,
+                    Some(Reason::new("given_up", "an operator ended it; whether the vendor was paid is not known")),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&mut self) -> Result<(), Refused> {
+        let now = self.now;
+        match self.state() {
+            State::Queued | State::Waiting => {
+                self.job().due_at = Some(now);
+                Ok(())
+            }
+            State::Submitting
+            | State::InDoubt
+            | State::Succeeded
+            | State::Failed
+            | State::Cancelled
+            | State::Expired
+            | State::Rejected => Err(self.illegal("waking")),
+        }
+    }
+
+    // ---- the moves ---------------------------------------------------------------------------------------------
+
+    fn close_attempt(&mut self, end: AttemptEnd) {
+        if let Some(token) = self.step.job.attempt.clone() {
+            self.step.attempt = Some(AttemptChange::Close { token, end });
+        }
+    }
+
+    fn back_to_queue(&mut self, reason: Reason, again_at: Option<Timestamp>) {
+        let now = self.now;
+        let job = self.job();
+        job.doubt_since = None;
+        job.absences = 0;
+        if job.cancel_requested {
+            self.finish(State::Cancelled, None);
+            return;
+        }
+        job.errors += 1;
+        job.state = State::Queued;
+        job.due_at = Some(again_at.unwrap_or_else(|| retry_at(job.errors, job.id, now)));
+        job.reason = Some(reason);
+    }
+
+    fn fall_into_doubt(&mut self, reason: Reason) {
+        let now = self.now;
+        let data = json!({ "error": reason });
+        let job = self.job();
+        job.state = State::InDoubt;
+        job.doubt_since = Some(now);
+        job.absences = 0;
+        job.due_at = job.traits.look_up.then_some(now);
+        job.reason = Some(reason);
+        if let Some(token) = job.attempt.clone() {
+            self.step.attempt = Some(AttemptChange::Unclear { token });
+        }
+        self.emit(EventType::JobInDoubt, data);
+    }
+
+    fn accepted(&mut self, remote_id: Option<String>, memo: Option<String>, next_at: Timestamp) {
+        let now = self.now;
+        let job = self.job();
+        job.state = State::Waiting;
+        job.submitted_at = Some(now);
+        job.remote_id = remote_id.or_else(|| job.remote_id.take());
+        job.memo = memo;
+        job.due_at = Some(next_at);
+        job.errors = 0;
+        job.absences = 0;
+        job.doubt_since = None;
+        job.reason = None;
+        self.emit(EventType::JobAccepted, json!({}));
+        if self.step.job.cancel_requested {
+            self.carry_out_wish();
+        }
+    }
+
+    /// A waiting job that is to be cancelled: tell the vendor where it can be told.
+    fn carry_out_wish(&mut self) {
+        if self.step.job.traits.tell_cancel {
+            let now = self.now;
+            self.job().due_at = Some(now);
+        } else {
+            self.finish(State::Cancelled, None);
+        }
+    }
+
+    fn absent(&mut self, settle: Duration, resubmit: bool) {
+        let now = self.now;
+        let job = self.job();
+        job.errors = 0;
+        let settled_at = job.doubt_since.unwrap_or(now) + settle;
+        if now < settled_at {
+            job.due_at = Some(settled_at);
+            return;
+        }
+        job.absences += 1;
+        if job.absences < 2 {
+            job.due_at = Some(now + settle);
+            return;
+        }
+        let reason =
+            Reason::new("absent", "two complete look-ups at the vendor, far enough apart, did not find the request");
+        if resubmit || job.cancel_requested {
+            self.close_attempt(AttemptEnd::Absent);
+            self.job().submissions -= 1;
+            self.back_to_queue(reason, Some(now));
+        } else {
+            job.due_at = None;
+            job.reason = Some(reason);
+        }
+    }
+
+    fn poll_failed(&mut self, reason: Reason, again_at: Option<Timestamp>) {
+        let now = self.now;
+        let job = self.job();
+        job.errors += 1;
+        job.reason = Some(reason);
+        let retry = again_at.unwrap_or_else(|| retry_at(job.errors, job.id, now));
+        // Never sooner than the vendor's pace allowed when the call began.
+        job.due_at = Some(job.due_at.map_or(retry, |paced| paced.max(retry)));
+    }
+
+    fn polled(&mut self, memo: Option<String>, next_at: Timestamp) {
+        let now = self.now;
+        let job = self.job();
+        job.errors = 0;
+        job.reason = None;
+        if memo.is_some() {
+            job.memo = memo;
+        }
+        // A wish that came while the call was out is carried out next.
+        job.due_at = Some(if job.cancel_requested { now } else { next_at });
+    }
+
+    fn observed(&mut self, observation: Observation) {
+        self.job().seen = Some(observation.fingerprint.clone());
+        self.emit(EventType::JobUpdated, json!({ "changes": observation.changes }));
+        self.step.result = Some(observation.data.clone());
+        self.step.observation = Some(observation);
+    }
+
+    fn end_by_vendor(&mut self, end: End) {
+        match end {
+            End::Success { result } => {
+                self.step.result = Some(result);
+                self.finish(State::Succeeded, None);
+            }
+            End::Failure { reason, result } => {
+                if result.is_some() {
+                    self.step.result = result;
+                }
+                self.finish(State::Failed, Some(reason));
+            }
+        }
+    }
+
+    fn finish(&mut self, state: State, reason: Option<Reason>) {
+        let now = self.now;
+        let data = reason.as_ref().map_or(json!({}), |reason| json!({ "error": reason }));
+        let job = self.job();
+        job.state = state;
+        job.due_at = None;
+        job.finished_at = Some(now);
+        job.reason = reason;
+        let kind = match state {
+            State::Succeeded => EventType::JobSucceeded,
+            State::Failed => EventType::JobFailed,
+            State::Cancelled => EventType::JobCancelled,
+            State::Expired => EventType::JobExpired,
+            State::Rejected => EventType::JobRejected,
+            State::Queued | State::Submitting | State::Waiting | State::InDoubt => {
+                unreachable!("finish is called with final states only")
+            }
+        };
+        self.emit(kind, data);
+    }
+}

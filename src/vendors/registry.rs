@@ -1,0 +1,31 @@
+//! Every vendor, one line each. Everything else walks this table.
+
+use super::{KindSpec, Vendor};
+
+/// A vendor that opros knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    pub name: &'static str,
+    /// The vendor's own host; none where the vendor gives it out by hand.
+    pub base_url: Option<&'static str>,
+    pub kinds: &'static [KindSpec],
+}
+
+pub const VENDORS: &[Entry] = &[];
+
+/// What a driver of each vendor is made from.
+#[derive(Debug, Clone)]
+pub enum Settings {}
+
+/// The driver of one account.
+pub fn open(settings: Settings) -> Box<dyn Vendor> {
+    match settings {}
+}
+
+pub fn kind(name: &str) -> Option<&'static KindSpec> {
+    kinds().find(|kind| kind.name == name)
+}
+
+pub fn kinds() -> impl Iterator<Item = &'static KindSpec> {
+    VENDORS.iter().flat_map(|vendor| vendor.kinds)
+}
