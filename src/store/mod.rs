@@ -1,0 +1,372 @@
+//! The store speaks the service's verbs and says what holds once they return.
+//!
+//! Whatever a verb writes is durable (fsynced) when it returns. State, observation and event of one change are one
+//! transaction. SQLite is the one backend today; PostgreSQL will be a second implementation of [`Store`].
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::domain::state::{Input, Refused};
+use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
+
+// sqlite comes with the backend
+
+/// Everything that opros remembers.
+#[async_trait]
+pub trait Store: Send + Sync + Debug {
+    /// A random name of this store, part of every event's public id.
+    fn instance(&self) -> &str;
+
+    /// What the newest commits brought; changes at every commit.
+    fn commits(&self) -> watch::Receiver<Commit>;
+
+    /// The writer's state of health.
+    fn health(&self) -> StoreHealth;
+
+    // ---- writes: each is part of some group commit --------------------------------------------------------------
+
+    /// Takes jobs in. A job whose `dedupe_key` belongs to an unfinished one is not stored; a mailbox row is taken once.
+    async fn accept(&self, jobs: Vec<NewJob>, at: Timestamp) -> Result<Vec<Accepted>, StoreError>;
+
+    /// Notes that mailbox rows could not be understood, with one `job.rejected` event each; once per uid.
+    async fn reject(&self, rows: Vec<RejectedRow>, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Carries inputs through the state table, with the records of the calls behind them, in one transaction.
+    async fn apply(&self, batch: Batch) -> Result<Vec<Result<Job, ApplyError>>, StoreError>;
+
+    /// True exactly once for each (schedule, fire time), across restarts.
+    async fn fire(&self, schedule: &str, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Where the write-back to the mailbox stands: events up to here are in the mailbox file.
+    async fn set_mailbox_cursor(&self, mailbox_seq: i64) -> Result<(), StoreError>;
+
+    /// Removes a bounded number of what is older than retention; says whether there is more.
+    async fn retain(&self, retention: Retention, now: Timestamp) -> Result<Removed, StoreError>;
+
+    // ---- reads --------------------------------------------------------------------------------------------------
+
+    /// Due jobs of an account in the order in which they are to be served.
+    async fn due(&self, account: &str, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<DueJob>, StoreError>;
+
+    /// When the first job of a lane is due.
+    async fn next_due(&self, account: &str, lane: Lane) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Queued and waiting jobs whose deadline has passed.
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError>;
+
+    /// The next deadline of a queued or waiting job.
+    async fn next_deadline(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    async fn job(&self, id: JobId) -> Result<Option<JobDetails>, StoreError>;
+
+    /// Newest first.
+    async fn jobs(&self, filter: JobFilter) -> Result<JobPage, StoreError>;
+
+    async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, StoreError>;
+
+    /// The newest observation of each of these jobs that has one.
+    async fn last_observations(&self, ids: &[JobId]) -> Result<BTreeMap<JobId, String>, StoreError>;
+
+    /// Events after `seq`, oldest first; or what is the oldest that is left.
+    async fn events(&self, after: i64, limit: usize) -> Result<EventPage, StoreError>;
+
+    async fn accounts(&self) -> Result<BTreeMap<String, Account>, StoreError>;
+
+    /// Jobs by account, kind and state; kept by deltas, never counted.
+    async fn counts(&self) -> Result<Vec<Count>, StoreError>;
+
+    async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError>;
+
+    /// Events of mailbox rows after a mailbox number, each with the row as it stands in the same snapshot.
+    async fn mailbox_feed(&self, after: i64, limit: usize) -> Result<Vec<MailboxEvent>, StoreError>;
+
+    /// What the mailbox should show for these rows; rows that were never taken are missing.
+    async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError>;
+
+    /// A complete, checked copy in a new file.
+    async fn backup(&self, file: &Path) -> Result<(), StoreError>;
+
+    /// Commits what is under way and closes the file.
+    async fn close(&self);
+}
+
+/// Submits are served by priority, free calls by due time; neither lane starves the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    Submit,
+    Free,
+}
+
+impl Lane {
+    pub const fn code(self) -> i64 {
+        match self {
+            Lane::Submit => 0,
+            Lane::Free => 1,
+        }
+    }
+
+    pub const fn of(state: State) -> Lane {
+        match state {
+            State::Queued => Lane::Submit,
+            State::Submitting
+            | State::Waiting
+            | State::InDoubt
+            | State::Succeeded
+            | State::Failed
+            | State::Cancelled
+            | State::Expired
+            | State::Rejected => Lane::Free,
+        }
+    }
+}
+
+/// A signal, not a log: readers that miss one see the next.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Commit {
+    pub last_seq: i64,
+    pub last_mailbox_seq: i64,
+    /// Counts up at every commit.
+    pub number: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreHealth {
+    Good,
+    /// Nothing can be committed: why, and since when.
+    Blocked {
+        reason: String,
+        since: Timestamp,
+    },
+}
+
+/// The verdict on a job that was handed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    New(JobId),
+    /// An unfinished job has the same `dedupe_key`.
+    Duplicate(JobId),
+    /// The mailbox row was taken before; none when it was rejected then.
+    Taken(Option<JobId>),
+}
+
+impl Accepted {
+    pub fn job(self) -> Option<JobId> {
+        match self {
+            Accepted::New(id) | Accepted::Duplicate(id) => Some(id),
+            Accepted::Taken(id) => id,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct RejectedRow {
+    pub uid: String,
+    pub kind: Option<String>,
+    pub reason: Reason,
+    /// The unfinished job that a duplicate duplicates.
+    pub duplicate_of: Option<JobId>,
+}
+
+/// Changes that belong together: all of them are committed, or none.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    pub at: Timestamp,
+    pub changes: Vec<Change>,
+    pub accounts: Vec<AccountChange>,
+    /// The call that brought these changes.
+    pub call: Option<CallRecord>,
+}
+
+impl Batch {
+    pub fn of(at: Timestamp, changes: Vec<Change>) -> Self {
+        Self { at, changes, ..Self::default() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    pub job: JobId,
+    pub input: Input,
+}
+
+/// An account's new state with the events that announce it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccountChange {
+    pub name: String,
+    pub account: Account,
+    pub events: Vec<NewEvent>,
+}
+
+/// One request to a vendor, for the timeline and for diagnosis. Holds no secret.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallRecord {
+    pub account: String,
+    pub call: Option<Call>,
+    /// The vendor's own name of the operation.
+    pub op: &'static str,
+    /// The job, when the request was for one.
+    pub job: Option<JobId>,
+    pub jobs: usize,
+    pub at: Timestamp,
+    pub took: Duration,
+    pub status: Option<u16>,
+    /// What became of it, in a word: `accepted`, `unchanged`, `not_sent`…
+    pub outcome: String,
+    /// Why, where that is not plain.
+    pub note: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    #[error("there is no job {0}")]
+    NotFound(JobId),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DueJob {
+    pub job: Job,
+    pub params: String,
+    /// SHA-256 of the params as they were taken in.
+    pub params_hash: String,
+    pub partial: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobDetails {
+    pub job: Job,
+    pub params: String,
+    pub result: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct JobFilter {
+    pub state: Option<State>,
+    pub kind: Option<String>,
+    pub account: Option<String>,
+    pub tag: Option<String>,
+    pub dedupe_key: Option<String>,
+    /// Jobs with a smaller number than this.
+    pub before: Option<JobId>,
+    pub limit: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobPage {
+    pub jobs: Vec<JobDetails>,
+    /// Pass as [`JobFilter::before`]; none on the last page.
+    pub next: Option<JobId>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum TimelineEntry {
+    Event(Event),
+    Observation { at: Timestamp, data: String, raw: String },
+    Call(StoredCall),
+}
+
+impl TimelineEntry {
+    pub fn at(&self) -> Timestamp {
+        match self {
+            TimelineEntry::Event(event) => event.at,
+            TimelineEntry::Observation { at, .. } => *at,
+            TimelineEntry::Call(call) => call.at,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredCall {
+    pub at: Timestamp,
+    pub took: Duration,
+    pub call: Option<String>,
+    pub op: String,
+    pub jobs: i64,
+    pub status: Option<i64>,
+    pub outcome: String,
+    pub note: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventPage {
+    Events(Vec<Event>),
+    /// Retention removed what was asked for; `oldest` is the first number that is left.
+    Gone {
+        oldest: i64,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    pub account: String,
+    pub kind: String,
+    pub state: State,
+    pub jobs: i64,
+}
+
+/// How far the mailbox file was written, and how far the store has numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailboxCursor {
+    pub written: i64,
+    pub last: i64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct MailboxEvent {
+    pub event: Event,
+    pub uid: String,
+    pub row: MailboxRow,
+}
+
+/// What stands in a mailbox row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MailboxRow {
+    pub state: State,
+    pub job: Option<JobId>,
+    pub remote_id: Option<String>,
+    pub reason: Option<Reason>,
+    pub result: Option<String>,
+    pub updated_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub finished: Duration,
+    pub events: Duration,
+    pub calls: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Removed {
+    pub jobs: u64,
+    pub events: u64,
+    pub calls: u64,
+    pub more: bool,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store's disk is full: {0}. Free some space; nothing is submitted until then")]
+    Full(String),
+    #[error(
+        "the store's disk does not work: {0}. opros stops before money can be lost; check the disk, then start it again"
+    )]
+    Io(String),
+    #[error("the store is locked by another program: {0}. Nothing but opros may open it")]
+    Busy(String),
+    #[error("another opros has taken over this store (epoch {theirs}, ours is {ours}); this one must stop")]
+    Fenced { ours: i64, theirs: i64 },
+    #[error("the store holds what no opros writes: table {table}, column {column}, row {id}: {what}")]
+    Corrupt { table: &'static str, column: &'static str, id: i64, what: String },
+    #[error("the store is closed")]
+    Closed,
+    #[error("the store refused a statement: {0}")]
+    Other(String),
+}
