@@ -1,0 +1,101 @@
+//! What the configuration says, as types. Every default stands in `config/opros.toml`, not here.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Serialize;
+
+use super::accounts::Account;
+use super::duration;
+use super::problem::Problem;
+
+/// The whole effective configuration. `Debug` and `Serialize` never show a secret.
+#[derive(Debug, Clone, Serialize)]
+pub struct Config {
+    pub store: Store,
+    pub mailbox: Mailbox,
+    pub admin: Admin,
+    pub log: Log,
+    pub callbacks: Callbacks,
+    pub retention: Retention,
+    /// By name.
+    pub accounts: BTreeMap<String, Account>,
+    /// What is allowed but looks unwise; the daemon logs each once at start.
+    #[serde(skip)]
+    pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// Every configured secret, for whoever masks them. Derived secrets (Alta's md5, R-Lab's request keys) are the drivers'.
+    pub fn secrets(&self) -> Vec<&SecretString> {
+        self.accounts.values().flat_map(|account| account.kind.secrets()).collect()
+    }
+}
+
+/// The daemon's own database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Store {
+    pub path: PathBuf,
+    /// SQLite's locks cannot be trusted on NFS and the like; this says that they can be here.
+    pub allow_network_fs: bool,
+}
+
+/// The database that other programs write to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mailbox {
+    /// `None` when the configured path is `""`: there is no mailbox.
+    #[serde(serialize_with = "path_or_empty")]
+    pub path: Option<PathBuf>,
+}
+
+/// The Unix socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Admin {
+    pub socket: PathBuf,
+    /// Permission bits, such as `0o660`.
+    #[serde(serialize_with = "octal")]
+    pub mode: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Log {
+    pub format: LogFormat,
+    /// In the form of `RUST_LOG`; checked while loading.
+    pub filter: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+    Journald,
+}
+
+/// The listener for vendors that call back; opened only where an account needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Callbacks {
+    pub listen: SocketAddr,
+}
+
+/// How long finished things are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Retention {
+    #[serde(with = "duration")]
+    pub finished: Duration,
+    #[serde(with = "duration")]
+    pub events: Duration,
+    #[serde(with = "duration")]
+    pub calls: Duration,
+}
+
+fn path_or_empty<S: serde::Serializer>(path: &Option<PathBuf>, out: S) -> Result<S::Ok, S::Error> {
+    path.clone().unwrap_or_default().serialize(out)
+}
+
+fn octal<S: serde::Serializer>(mode: &u32, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(&format!("{mode:04o}"))
+}
