@@ -3,5 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod engine;
+pub mod http;
 pub mod store;
 pub mod vendors;

@@ -54,6 +54,9 @@ pub struct Balance {
 /// What is known of an account and survives a restart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct Account {
+    /// Counts up at every change: an older picture never overwrites a newer one in the store.
+    #[serde(default)]
+    pub version: u64,
     pub pause: Option<Pause>,
     /// No call before this: the vendor said so (429, Retry-After).
     pub frozen_until: Option<Timestamp>,

@@ -159,5 +159,3 @@ pub enum SendError {
     #[error("no whole answer: {0}")]
     Lost(String),
 }
-
-pub type Exchange = Result<Answer, SendError>;

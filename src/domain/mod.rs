@@ -5,6 +5,7 @@ pub mod event;
 pub mod exchange;
 pub mod job;
 pub mod policy;
+pub mod privacy;
 pub mod state;
 pub mod time;
 

@@ -26,6 +26,8 @@ pub enum Input {
     Expire,
     /// There is nothing left to ask, by the vendor's policy.
     GiveUp { reason: Reason },
+    /// It cannot be carried out and nothing may be sent (damaged params).
+    Abandon { reason: Reason },
     /// A stored wish of a client or an operator.
     Cancel,
     /// An operator's word on a job in doubt.
@@ -50,7 +52,8 @@ pub enum Begin {
 /// What one call brought, as the driver read it and the engine classed it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Proven: the request never left, or was not taken (429, bare 503).
+    /// Proven: the request never left, or was not taken (429, bare 503). `again_at` is given when the account as a whole
+    /// keeps silent until then; without it the job backs off.
     NotTaken { reason: Reason, again_at: Option<Timestamp> },
     /// The account is at fault (key, access, money): the job waits for it.
     AccountHeld { reason: Reason },
@@ -179,11 +182,22 @@ pub fn step(job: Job, input: Input, now: Timestamp) -> Result<Step, Refused> {
         Input::Recover => next.recover()?,
         Input::Expire => next.expire()?,
         Input::GiveUp { reason } => next.give_up(reason)?,
+        Input::Abandon { reason } => next.abandon(reason)?,
         Input::Cancel => next.cancel_wished()?,
         Input::Resolve(resolution) => next.resolve(resolution)?,
         Input::Wake => next.wake()?,
     }
     Ok(next.step)
+}
+
+impl Job {
+    /// When to try again: at the time that the account's silence ends, which costs the job nothing, or after an error's wait.
+    fn again(&mut self, at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        at.unwrap_or_else(|| {
+            self.errors += 1;
+            retry_at(self.errors, self.id, now)
+        })
+    }
 }
 
 /// A step in the making.
@@ -366,14 +380,14 @@ impl Next {
             }
             Outcome::Absent { settle, resubmit } => self.absent(settle, resubmit),
             Outcome::NotTaken { reason: _, again_at } => {
+                let now = self.now;
                 let job = self.job();
-                job.errors += 1;
-                job.due_at = Some(again_at.unwrap_or_else(|| retry_at(job.errors, job.id, job.updated_at)));
+                job.due_at = Some(job.again(again_at, now));
             }
             Outcome::Unclear { .. } | Outcome::AccountHeld { .. } => {
+                let now = self.now;
                 let job = self.job();
-                job.errors += 1;
-                job.due_at = Some(retry_at(job.errors, job.id, job.updated_at));
+                job.due_at = Some(job.again(None, now));
             }
             Outcome::Accepted { .. }
             | Outcome::Unchanged { .. }
@@ -461,6 +475,14 @@ impl Next {
         Ok(())
     }
 
+    fn abandon(&mut self, reason: Reason) -> Result<(), Refused> {
+        if self.state() != State::Queued {
+            return Err(self.illegal("abandoning"));
+        }
+        self.finish(State::Failed, Some(reason));
+        Ok(())
+    }
+
     fn cancel_wished(&mut self) -> Result<(), Refused> {
         if self.state().is_final() {
             return Err(self.illegal("cancelling"));
@@ -535,9 +557,8 @@ impl Next {
             self.finish(State::Cancelled, None);
             return;
         }
-        job.errors += 1;
         job.state = State::Queued;
-        job.due_at = Some(again_at.unwrap_or_else(|| retry_at(job.errors, job.id, now)));
+        job.due_at = Some(job.again(again_at, now));
         job.reason = Some(reason);
     }
 
@@ -613,9 +634,8 @@ impl Next {
     fn poll_failed(&mut self, reason: Reason, again_at: Option<Timestamp>) {
         let now = self.now;
         let job = self.job();
-        job.errors += 1;
         job.reason = Some(reason);
-        let retry = again_at.unwrap_or_else(|| retry_at(job.errors, job.id, now));
+        let retry = job.again(again_at, now);
         // Never sooner than the vendor's pace allowed when the call began.
         job.due_at = Some(job.due_at.map_or(retry, |paced| paced.max(retry)));
     }

@@ -47,6 +47,11 @@ pub trait Vendor: Send + Sync + Debug {
         Batch::SINGLE
     }
 
+    /// The most jobs that any of its requests carries.
+    fn widest_batch(&self) -> usize {
+        1
+    }
+
     /// One request for these jobs: one job, or as many as [`Vendor::batch`] allows with the same key.
     fn request(&self, call: Call, jobs: &[JobView<'_>], now: Timestamp) -> Request;
 

@@ -1,0 +1,288 @@
+//! One account at work: its driver, its client, its limits, and what it knows of the vendor's mood.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::failstop::FailStop;
+use crate::clock::SharedClock;
+use crate::domain::account::{Balance, BreakerNews};
+use crate::domain::privacy::masked;
+use crate::domain::{Account, EventType, JobId, NewEvent, PauseSource, Reason, Timestamp};
+use crate::http::Client;
+use crate::store::{AccountChange, Store};
+use crate::vendors::{AccountCall, AccountNews, Vendor};
+
+/// How old the stored time of the last success may get before it is written again.
+const SUCCESS_NOTE_EVERY: Duration = Duration::from_secs(60);
+
+/// How an account is set up; comes from the config.
+#[derive(Debug)]
+pub struct AccountSetup {
+    pub name: String,
+    pub vendor: &'static str,
+    pub driver: Arc<dyn Vendor>,
+    pub client: Client,
+    pub limits: Limits,
+    /// How long no host may answer before `account.unreachable` is announced.
+    pub alert_after: Duration,
+}
+
+/// They count requests, over all calls of the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub max_in_flight: usize,
+    pub min_interval: Duration,
+}
+
+/// What the accounts share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub store: Arc<dyn Store>,
+    pub clock: SharedClock,
+    pub failstop: FailStop,
+}
+
+#[derive(Debug)]
+pub struct Runner {
+    pub setup: AccountSetup,
+    pub shared: Shared,
+    /// Something may be due sooner than was thought.
+    pub wake: Notify,
+    account: Mutex<Account>,
+    busy: Mutex<Busy>,
+    /// When the last request left this process; guards `min_interval` to the letter.
+    pub last_sent: tokio::sync::Mutex<Option<Timestamp>>,
+}
+
+#[derive(Debug, Default)]
+struct Busy {
+    jobs: HashSet<JobId>,
+    requests: usize,
+    chores: VecDeque<AccountCall>,
+}
+
+impl Runner {
+    pub fn new(setup: AccountSetup, account: Account, shared: Shared) -> Arc<Self> {
+        Arc::new(Self {
+            setup,
+            shared,
+            wake: Notify::new(),
+            account: Mutex::new(account),
+            busy: Mutex::default(),
+            last_sent: tokio::sync::Mutex::new(None),
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.setup.name
+    }
+
+    pub fn driver(&self) -> &dyn Vendor {
+        self.setup.driver.as_ref()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// What is known of the account at this moment.
+    pub fn account(&self) -> Account {
+        lock(&self.account).clone()
+    }
+
+    /// Changes the account and says what to store; nothing when only the time of the last success moved a little.
+    pub fn change(&self, change: impl FnOnce(&mut Account) -> Vec<NewEvent>) -> Option<AccountChange> {
+        let mut account = lock(&self.account);
+        let before = account.clone();
+        let events = change(&mut account);
+        let fresh = match (account.last_success_at, before.last_success_at) {
+            (Some(new), Some(old)) => new.since(old) < SUCCESS_NOTE_EVERY,
+            (new, old) => new == old,
+        };
+        let same = Account { last_success_at: before.last_success_at, ..account.clone() } == before;
+        if same && fresh && events.is_empty() {
+            // Kept as it is stored, so that the next comparison is with what the store knows.
+            account.last_success_at = before.last_success_at;
+            return None;
+        }
+        account.version += 1;
+        Some(AccountChange { name: self.setup.name.clone(), account: account.clone(), events })
+    }
+
+    // ---- what is under way ---------------------------------------------------------------------------------------
+
+    pub fn is_busy(&self, job: JobId) -> bool {
+        lock(&self.busy).jobs.contains(&job)
+    }
+
+    pub fn requests_in_flight(&self) -> usize {
+        lock(&self.busy).requests
+    }
+
+    pub fn jobs_in_flight(&self) -> usize {
+        lock(&self.busy).jobs.len()
+    }
+
+    /// Marks jobs as under way, and a request as in flight, until the guard is dropped.
+    pub fn occupy(self: &Arc<Self>, jobs: Vec<JobId>) -> Occupied {
+        let mut busy = lock(&self.busy);
+        busy.requests += 1;
+        busy.jobs.extend(&jobs);
+        Occupied { runner: Arc::clone(self), jobs }
+    }
+
+    pub fn add_chore(&self, call: AccountCall) {
+        {
+            let mut busy = lock(&self.busy);
+            if !busy.chores.contains(&call) {
+                busy.chores.push_back(call);
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    pub fn next_chore(&self) -> Option<AccountCall> {
+        lock(&self.busy).chores.pop_front()
+    }
+
+    // ---- what calls teach about the account ----------------------------------------------------------------------
+
+    /// A whole readable answer came.
+    pub fn answered(&self) -> Option<AccountChange> {
+        let now = self.now();
+        self.change(|account| {
+            let announced = account.breaker.announced;
+            match account.answered(now) {
+                BreakerNews::Closed => {
+                    tracing::info!(account = self.name(), "the vendor answers again");
+                    let event = NewEvent::bare(EventType::AccountRecovered);
+                    if announced { vec![event] } else { Vec::new() }
+                }
+                BreakerNews::Nothing | BreakerNews::Opened => Vec::new(),
+            }
+        })
+    }
+
+    /// A call brought no whole readable answer.
+    pub fn failed(&self, reason: Reason) -> Option<AccountChange> {
+        let now = self.now();
+        self.change(|account| {
+            let text = masked(&reason.message);
+            let news = account.failed(reason.clone(), now);
+            if news == BreakerNews::Opened {
+                tracing::warn!(
+                    account = self.name(),
+                    error = text,
+                    "three calls in a row brought no readable answer; opros now only probes, at growing intervals"
+                );
+            }
+            let breaker = &mut account.breaker;
+            let out_since =
+                breaker.open_since.filter(|since| !breaker.announced && now >= *since + self.setup.alert_after);
+            let Some(since) = out_since else { return Vec::new() };
+            breaker.announced = true;
+            vec![NewEvent {
+                kind: EventType::AccountUnreachable,
+                data: json!({ "since": since.to_rfc3339(), "error": reason }),
+            }]
+        })
+    }
+
+    /// The vendor asked for silence.
+    pub fn freeze(&self, wait: Duration) -> (Timestamp, Option<AccountChange>) {
+        let now = self.now();
+        let change = self.change(|account| {
+            account.freeze(wait, now);
+            Vec::new()
+        });
+        tracing::warn!(
+            account = self.name(),
+            seconds = wait.as_secs(),
+            "the vendor asked for silence; no call until then"
+        );
+        (now + wait, change)
+    }
+
+    pub fn pause(&self, by: PauseSource, reason: Reason, submits_only: bool) -> Option<AccountChange> {
+        let now = self.now();
+        let change = self.change(|account| {
+            if !account.pause(by, reason.clone(), submits_only, now) {
+                return Vec::new();
+            }
+            let data = json!({ "by": by, "reason": reason, "submits_only": submits_only });
+            vec![NewEvent { kind: EventType::AccountPaused, data }]
+        });
+        if change.is_some() {
+            tracing::warn!(
+                account = self.name(),
+                code = reason.code,
+                reason = masked(&reason.message),
+                submits_only,
+                "the account is paused; its jobs wait. Mend the cause, then: opros resume {}",
+                self.name()
+            );
+        }
+        change
+    }
+
+    pub fn resume(&self) -> Option<AccountChange> {
+        let change =
+            self.change(
+                |account| {
+                    if account.resume() { vec![NewEvent::bare(EventType::AccountResumed)] } else { Vec::new() }
+                },
+            );
+        tracing::info!(account = self.name(), "the account was resumed");
+        change
+    }
+
+    pub fn hear(&self, news: AccountNews) -> Option<AccountChange> {
+        match news {
+            AccountNews::Pause { reason, submits_only } => self.pause(PauseSource::Vendor, reason, submits_only),
+            AccountNews::Balance(balance) => self.balance(balance),
+        }
+    }
+
+    /// Announces a low balance once, and again only after it stood a tenth above the threshold.
+    fn balance(&self, balance: Balance) -> Option<AccountChange> {
+        let threshold = self.driver().balance_low();
+        self.change(|account| {
+            let low = threshold.is_some_and(|threshold| balance.amount < threshold);
+            let well_above = threshold.is_none_or(|threshold| balance.amount >= threshold * 1.1);
+            let data = json!({ "balance": balance.amount, "unit": balance.unit, "threshold": threshold });
+            let announce = low && !account.low_announced;
+            account.low_announced = (account.low_announced || low) && !well_above;
+            account.balance = Some(balance);
+            if announce { vec![NewEvent { kind: EventType::AccountBalanceLow, data }] } else { Vec::new() }
+        })
+    }
+}
+
+/// Held while a request is in flight.
+#[derive(Debug)]
+pub struct Occupied {
+    runner: Arc<Runner>,
+    jobs: Vec<JobId>,
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        {
+            let mut busy = lock(&self.runner.busy);
+            busy.requests -= 1;
+            for job in &self.jobs {
+                busy.jobs.remove(job);
+            }
+        }
+        self.runner.wake.notify_one();
+    }
+}
+
+/// A panic while the lock was held left the value as it was before or after one assignment: both are usable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

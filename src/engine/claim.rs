@@ -1,0 +1,245 @@
+//! Choosing what an account does next: only when its gate is open, its limits have room and something is due.
+//!
+//! Architecture invariant: limits are asked before jobs are picked; nothing is claimed to be put back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::account::Runner;
+use super::step;
+use crate::domain::account::Gate;
+use crate::domain::state::Input;
+use crate::domain::{Call, Job, JobId, Reason, Timestamp};
+use crate::store::{Batch as Changes, Change, DueJob, Lane, StoreError, StoreHealth};
+use crate::vendors::{Batch, Due, JobView};
+
+/// How soon to look again when the store does not answer, or when only jobs under way are due.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A due job with everything that a request for it needs.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub job: Job,
+    pub params: Value,
+    pub partial: Option<String>,
+}
+
+impl Claimed {
+    pub fn view(&self) -> JobView<'_> {
+        JobView { job: &self.job, params: &self.params, partial: self.partial.as_deref() }
+    }
+}
+
+/// Jobs that travel in one request.
+#[derive(Debug)]
+pub struct Group {
+    pub call: Call,
+    pub jobs: Vec<Claimed>,
+    batch: Batch,
+    oldest_due: Timestamp,
+}
+
+/// When an account looks for work again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// When it is woken: a call ended, a job came in, somebody resumed it.
+    Woken,
+    Until(Timestamp),
+}
+
+/// Works for one account until `stop`.
+pub async fn run(runner: Arc<Runner>, tracker: TaskTracker, stop: CancellationToken) {
+    let mut first = Lane::Submit;
+    while !stop.is_cancelled() && !runner.shared.failstop.is_raised() {
+        let next = match round(&runner, &tracker, first).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(account = runner.name(), error = %error, "the store did not say what is due");
+                Next::Until(runner.now() + LOOK_AGAIN)
+            }
+        };
+        // The lanes take turns at being first, so that neither starves when there is room for one request only.
+        first = if first == Lane::Submit { Lane::Free } else { Lane::Submit };
+        let timer = async {
+            match next {
+                Next::Woken => std::future::pending().await,
+                Next::Until(at) => runner.shared.clock.sleep_until(at).await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = runner.wake.notified() => {}
+            () = timer => {}
+        }
+    }
+}
+
+/// One look at what is due, and as many requests as there is room for.
+async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Result<Next, StoreError> {
+    let now = runner.now();
+    let account = runner.account();
+    let in_flight = runner.requests_in_flight();
+    let (room, lanes) = match account.gate(now) {
+        Gate::Paused => return Ok(Next::Woken),
+        Gate::Frozen(until) | Gate::Broken(until) => return Ok(Next::Until(until)),
+        // One request finds out whether the vendor is back; a free one if there is any.
+        Gate::Probe => (1_usize.saturating_sub(in_flight), vec![Lane::Free, Lane::Submit]),
+        Gate::FreeCallsOnly => (runner.setup.limits.max_in_flight.saturating_sub(in_flight), vec![Lane::Free]),
+        Gate::Open => {
+            let second = if first == Lane::Submit { Lane::Free } else { Lane::Submit };
+            (runner.setup.limits.max_in_flight.saturating_sub(in_flight), vec![first, second])
+        }
+    };
+    if let StoreHealth::Blocked { .. } = runner.shared.store.health() {
+        return Ok(Next::Until(now + LOOK_AGAIN));
+    }
+    if room == 0 {
+        return Ok(Next::Woken);
+    }
+    let interval = runner.setup.limits.min_interval;
+    let room = if interval.is_zero() { room } else { 1 };
+    if let Some(at) = account.last_call_at.map(|last| last + interval).filter(|at| !interval.is_zero() && *at > now) {
+        return Ok(Next::Until(at));
+    }
+    let mut left = room;
+    while left > 0
+        && let Some(chore) = runner.next_chore()
+    {
+        step::spawn_chore(runner, tracker, chore);
+        left -= 1;
+    }
+    let picked = pick(runner, &lanes, now, left).await?;
+    give_up(runner, picked.given_up).await?;
+    for group in picked.groups.into_iter().take(left) {
+        step::spawn_call(runner, tracker, group);
+        left -= 1;
+    }
+    if left == 0 {
+        return Ok(if interval.is_zero() { Next::Woken } else { Next::Until(now + interval) });
+    }
+    next_look(runner, &lanes, picked.company_until, now).await
+}
+
+async fn next_look(
+    runner: &Runner,
+    lanes: &[Lane],
+    company_until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Next, StoreError> {
+    let mut at = company_until;
+    for lane in lanes {
+        let due = runner.shared.store.next_due(runner.name(), *lane).await?;
+        // What is due now and was not picked is under way or waits for company: its end wakes us.
+        let due = due.map(|due| if due <= now { now + LOOK_AGAIN } else { due });
+        at = match (at, due) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    Ok(at.map_or(Next::Woken, Next::Until))
+}
+
+#[derive(Debug, Default)]
+struct Picked {
+    groups: Vec<Group>,
+    /// Jobs with nothing left to ask.
+    given_up: Vec<(JobId, Input)>,
+    /// When a group that waits for company goes without it.
+    company_until: Option<Timestamp>,
+}
+
+async fn pick(runner: &Runner, lanes: &[Lane], now: Timestamp, room: usize) -> Result<Picked, StoreError> {
+    let mut picked = Picked::default();
+    if room == 0 {
+        return Ok(picked);
+    }
+    let limit = room * runner.driver().widest_batch() + runner.jobs_in_flight();
+    let mut queues = Vec::new();
+    for lane in lanes {
+        let due = runner.shared.store.due(runner.name(), *lane, now, limit).await?;
+        queues.push(due.into_iter().filter(|due| !runner.is_busy(due.job.id)).collect::<Vec<_>>().into_iter());
+    }
+    // One of each lane in turn.
+    loop {
+        let mut found = false;
+        for queue in &mut queues {
+            if let Some(due) = queue.next() {
+                found = true;
+                sort_in(runner, due, now, &mut picked);
+            }
+        }
+        if !found {
+            break;
+        }
+    }
+    let waits_for_company =
+        |group: &Group| group.jobs.len() < group.batch.max && group.oldest_due + group.batch.wait > now;
+    let company = picked.groups.iter().filter(|group| waits_for_company(group));
+    picked.company_until = company.map(|group| group.oldest_due + group.batch.wait).min();
+    picked.groups.retain(|group| !waits_for_company(group));
+    Ok(picked)
+}
+
+fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
+    let id = due.job.id;
+    let call = match runner.driver().due(&due.job, now) {
+        Due::Call(call) => call,
+        Due::GiveUp(reason) => {
+            picked.given_up.push((id, Input::GiveUp { reason }));
+            return;
+        }
+        Due::Nothing => return,
+    };
+    let oldest_due = due.job.due_at.unwrap_or(now);
+    let claimed = match undamaged(due, call) {
+        Ok(claimed) => claimed,
+        Err(reason) => {
+            picked.given_up.push((id, Input::Abandon { reason }));
+            return;
+        }
+    };
+    let batch = runner.driver().batch(&claimed.view(), call);
+    let open = picked.groups.iter_mut().find(|group| {
+        batch.max > 1 && group.call == call && group.batch.key == batch.key && group.jobs.len() < batch.max
+    });
+    match open {
+        Some(group) => {
+            group.oldest_due = group.oldest_due.min(oldest_due);
+            group.jobs.push(claimed);
+        }
+        None => picked.groups.push(Group { call, jobs: vec![claimed], batch, oldest_due }),
+    }
+}
+
+/// A submit is paid: what would be sent must be what was ordered, to the byte.
+fn undamaged(due: DueJob, call: Call) -> Result<Claimed, Reason> {
+    let intact = crate::domain::exchange::sha256_hex(due.params.as_bytes()) == due.params_hash;
+    let params = serde_json::from_str(&due.params).unwrap_or(Value::Null);
+    if call == Call::Submit && (!intact || params.is_null()) {
+        return Err(Reason::new(
+            "params_damaged",
+            "the stored params are not what was ordered (their hash differs): the disk may be failing; nothing was sent",
+        ));
+    }
+    Ok(Claimed { job: due.job, params, partial: due.partial })
+}
+
+async fn give_up(runner: &Runner, jobs: Vec<(JobId, Input)>) -> Result<(), StoreError> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let changes = jobs.into_iter().map(|(job, input)| Change { job, input }).collect();
+    for result in runner.shared.store.apply(Changes::of(runner.now(), changes)).await? {
+        match result {
+            Ok(job) => step::log_end(&job),
+            Err(error) => {
+                tracing::debug!(account = runner.name(), error = %error, "a job moved on before it was given up")
+            }
+        }
+    }
+    Ok(())
+}

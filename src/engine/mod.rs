@@ -1,0 +1,160 @@
+//! The engine: makes due jobs move. See `docs/architecture.md` for the flow of one job through the files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub mod account;
+mod claim;
+pub mod explain;
+pub mod failstop;
+pub mod intake;
+pub mod ops;
+mod recover;
+pub mod schedule;
+mod step;
+mod sweep;
+
+use self::account::{AccountSetup, Runner, Shared};
+use self::failstop::FailStop;
+use self::intake::Intake;
+use crate::clock::SharedClock;
+use crate::domain::Timestamp;
+use crate::store::{Store, StoreError};
+use crate::vendors::AccountCall;
+
+/// A handle on the running engine; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Shared,
+    intake: Intake,
+    runners: BTreeMap<String, Arc<Runner>>,
+    /// A deadline may have come closer.
+    deadlines: Notify,
+    /// No new calls from now on.
+    stop: CancellationToken,
+    /// Loops and calls that shutdown waits for.
+    tasks: TaskTracker,
+}
+
+impl Engine {
+    /// Reads what the store knows of the accounts. Nothing is called before [`Engine::start`].
+    pub async fn new(
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        failstop: FailStop,
+        setups: Vec<AccountSetup>,
+    ) -> Result<Self, StoreError> {
+        let known = store.accounts().await?;
+        let shared = Shared { store, clock, failstop };
+        let drivers = setups.iter().map(|s| (s.name.clone(), (s.vendor, Arc::clone(&s.driver)))).collect();
+        let runners = setups
+            .into_iter()
+            .map(|setup| {
+                let mut account = known.get(&setup.name).cloned().unwrap_or_default();
+                start_politely(&mut account, &setup, shared.clock.now());
+                (setup.name.clone(), Runner::new(setup, account, shared.clone()))
+            })
+            .collect();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                intake: Intake::new(drivers),
+                runners,
+                deadlines: Notify::new(),
+                stop: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+            }),
+        })
+    }
+
+    /// Recovers what the last run left, then lets every account work.
+    pub async fn start(&self) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        let interrupted = recover::recover(inner.shared.store.as_ref(), &inner.shared.clock).await?;
+        if interrupted > 0 {
+            tracing::warn!(
+                jobs = interrupted,
+                "the last run ended while calls were under way; see: opros jobs --state in_doubt"
+            );
+        }
+        for runner in inner.runners.values() {
+            if runner.driver().account_request(AccountCall::Credentials, self.now()).is_some() {
+                runner.add_chore(AccountCall::Credentials);
+            }
+            inner.tasks.spawn(claim::run(Arc::clone(runner), inner.tasks.clone(), inner.stop.clone()));
+        }
+        let (engine, stop) = (self.clone(), inner.stop.clone());
+        inner.tasks.spawn(async move { sweep::run(engine.inner.shared.clone(), &engine.inner.deadlines, stop).await });
+        Ok(())
+    }
+
+    /// Begins no new call and waits for those under way; what is cut off after this is found in doubt at the next start.
+    pub async fn drain(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.shared.store
+    }
+
+    pub fn clock(&self) -> &SharedClock {
+        &self.inner.shared.clock
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.inner.shared.clock.now()
+    }
+
+    pub fn intake(&self) -> &Intake {
+        &self.inner.intake
+    }
+
+    pub fn failstop(&self) -> &FailStop {
+        &self.inner.shared.failstop
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.inner.stop.is_cancelled()
+    }
+
+    pub fn runners(&self) -> impl Iterator<Item = &Arc<Runner>> {
+        self.inner.runners.values()
+    }
+
+    pub fn runner(&self, account: &str) -> Option<&Arc<Runner>> {
+        self.inner.runners.get(account)
+    }
+
+    /// Something of this account may be due sooner than it was thought.
+    pub fn wake(&self, account: &str) {
+        if let Some(runner) = self.runner(account) {
+            runner.wake.notify_one();
+        }
+    }
+
+    /// How many calls are under way, over all accounts.
+    pub fn calls_in_flight(&self) -> usize {
+        self.runners().map(|runner| runner.requests_in_flight()).sum()
+    }
+}
+
+/// The last request of the former run may have left a little later than it was noted: the first one of this run keeps its
+/// distance from the start, too.
+fn start_politely(account: &mut crate::domain::Account, setup: &AccountSetup, now: Timestamp) {
+    const LATENESS: std::time::Duration = std::time::Duration::from_secs(1);
+    if let Some(last) = account.last_call_at {
+        let shift = setup.limits.min_interval.min(LATENESS);
+        account.last_call_at = Some(last.max(now.min(last + shift)));
+    }
+}

@@ -1,0 +1,145 @@
+//! What clients and operators do: hand in, cancel, retry, resolve, pause, resume.
+
+use serde_json::Value;
+
+use super::Engine;
+use super::intake::{FieldProblem, JobRequest};
+use crate::domain::state::{Input, Refused, Resolution};
+use crate::domain::{Job, JobId, NewJob, PauseSource, Reason, State};
+use crate::store::{Accepted, ApplyError, Batch, Change, JobDetails, StoreError};
+use crate::vendors::AccountCall;
+
+/// Why an operator's move was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum OpError {
+    #[error("there is no job {0}")]
+    NoJob(JobId),
+    #[error("no account is called {0:?}")]
+    NoAccount(String),
+    /// The state does not allow it; what to do instead.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("the request cannot be understood")]
+    Problems(Vec<FieldProblem>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Engine {
+    /// Takes checked jobs in and wakes their accounts.
+    pub async fn submit(&self, jobs: Vec<NewJob>) -> Result<Vec<Accepted>, StoreError> {
+        let mut accounts: Vec<String> = jobs.iter().map(|job| job.account.clone()).collect();
+        accounts.dedup();
+        let has_deadline = jobs.iter().any(|job| job.deadline.is_some());
+        let accepted = self.inner.shared.store.accept(jobs, self.now()).await?;
+        for account in accounts {
+            self.wake(&account);
+        }
+        if has_deadline {
+            self.inner.deadlines.notify_one();
+        }
+        Ok(accepted)
+    }
+
+    pub async fn cancel(&self, id: JobId) -> Result<Job, OpError> {
+        let job = self.apply(id, Input::Cancel).await?;
+        self.wake(&job.account);
+        Ok(job)
+    }
+
+    pub async fn resolve(&self, id: JobId, resolution: Resolution) -> Result<Job, OpError> {
+        let job = self.apply(id, Input::Resolve(resolution)).await?;
+        self.wake(&job.account);
+        Ok(job)
+    }
+
+    /// Orders the same again as a new job.
+    pub async fn retry(&self, id: JobId, force: bool) -> Result<Accepted, OpError> {
+        let Some(JobDetails { job, params, .. }) = self.inner.shared.store.job(id).await? else {
+            return Err(OpError::NoJob(id));
+        };
+        match job.state {
+            State::InDoubt => {
+                return Err(OpError::Conflict(format!(
+                    "job {id} is in doubt: the vendor may have been paid. Decide first: opros resolve {id} --resubmit | --adopt REMOTE_ID | --fail"
+                )));
+            }
+            State::Queued | State::Submitting | State::Waiting => {
+                return Err(OpError::Conflict(format!("job {id} is {}: it has not ended yet", job.state)));
+            }
+            State::Succeeded if !force => {
+                return Err(OpError::Conflict(format!(
+                    "job {id} has succeeded: ordering it again costs again. Say force if that is meant"
+                )));
+            }
+            State::Succeeded | State::Failed | State::Cancelled | State::Expired | State::Rejected => {}
+        }
+        let params: Value = serde_json::from_str(&params)
+            .map_err(|_| OpError::Conflict(format!("the stored params of job {id} are damaged; order it anew")))?;
+        let request = JobRequest {
+            kind: job.kind,
+            params,
+            account: Some(job.account),
+            dedupe_key: job.dedupe_key,
+            priority: Some(i64::from(job.priority)),
+            not_before: None,
+            deadline: None,
+            tag: job.tag,
+        };
+        let mut again = self.inner.intake.understand(&request).map_err(OpError::Problems)?;
+        again.retry_of = Some(id);
+        let accepted = self.submit(vec![again]).await?;
+        accepted.into_iter().next().ok_or_else(|| StoreError::Other("no verdict came back".to_owned()).into())
+    }
+
+    pub async fn pause(&self, account: &str, reason: Option<String>) -> Result<(), OpError> {
+        let runner = self.runner(account).ok_or_else(|| OpError::NoAccount(account.to_owned()))?;
+        let reason = Reason::new("operator", reason.unwrap_or_else(|| "paused by an operator".to_owned()));
+        self.store_account(runner.pause(PauseSource::Operator, reason, false)).await
+    }
+
+    pub async fn resume(&self, account: &str) -> Result<(), OpError> {
+        let runner = self.runner(account).ok_or_else(|| OpError::NoAccount(account.to_owned()))?;
+        self.store_account(runner.resume()).await?;
+        // Where the vendor can be asked for nothing, the first call tells whether the cause is mended.
+        if runner.driver().account_request(AccountCall::Credentials, self.now()).is_some() {
+            runner.add_chore(AccountCall::Credentials);
+        }
+        runner.wake.notify_one();
+        Ok(())
+    }
+
+    async fn store_account(&self, change: Option<crate::store::AccountChange>) -> Result<(), OpError> {
+        if let Some(change) = change {
+            let batch = Batch { at: self.now(), accounts: vec![change], ..Batch::default() };
+            self.inner.shared.store.apply(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Carries one input through the state table.
+    pub async fn apply(&self, id: JobId, input: Input) -> Result<Job, OpError> {
+        let batch = Batch::of(self.now(), vec![Change { job: id, input }]);
+        let result = self.inner.shared.store.apply(batch).await?.into_iter().next();
+        match result {
+            Some(Ok(job)) => {
+                super::step::log_end(&job);
+                Ok(job)
+            }
+            Some(Err(ApplyError::NotFound(id))) => Err(OpError::NoJob(id)),
+            Some(Err(ApplyError::Refused(refused))) => Err(OpError::Conflict(advice(&refused))),
+            None => Err(StoreError::Other("no verdict came back".to_owned()).into()),
+        }
+    }
+}
+
+fn advice(refused: &Refused) -> String {
+    match refused {
+        Refused::Final { job, state } => format!("job {job} has ended already ({state})"),
+        Refused::Illegal { job, state, what } => match *what {
+            "resolving" => format!("job {job} is {state}: only a job that is in_doubt can be resolved"),
+            _ => format!("job {job} is {state}: {what} is not possible now"),
+        },
+        Refused::Stale { .. } => refused.to_string(),
+    }
+}

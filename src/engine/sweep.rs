@@ -1,0 +1,55 @@
+//! Deadlines: whatever its account does, a job whose deadline has passed ends as `expired`.
+
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::account::Shared;
+use super::step;
+use crate::domain::state::Input;
+use crate::store::{Batch, Change, StoreError};
+
+const STEP: usize = 500;
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Ends overdue jobs until `stop`; `wake` says that a deadline may have come closer.
+pub async fn run(shared: Shared, wake: &Notify, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let next = match expire(&shared).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(error = %error, "deadlines could not be checked");
+                Some(shared.clock.now() + LOOK_AGAIN)
+            }
+        };
+        let timer = async {
+            match next {
+                Some(at) => shared.clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = wake.notified() => {}
+            () = timer => {}
+        }
+    }
+}
+
+/// Expires what is overdue; returns when to look again.
+async fn expire(shared: &Shared) -> Result<Option<crate::domain::Timestamp>, StoreError> {
+    loop {
+        let now = shared.clock.now();
+        let overdue = shared.store.overdue(now, STEP).await?;
+        if overdue.is_empty() {
+            // A deadline that is past belongs to a job whose call is out: it is looked at again when that has ended.
+            let next = shared.store.next_deadline().await?;
+            return Ok(next.map(|at| at.max(now + Duration::from_millis(10))));
+        }
+        let changes = overdue.into_iter().map(|job| Change { job, input: Input::Expire }).collect();
+        for job in shared.store.apply(Batch::of(now, changes)).await?.into_iter().flatten() {
+            step::log_end(&job);
+        }
+    }
+}

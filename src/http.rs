@@ -1,0 +1,239 @@
+//! The one HTTP client: how a request leaves and what comes back, and whether it can have left at all.
+//!
+//! Architecture invariant: nothing else in the daemon opens a connection to a vendor. No redirect is followed, nothing is
+//! retried, no proxy is picked up from the environment, no URL stands in an error, and no secret stands in an answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aho_corasick::AhoCorasick;
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::clock::SharedClock;
+use crate::domain::exchange::{Answer, Body, Field, Host, Method, Request, SendError};
+use crate::domain::{Call, Timestamp};
+
+/// The largest answer that is read, counted after decompression.
+pub const LARGEST_ANSWER: usize = 16 << 20;
+/// An answer beyond this must have one of the few places for large ones before more of it is read.
+const SMALL_ANSWER: usize = 256 << 10;
+/// How many large answers are held at a time, over all accounts.
+const LARGE_ANSWERS: usize = 2;
+/// Secrets shorter than this are not masked in answers: they would hit innocent text.
+const SHORTEST_MASKED: usize = 6;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Retry-After beyond a day is a vendor's slip.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+
+/// The few places for large answers, which all accounts share: memory stays bounded whatever the vendors send.
+#[derive(Debug, Clone)]
+pub struct AnswerBudget(Arc<Semaphore>);
+
+impl Default for AnswerBudget {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LARGE_ANSWERS)))
+    }
+}
+
+/// A whole answer; keeps its place among the large ones until it is dropped.
+#[derive(Debug)]
+pub struct Received {
+    pub answer: Answer,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// Where and how one account's requests go.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// Scheme, host and optional prefix, without a trailing slash.
+    pub base_url: String,
+    pub reserve_url: Option<String>,
+    /// Of one call, from the first byte to the last.
+    pub timeout: Duration,
+    /// Configured and derived secrets, to be masked in answers.
+    pub secrets: Vec<String>,
+}
+
+/// One account's client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// A fresh connection for every submit: what a dead pooled connection swallowed would be in doubt.
+    paid: reqwest::Client,
+    free: reqwest::Client,
+    settings: Arc<ClientSettings>,
+    budget: AnswerBudget,
+    clock: SharedClock,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no TLS client can be made: {0}. Is the package ca-certificates installed? Without it no vendor can be reached safely"
+)]
+pub struct ClientError(String);
+
+impl Client {
+    pub fn new(settings: ClientSettings, budget: AnswerBudget, clock: SharedClock) -> Result<Self, ClientError> {
+        Ok(Self { paid: build(&settings, 0)?, free: build(&settings, 4)?, settings: Arc::new(settings), budget, clock })
+    }
+
+    /// Sends one request once. `Ok` means that every byte of the answer arrived.
+    pub async fn send(&self, request: &Request, call: Option<Call>) -> Result<Received, SendError> {
+        let client = if call == Some(Call::Submit) { &self.paid } else { &self.free };
+        let base = match request.host {
+            Host::Primary => Some(&self.settings.base_url),
+            Host::Reserve => self.settings.reserve_url.as_ref(),
+        };
+        let Some(base) = base else {
+            return Err(SendError::NotSent("no reserve host is configured".to_owned()));
+        };
+        let url = format!("{}{}", base.trim_end_matches('/'), request.path);
+        let exchange = async {
+            let response = prepare(client, &url, request).send().await.map_err(|error| sort(&error))?;
+            self.read(response).await
+        };
+        let mut received = match tokio::time::timeout(self.settings.timeout, exchange).await {
+            Ok(exchange) => exchange?,
+            Err(_) => return Err(SendError::Lost(format!("no answer within {:?}", self.settings.timeout))),
+        };
+        received.answer.body = self.mask(received.answer.body, request);
+        Ok(received)
+    }
+
+    async fn read(&self, mut response: reqwest::Response) -> Result<Received, SendError> {
+        let status = response.status().as_u16();
+        let content_type = header(response.headers(), CONTENT_TYPE.as_str());
+        let retry_after = retry_after(response.headers(), self.clock.now());
+        let mut body = BytesMut::new();
+        let mut place = None;
+        while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
+            let size = body.len() + chunk.len();
+            if size > LARGEST_ANSWER {
+                return Err(SendError::Lost(format!("the answer is larger than {} MiB", LARGEST_ANSWER >> 20)));
+            }
+            if size > SMALL_ANSWER && place.is_none() {
+                let permit = Arc::clone(&self.budget.0).acquire_owned().await;
+                place = Some(permit.map_err(|_| SendError::Lost("the daemon is stopping".to_owned()))?);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let answer = Answer { status, content_type, retry_after, body: body.freeze() };
+        Ok(Received { answer, _place: place })
+    }
+
+    /// Puts `***` in place of every secret that the vendor echoes.
+    fn mask(&self, body: Bytes, request: &Request) -> Bytes {
+        let mut needles: Vec<String> = Vec::new();
+        for secret in self.settings.secrets.iter().cloned().chain(request.secrets()) {
+            if secret.len() >= SHORTEST_MASKED {
+                needles.extend(spellings(&secret));
+            }
+        }
+        let Ok(search) = AhoCorasick::new(&needles) else { return body };
+        if !search.is_match(&body[..]) {
+            return body;
+        }
+        search.replace_all_bytes(&body, &vec!["***"; needles.len()]).into()
+    }
+}
+
+/// A secret as it is, as it stands in a URL, and as it stands in JSON.
+pub fn spellings(secret: &str) -> Vec<String> {
+    let encoded: String = reqwest::Url::parse_with_params("http://x/", [("k", secret)])
+        .ok()
+        .and_then(|url| url.query().map(|query| query.trim_start_matches("k=").to_owned()))
+        .unwrap_or_default();
+    let quoted = serde_json::Value::from(secret).to_string();
+    let mut all = vec![secret.to_owned(), encoded, quoted.trim_matches('"').to_owned()];
+    all.retain(|text| !text.is_empty());
+    all.sort();
+    all.dedup();
+    all
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one home of the vendors' client")]
+fn build(settings: &ClientSettings, idle_connections: usize) -> Result<reqwest::Client, ClientError> {
+    reqwest::Client::builder()
+        .user_agent(concat!("opros/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .http1_only()
+        .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
+        .pool_max_idle_per_host(idle_connections)
+        .pool_idle_timeout(Duration::from_secs(20))
+        .referer(false)
+        .build()
+        .map_err(|error| ClientError(chain(&error)))
+}
+
+fn prepare(client: &reqwest::Client, url: &str, request: &Request) -> reqwest::RequestBuilder {
+    let pairs = |fields: &[Field]| fields.iter().map(|field| (field.name, field.value.clone())).collect::<Vec<_>>();
+    let mut builder = match request.method {
+        Method::Get => client.get(url),
+        Method::Post => client.post(url),
+    };
+    if !request.query.is_empty() {
+        builder = builder.query(&pairs(&request.query));
+    }
+    builder = builder.header(reqwest::header::ACCEPT, "application/json, */*;q=0.5");
+    match &request.body {
+        Body::Empty => builder,
+        Body::Form(fields) => builder.form(&pairs(fields)),
+        Body::Json { value, content_type, .. } => {
+            builder.header(CONTENT_TYPE, content_type.as_str()).body(value.to_string())
+        }
+    }
+}
+
+/// A request that failed before an answer began: it never left, or nobody knows.
+fn sort(error: &reqwest::Error) -> SendError {
+    // Name lookup, TCP and TLS belong to the connector: no byte of the request was written yet.
+    if error.is_connect() || error.is_builder() { SendError::NotSent(chain(error)) } else { lost(error) }
+}
+
+fn lost(error: &reqwest::Error) -> SendError {
+    SendError::Lost(chain(error))
+}
+
+/// An error's causes in one line. reqwest's own text carries the URL, and with it the key: only its causes are used.
+fn chain(error: &reqwest::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !text.is_empty() && !parts.contains(&text) {
+            parts.push(text);
+        }
+        cause = error.source();
+    }
+    if parts.is_empty() {
+        let kind = if error.is_timeout() {
+            "timed out"
+        } else if error.is_body() || error.is_decode() {
+            "the body broke off"
+        } else {
+            "the connection failed"
+        };
+        parts.push(kind.to_owned());
+    }
+    parts.join(": ")
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// Seconds, or an HTTP date.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = header(headers, RETRY_AFTER.as_str())?;
+    let wait = match text.trim().parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = chrono::DateTime::parse_from_rfc2822(text.trim()).ok()?;
+            Timestamp::from_millis(date.timestamp_millis()).since(now)
+        }
+    };
+    Some(wait.min(LONGEST_RETRY_AFTER))
+}
