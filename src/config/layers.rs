@@ -174,8 +174,8 @@ fn insert(into: &mut Dict, path: &[String], value: Value) {
 impl Sources {
     /// The file as TOML; `None` where there is none and none was named.
     fn read_file(&self) -> Result<Option<Document>, Problem> {
-        if let Some((label, text)) = &self.text {
-            return Document::parse(label, text.clone()).map(Some);
+        if let Some(text) = &self.text {
+            return Document::parse("opros.toml", text.clone()).map(Some);
         }
         let Some((path, must_exist)) = self.config_file() else { return Ok(None) };
         let file = path.display().to_string();

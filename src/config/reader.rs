@@ -27,11 +27,13 @@ pub(super) struct Section<'a> {
     origin: Origin,
     asked: RefCell<BTreeSet<String>>,
     wrong: RefCell<BTreeSet<String>>,
+    /// Something else stands where the table should: said once, and not again for each of its keys.
+    is_table: bool,
 }
 
 impl<'a> Section<'a> {
     pub(super) fn new(findings: &'a Findings, path: Vec<String>, values: &'a Dict, origin: Origin) -> Self {
-        Self { findings, path, values, origin, asked: RefCell::default(), wrong: RefCell::default() }
+        Self { findings, path, values, origin, asked: RefCell::default(), wrong: RefCell::default(), is_table: true }
     }
 
     /// Complains of every key that nobody asked for.
@@ -63,6 +65,15 @@ impl<'a> Section<'a> {
     pub(super) fn problem_near(&self, key: &str, message: impl Into<String>, hint: Option<String>) {
         self.wrong.borrow_mut().insert(key.to_owned());
         self.findings.problem(&self.path_of(key), message, hint);
+    }
+
+    /// Complains of a key that is not there.
+    pub(super) fn missing(&self, key: &str, message: impl Into<String>) {
+        if self.is_table {
+            self.problem(key, message);
+        } else {
+            self.wrong.borrow_mut().insert(key.to_owned());
+        }
     }
 
     pub(super) fn warning(&self, key: &str, message: impl Into<String>) {
@@ -97,13 +108,14 @@ impl<'a> Section<'a> {
             self.problem(key, "must be a table");
         }
         let origin = value.map_or(self.origin, |value| self.origin_of(value));
-        Section::new(self.findings, self.path_of(key), values.unwrap_or(&EMPTY), origin)
+        let section = Section::new(self.findings, self.path_of(key), values.unwrap_or(&EMPTY), origin);
+        Section { is_table: value.is_none() || values.is_some(), ..section }
     }
 
     /// The one way in which a value is read: missing and misshapen ones are complained of.
     fn read<T>(&self, key: &str, shape: &str, read: impl Fn(&Value, bool) -> Option<T>) -> Option<T> {
         let Some(value) = self.value(key) else {
-            self.problem(key, "is required");
+            self.missing(key, "is required");
             return None;
         };
         let read = read(value, self.origin_of(value).is_text_only());
@@ -159,7 +171,7 @@ impl<'a> Section<'a> {
     /// One of a few words, each with its meaning.
     pub(super) fn one_of<T: Copy>(&self, key: &str, words: &[(&'static str, T)], otherwise: T) -> T {
         let Some(value) = self.value(key) else {
-            self.problem(key, "is required");
+            self.missing(key, "is required");
             return otherwise;
         };
         let text = value.as_str().unwrap_or_default();
@@ -177,7 +189,7 @@ impl<'a> Section<'a> {
 
     pub(super) fn duration_from(&self, key: &str, floor: Duration) -> Duration {
         let Some(value) = self.value(key) else {
-            self.problem(key, "is required");
+            self.missing(key, "is required");
             return Duration::ZERO;
         };
         let span = duration::parse(value.as_str().unwrap_or_default());
@@ -217,7 +229,7 @@ impl<'a> Section<'a> {
     /// An address of a vendor; plain http only on this machine or where it is wanted.
     pub(super) fn url(&self, key: &str, allow_http: bool) -> BaseUrl {
         let Some(value) = self.value(key) else {
-            self.problem(key, "is required");
+            self.missing(key, "is required");
             return BaseUrl::unread();
         };
         match BaseUrl::parse(value.as_str().unwrap_or_default()) {

@@ -26,8 +26,8 @@ pub struct Sources {
     pub credentials_dir: Option<PathBuf>,
     /// Dotted keys with the text of their values, from flags.
     pub overrides: Vec<(String, String)>,
-    /// Instead of a file: what to call it, and what it says.
-    pub(super) text: Option<(String, String)>,
+    /// TOML that stands in for the file; problems call it `opros.toml`.
+    pub text: Option<String>,
 }
 
 /// Names only: variables and flags may hold secrets.
@@ -55,7 +55,7 @@ impl Sources {
                 .map(|(name, value)| (readable(name), readable(value)))
                 .filter(|(name, _)| name.starts_with(PREFIX))
                 .collect(),
-            credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from),
             overrides,
             text: None,
         }
@@ -63,7 +63,7 @@ impl Sources {
 
     /// A configuration that stands in the program: for `demo`, `simulate` and tests.
     pub fn from_text(text: &str) -> Self {
-        Self { text: Some(("opros.toml".to_owned(), text.to_owned())), ..Self::default() }
+        Self { text: Some(text.to_owned()), ..Self::default() }
     }
 
     /// The file that counts, and whether it must exist.
