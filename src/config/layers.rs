@@ -125,12 +125,20 @@ fn environment(env: &[(String, String)], file: &Dict) -> (Dict, BTreeMap<String,
     let mut variables = BTreeMap::new();
     for (variable, value) in env.iter().filter(|(variable, _)| variable != CONFIG_VARIABLE) {
         let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
-        let mut path: Vec<String> = rest.to_lowercase().split("__").map(str::to_owned).collect();
+        let mut path = split(&rest.to_lowercase(), "__");
         adopt_dashes(&mut path, file);
         variables.insert(path.join("."), variable.clone());
         insert(&mut values, &path, Value::from(value.as_str()));
     }
     (values, variables)
+}
+
+/// No setting lies deeper than four levels; what does is no path but one unknown name, and is not followed down.
+const DEEPEST: usize = 8;
+
+fn split(name: &str, between: &str) -> Vec<String> {
+    let path: Vec<String> = name.split(between).take(DEEPEST + 1).map(str::to_owned).collect();
+    if path.len() > DEEPEST { vec![name.to_owned()] } else { path }
 }
 
 /// A variable's name cannot hold `-`: `ACCOUNTS__MY_SHOP__…` means the file's account `my-shop` unless there is a `my_shop`.
@@ -149,8 +157,7 @@ fn adopt_dashes(path: &mut [String], file: &Dict) {
 fn command_line(overrides: &[(String, String)]) -> Dict {
     let mut values = Dict::new();
     for (key, value) in overrides {
-        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
-        insert(&mut values, &path, Value::from(value.as_str()));
+        insert(&mut values, &split(key, "."), Value::from(value.as_str()));
     }
     values
 }

@@ -439,6 +439,21 @@ fn what_is_allowed_but_unwise_is_a_warning_with_its_line() {
 }
 
 #[test]
+fn nesting_without_end_is_told_and_not_followed() {
+    let deep = 50_000;
+    for text in [
+        format!("x = {}", "[".repeat(deep)),
+        format!("x = {}", "{a=".repeat(deep)),
+        format!("{}a = 1", "a.".repeat(deep)),
+        format!("[{}a]", "a.".repeat(deep)),
+    ] {
+        assert!(said(&text).starts_with("opros.toml"));
+    }
+    let variable = format!("OPROS_{}", "A__".repeat(deep));
+    assert_eq!(problems(&with_env("", &[(&variable, "x")])), format!("environment: {variable}: unknown variable"));
+}
+
+#[test]
 fn the_mailbox_cannot_be_the_store() {
     let said = said("[store]\npath = \"/x.db\"\n[mailbox]\npath = \"/x.db\"");
     assert_eq!(
