@@ -1,7 +1,7 @@
 //! The configuration: layers in, one checked [`Config`] or all [`Problems`] out.
 //!
 //! `config/opros.toml` is the first layer and holds every default, a vendor's in its commented-out account. figment merges
-//! the layers; [`reader`] turns them into the types of [`sections`] and [`accounts`], and whatever is wrong on the way
+//! the layers; `reader` turns them into the types of `sections` and `accounts`, and whatever is wrong on the way
 //! becomes a [`Problem`] with its place. A new key is a line in the shipped file, a field, and a line that reads it.
 
 mod accounts;
