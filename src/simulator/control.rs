@@ -1,6 +1,7 @@
 //! Changing the vendors while they run: from tests through [`Control`], from outside through `/_sim/`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::SimError;
+use super::alta::Echo;
 use super::call::Host;
 use super::callback;
 use super::faults::FaultPlan;
@@ -38,6 +40,14 @@ pub enum Change {
     /// The vehicle is at the end of its journey now.
     AltaArrive {
         vehicle: String,
+    },
+    /// Where comments turn up in `track_list`.
+    AltaEcho {
+        echo: Echo,
+    },
+    /// How long a new request is missing from `track_list`.
+    AltaListLag {
+        ms: u64,
     },
     /// Lifts every block.
     AltaForgive {},
@@ -151,6 +161,8 @@ impl Control {
             Change::TronkRequestsLeft { left } => lock(&world.tronk).sim.requests_left = left,
             Change::AltaBalance { kopecks } => lock(&world.alta).set_balance(kopecks),
             Change::AltaArrive { vehicle } => return lock(&world.alta).arrive(&vehicle, now),
+            Change::AltaEcho { echo } => lock(&world.alta).sim.echo = echo,
+            Change::AltaListLag { ms } => lock(&world.alta).sim.list_lag = Duration::from_millis(ms),
             Change::AltaForgive {} => lock(&world.alta).forgive(),
             Change::RlabStatus { track, status } => return lock(&world.rlab).set_status(&track, status, now),
             Change::RlabBalance { tracks } => lock(&world.rlab).sim.balance = tracks,

@@ -25,6 +25,7 @@ use super::call::{Call, Host, Incoming, Params, Reply};
 use super::faults::{Effect, Fault};
 use super::world::{World, lock};
 use super::{bodies, callback, control};
+use crate::domain::Timestamp;
 
 /// The largest request that any vendor takes; R-Lab's batches of a hundred are some 60 KiB.
 const LARGEST_REQUEST: usize = 4 * 1024 * 1024;
@@ -74,30 +75,33 @@ async fn serve(world: Arc<World>, stream: TcpStream) {
 #[error("the connection is closed without an answer")]
 struct NoAnswer;
 
+/// What the client gets: a response; or nothing and a closed connection; or nothing, ever.
+type Outcome = Result<Option<Response<Body>>, NoAnswer>;
+
 async fn in_its_own_task(
     world: Arc<World>,
     reset: Arc<AtomicBool>,
     request: Request<HyperBody>,
 ) -> Result<Response<Body>, NoAnswer> {
     let task = world.tasks.spawn(handle(world.clone(), reset, request));
-    task.await.unwrap_or(Err(NoAnswer))
+    match task.await.unwrap_or(Err(NoAnswer))? {
+        Some(response) => Ok(response),
+        // Waits here and not in the task, so that it ends with the connection.
+        None => std::future::pending().await,
+    }
 }
 
-async fn handle(
-    world: Arc<World>,
-    reset: Arc<AtomicBool>,
-    request: Request<HyperBody>,
-) -> Result<Response<Body>, NoAnswer> {
+async fn handle(world: Arc<World>, reset: Arc<AtomicBool>, request: Request<HyperBody>) -> Outcome {
     let (head, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(Body::new(body), LARGEST_REQUEST).await else {
-        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large or was cut"));
+        return Ok(Some(plain(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large or was cut")));
     };
     let path = head.uri.path().trim_start_matches('/');
     let Some((prefix, rest)) = path.split_once('/').filter(|(prefix, _)| *prefix != "_sim") else {
-        return Ok(control::serve(&world, &head.method, head.uri.path(), &body));
+        return Ok(Some(control::serve(&world, &head.method, head.uri.path(), &body)));
     };
     let Some(host) = Host::ALL.into_iter().find(|host| host.name() == prefix) else {
-        return Ok(respond(Reply::not_found()));
+        return Ok(Some(respond(Reply::not_found())));
     };
     let incoming = Incoming {
         post: head.method == axum::http::Method::POST,
@@ -114,37 +118,30 @@ async fn handle(
             let call = Call { n, host, op, keys, params: reading.params, json: reading.json, incoming };
             carry_out(&world, &reset, Arc::new(call), fault).await
         }
-        None => Ok(respond(Reply::not_found())),
+        None => Ok(Some(respond(Reply::not_found()))),
     }
 }
 
-async fn carry_out(
-    world: &Arc<World>,
-    reset: &AtomicBool,
-    call: Arc<Call>,
-    fault: Option<Fault>,
-) -> Result<Response<Body>, NoAnswer> {
-    let effect = fault.as_ref().map_or(Effect::Done, Fault::effect);
-    let reply = match effect {
+async fn carry_out(world: &Arc<World>, reset: &AtomicBool, call: Arc<Call>, fault: Option<Fault>) -> Outcome {
+    let Some(fault) = fault else {
+        return Ok(Some(respond(process(world, &call).await)));
+    };
+    let reply = match fault.effect() {
         Effect::Done => Some(process(world, &call).await),
         Effect::DoneLater { after_ms } => {
             let at = world.clock.now() + Duration::from_millis(after_ms);
-            let (world, call) = (world.clone(), call.clone());
-            let later = async move {
-                tokio::select! {
-                    () = world.stop.cancelled() => {}
-                    () = world.clock.sleep_until(at) => drop(process(&world, &call).await),
-                }
-            };
-            tokio::spawn(later);
+            world.tasks.spawn(process_at(world.clone(), at, call.clone()));
             None
         }
-        Effect::Undone => fault.as_ref().and_then(Fault::refusal).map(|refusal| world.refuse(&call, refusal)),
+        Effect::Undone => fault.refusal().map(|refusal| world.refuse(&call, refusal)),
     };
-    match (fault, reply) {
-        (Some(fault), reply) => act_out(world, reset, &call, fault, reply).await,
-        (None, Some(reply)) => Ok(respond(reply)),
-        (None, None) => Err(NoAnswer),
+    act_out(world, reset, &call, fault, reply).await
+}
+
+async fn process_at(world: Arc<World>, at: Timestamp, call: Arc<Call>) {
+    tokio::select! {
+        () = world.stop.cancelled() => {}
+        () = world.clock.sleep_until(at) => drop(process(&world, &call).await),
     }
 }
 
@@ -161,13 +158,7 @@ async fn process(world: &Arc<World>, call: &Arc<Call>) -> Reply {
 }
 
 /// What the client gets to see of a fault. `reply` is the vendor's true answer where the call was carried out.
-async fn act_out(
-    world: &World,
-    reset: &AtomicBool,
-    call: &Call,
-    fault: Fault,
-    reply: Option<Reply>,
-) -> Result<Response<Body>, NoAnswer> {
+async fn act_out(world: &World, reset: &AtomicBool, call: &Call, fault: Fault, reply: Option<Reply>) -> Outcome {
     let truth = |reply: Option<Reply>| reply.unwrap_or_else(Reply::not_found);
     let answer = match fault {
         Fault::DropBefore {} | Fault::DropAfter {} | Fault::LateBooking { .. } => return Err(NoAnswer),
@@ -175,10 +166,7 @@ async fn act_out(
             reset.store(true, Ordering::Release);
             return Err(NoAnswer);
         }
-        Fault::Hang { .. } => {
-            world.stop.cancelled().await;
-            return Err(NoAnswer);
-        }
+        Fault::Hang { .. } => return Ok(None),
         Fault::Slow { ms } => {
             tokio::select! {
                 () = world.stop.cancelled() => return Err(NoAnswer),
@@ -197,7 +185,7 @@ async fn act_out(
         Fault::Garbage { .. } => respond(Reply::new(StatusCode::OK, "application/json", GARBAGE)),
         Fault::WrongShape { .. } => respond(Reply::new(StatusCode::OK, "application/json", WRONG_SHAPE)),
     };
-    Ok(answer)
+    Ok(Some(answer))
 }
 
 const MAINTENANCE: &str = "<!DOCTYPE html>\n<html><head><title>Технические работы</title></head>\

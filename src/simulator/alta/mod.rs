@@ -12,6 +12,7 @@ mod schedule;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::call::{Call, Incoming, OpClass, Params, Reading, Refusal, Reply};
@@ -25,7 +26,8 @@ const PHP: &str = "text/html; charset=UTF-8";
 const UNSUPPORTED: i64 = 15;
 
 /// Where the client's comment turns up in `track_list`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Echo {
     /// As `name`, while `comment` is null: as in the page's sample.
     #[default]
