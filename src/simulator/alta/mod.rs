@@ -84,7 +84,7 @@ impl Default for AltaSim {
             voyage_price: 60_000,
             first_data_after: Duration::from_secs(2 * 3600),
             report_takes: (Duration::from_secs(60), Duration::from_secs(300)),
-            leg: Duration::from_secs(10 * 3600),
+            leg: Duration::from_secs(36 * 3600),
             min_show: Duration::from_secs(60),
             min_spacing: Duration::from_millis(500),
             tolerance: Duration::ZERO,
