@@ -5,5 +5,6 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod http;
+pub mod simulator;
 pub mod store;
 pub mod vendors;
