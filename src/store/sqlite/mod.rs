@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -100,7 +99,7 @@ impl SqliteStore {
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_lazy_with(options.clone().read_only(true));
+            .connect_lazy_with(reader_options(path));
         let commits = watch::Sender::new(Commit {
             last_seq: numbers.last_seq,
             last_mailbox_seq: numbers.last_mailbox_seq,
@@ -144,8 +143,7 @@ impl SqliteStore {
 
 /// The settings of every connection to the store.
 fn options(path: &Path) -> SqliteConnectOptions {
-    let options = SqliteConnectOptions::from_str("sqlite:").unwrap_or_default();
-    options
+    SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         // A paid intent must survive a power cut; group commit pays for it.
@@ -154,6 +152,16 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .pragma("journal_size_limit", WAL_KEPT)
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging()
+}
+
+/// A reader's connection: it cannot write, so it sets nothing that is written into the file.
+fn reader_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY)
         .pragma("trusted_schema", "OFF")
         .disable_statement_logging()
 }
