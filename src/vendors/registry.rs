@@ -1,6 +1,6 @@
 //! Every vendor, one line each. Everything else walks this table.
 
-use super::{KindSpec, Vendor};
+use super::{KindSpec, Vendor, vagvin};
 
 /// A vendor that opros knows.
 #[derive(Debug, Clone, Copy)]
@@ -11,15 +11,22 @@ pub struct Entry {
     pub kinds: &'static [KindSpec],
 }
 
-pub const VENDORS: &[Entry] = &[];
+pub const VENDORS: &[Entry] = &[
+    // Its host is given out by hand.
+    Entry { name: "vagvin", base_url: None, kinds: vagvin::KINDS },
+];
 
 /// What a driver of each vendor is made from.
 #[derive(Debug, Clone)]
-pub enum Settings {}
+pub enum Settings {
+    Vagvin(vagvin::Settings),
+}
 
 /// The driver of one account.
 pub fn open(settings: Settings) -> Box<dyn Vendor> {
-    match settings {}
+    match settings {
+        Settings::Vagvin(settings) => Box::new(vagvin::VagVin::new(settings)),
+    }
 }
 
 pub fn kind(name: &str) -> Option<&'static KindSpec> {
