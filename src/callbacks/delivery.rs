@@ -71,3 +71,6 @@ pub fn result(callback: &Callback, files: &[Kept]) -> Value {
         "fields": callback.fields,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,3 +118,6 @@ fn by_car<'a>(callback: &Callback, candidates: &'a [Candidate]) -> Option<&'a Ca
 fn same_type(ours: &str, given: &str) -> bool {
     ours.trim().to_lowercase() == given.trim().to_lowercase()
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,16 +189,17 @@ fn unfolded(mut fields: Map<String, Value>, limits: &Limits) -> Result<Map<Strin
     Ok(fields)
 }
 
-/// A document within the limits; none when it is no JSON.
+/// A document within the limits; none when it is no JSON. JSON written twice is weighed twice.
 fn json_value(bytes: &[u8], limits: &Limits) -> Result<Option<Value>, ParseError> {
-    weigh(bytes, limits)?;
-    let value = lenient::parse(&lenient::text(bytes));
-    // JSON written twice was weighed as one string only.
-    let twice = bytes.trim_ascii_start().starts_with(b"\"");
-    if twice && let Some(inner) = serde_json::from_slice::<String>(bytes).ok().filter(|_| value.is_some()) {
-        weigh(inner.as_bytes(), limits)?;
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if !text.starts_with('"') {
+        weigh(text.as_bytes(), limits)?;
+        return Ok(lenient::parse(text));
     }
-    Ok(value)
+    let Ok(inner) = serde_json::from_str::<String>(text) else { return Ok(None) };
+    weigh(inner.as_bytes(), limits)?;
+    Ok(lenient::parse(&inner).filter(|value| value.is_object() || value.is_array()).or(Some(Value::String(inner))))
 }
 
 /// Counts values and depth before anything is allocated for them.
@@ -368,3 +369,6 @@ fn is_file(kind: &str) -> bool {
     !matches!(kind, "" | "text/plain" | "application/octet-stream" | "application/x-www-form-urlencoded")
         && !is_json(kind)
 }
+
+#[cfg(test)]
+mod tests;
