@@ -1,6 +1,7 @@
 //! Every vendor, one line each. Everything else walks this table.
 
 use super::{KindSpec, Vendor, rlab};
+use super::{KindSpec, Vendor, vagvin};
 
 /// A vendor that opros knows.
 #[derive(Debug, Clone, Copy)]
@@ -12,17 +13,23 @@ pub struct Entry {
 }
 
 pub const VENDORS: &[Entry] = &[Entry { name: "rlab", base_url: Some(rlab::BASE_URL), kinds: rlab::KINDS }];
+pub const VENDORS: &[Entry] = &[
+    // Its host is given out by hand.
+    Entry { name: "vagvin", base_url: None, kinds: vagvin::KINDS },
+];
 
 /// What a driver of each vendor is made from.
 #[derive(Debug, Clone)]
 pub enum Settings {
     Rlab(rlab::Settings),
+    Vagvin(vagvin::Settings),
 }
 
 /// The driver of one account.
 pub fn open(settings: Settings) -> Box<dyn Vendor> {
     match settings {
         Settings::Rlab(settings) => Box::new(rlab::Rlab::new(settings)),
+        Settings::Vagvin(settings) => Box::new(vagvin::VagVin::new(settings)),
     }
 }
 
