@@ -16,6 +16,7 @@ use crate::domain::{Call, Job, Reason, Timestamp, Traits};
 
 pub mod lenient;
 pub mod registry;
+pub mod tronk;
 
 /// One kind of job: `vendor.operation`.
 #[derive(Debug, Clone, Copy)]
