@@ -393,7 +393,6 @@ impl Next {
             State::InDoubt => {
                 self.close_attempt(AttemptEnd::Accepted);
                 let now = self.now;
-                self.job().doubt_since = None;
                 self.job().submitted_at = Some(now);
                 if remote_id.is_some() {
                     self.job().remote_id = remote_id;
@@ -660,6 +659,7 @@ impl Next {
         let job = self.job();
         job.state = state;
         job.due_at = None;
+        job.doubt_since = None;
         job.finished_at = Some(now);
         job.reason = reason;
         let kind = match state {
