@@ -282,6 +282,7 @@ impl Next {
             }
             Outcome::Unclear { reason } if self.step.job.traits.repeatable => {
                 self.close_attempt(AttemptEnd::NotSent);
+                self.job().submissions -= 1;
                 self.back_to_queue(reason, None);
             }
             Outcome::Unclear { reason } => self.fall_into_doubt(reason),
