@@ -314,9 +314,11 @@ impl Next {
             Outcome::NotTaken { reason, again_at } => self.poll_failed(reason, again_at),
             Outcome::Unclear { reason } => self.poll_failed(reason, None),
             Outcome::AccountHeld { reason } => {
+                let now = self.now;
                 let job = self.job();
                 job.reason = Some(reason);
-                job.due_at = Some(job.updated_at);
+                // The pause holds it back; once that is lifted, no sooner than the pace allowed when the call began.
+                job.due_at = Some(job.due_at.map_or(now, |paced| paced.max(now)));
             }
             Outcome::Unchanged { memo, next_at: Some(next_at) } => self.polled(memo, next_at),
             Outcome::Unchanged { next_at: None, .. } => self.finish(
