@@ -169,6 +169,13 @@ pub enum Refused {
     Final { job: i64, state: State },
 }
 
+/// Complete look-ups without a find, `settle` apart, that prove a request absent.
+const ABSENCES: u32 = 2;
+
+fn absent_reason() -> Reason {
+    Reason::new("absent", "two complete look-ups at the vendor, far enough apart, did not find the request")
+}
+
 /// The one function that owns the life of a job.
 pub fn step(job: Job, input: Input, now: Timestamp) -> Result<Step, Refused> {
     let mut next = Next::new(job, now);
@@ -471,6 +478,8 @@ impl Next {
         match self.state() {
             State::Queued => self.finish(State::Cancelled, None),
             State::Waiting => self.carry_out_wish(),
+            // Both look-ups found nothing before the wish came: there is nothing left to settle.
+            State::InDoubt if self.step.job.absences >= ABSENCES => self.proven_absent(),
             // The wish stays on the row until the open question is settled.
             State::Submitting | State::InDoubt => {}
             State::Succeeded | State::Failed | State::Cancelled | State::Expired | State::Rejected => {}
@@ -596,20 +605,23 @@ impl Next {
             return;
         }
         job.absences += 1;
-        if job.absences < 2 {
+        if job.absences < ABSENCES {
             job.due_at = Some(now + settle);
             return;
         }
-        let reason =
-            Reason::new("absent", "two complete look-ups at the vendor, far enough apart, did not find the request");
         if resubmit || job.cancel_requested {
-            self.close_attempt(AttemptEnd::Absent);
-            self.job().submissions -= 1;
-            self.back_to_queue(reason, Some(now));
+            self.proven_absent();
         } else {
             job.due_at = None;
-            job.reason = Some(reason);
+            job.reason = Some(absent_reason());
         }
+    }
+
+    /// The vendor has no such request: it is sent again, or never again where a wish to cancel stands.
+    fn proven_absent(&mut self) {
+        self.close_attempt(AttemptEnd::Absent);
+        self.job().submissions -= 1;
+        self.back_to_queue(absent_reason(), Some(self.now));
     }
 
     fn poll_failed(&mut self, reason: Reason, again_at: Option<Timestamp>) {
