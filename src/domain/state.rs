@@ -266,12 +266,16 @@ impl Next {
             return Err(Refused::Stale { job: self.step.job.id.0, turn, current: self.step.job.turn });
         }
         match (self.state(), call) {
-            (State::Submitting, Call::Submit) => self.submit_ended(outcome),
-            (State::Waiting, Call::Poll) => self.poll_ended(outcome),
-            (State::Waiting, Call::Cancel) => self.cancel_ended(outcome),
-            (State::InDoubt, Call::LookUp) => self.look_up_ended(outcome),
-            _ => Err(self.illegal("the end of such a call")),
+            (State::Submitting, Call::Submit) => self.submit_ended(outcome)?,
+            (State::Waiting, Call::Poll) => self.poll_ended(outcome)?,
+            (State::Waiting, Call::Cancel) => self.cancel_ended(outcome)?,
+            (State::InDoubt, Call::LookUp) => self.look_up_ended(outcome)?,
+            _ => return Err(self.illegal("the end of such a call")),
         }
+        // A call ends once. The same answer, offered again by a writer that does not know whether it was committed,
+        // must miss: one empty look-up counted twice would prove a paid request absent.
+        self.job().turn += 1;
+        Ok(())
     }
 
     fn submit_ended(&mut self, outcome: Outcome) -> Result<(), Refused> {
