@@ -1,3 +1,4 @@
 //! One binary for all integration tests.
 
 mod lifecycle_table;
+mod vendors;
