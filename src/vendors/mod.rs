@@ -18,6 +18,7 @@ pub mod lenient;
 pub mod registry;
 pub mod rlab;
 pub mod vagvin;
+pub mod tronk;
 
 /// One kind of job: `vendor.operation`.
 #[derive(Debug, Clone, Copy)]

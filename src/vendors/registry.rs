@@ -2,6 +2,7 @@
 
 use super::{KindSpec, Vendor, rlab};
 use super::{KindSpec, Vendor, vagvin};
+use super::{KindSpec, Vendor, tronk};
 
 /// A vendor that opros knows.
 #[derive(Debug, Clone, Copy)]
@@ -17,12 +18,14 @@ pub const VENDORS: &[Entry] = &[
     // Its host is given out by hand.
     Entry { name: "vagvin", base_url: None, kinds: vagvin::KINDS },
 ];
+pub const VENDORS: &[Entry] = &[Entry { name: "tronk", base_url: Some(tronk::BASE_URL), kinds: tronk::KINDS }];
 
 /// What a driver of each vendor is made from.
 #[derive(Debug, Clone)]
 pub enum Settings {
     Rlab(rlab::Settings),
     Vagvin(vagvin::Settings),
+    Tronk(tronk::Settings),
 }
 
 /// The driver of one account.
@@ -30,6 +33,7 @@ pub fn open(settings: Settings) -> Box<dyn Vendor> {
     match settings {
         Settings::Rlab(settings) => Box::new(rlab::Rlab::new(settings)),
         Settings::Vagvin(settings) => Box::new(vagvin::VagVin::new(settings)),
+        Settings::Tronk(settings) => Box::new(tronk::Tronk::new(settings)),
     }
 }
 

@@ -3,3 +3,5 @@
 mod config;
 mod simulator;
 mod store;
+mod lifecycle_table;
+mod vendors;
