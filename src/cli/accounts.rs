@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::args::{AccountArg, PauseArgs};
-use super::client::{Answer, read};
+use super::client::{Answer, Client, read};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::jobs::say_table;
@@ -31,8 +31,8 @@ pub async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
 }
 
 /// Every account, by the daemon's word.
-pub async fn all(session: &Session<'_>) -> Result<Vec<Account>, Failure> {
-    let accounts: Accounts = session.client.get(&["v1", "accounts"], &[]).await?.read()?;
+pub async fn all(client: &Client) -> Result<Vec<Account>, Failure> {
+    let accounts: Accounts = client.get(&["v1", "accounts"], &[]).await?.read()?;
     accounts.accounts.iter().map(|raw| read(raw.get())).collect()
 }
 
@@ -65,7 +65,7 @@ impl Account {
             Standing::Good => None,
             Standing::Paused => {
                 let pause = self.paused.clone().unwrap_or_default();
-                let by = pause.by.map(|by| format!(" by {by}")).unwrap_or_default();
+                let by = pause.by.map(|by| format!(" by the {by}")).unwrap_or_default();
                 let since = both(pause.since).map(|since| format!(" since {since}")).unwrap_or_default();
                 let why = pause.message.or(pause.code).map(|why| format!(": {why}")).unwrap_or_default();
                 Some(format!("paused{by}{since}{why}"))

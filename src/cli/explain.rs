@@ -16,7 +16,7 @@ pub async fn explain(session: &mut Session<'_>, id: i64) -> Result<Exit, Failure
     }
     let job: Job = answer.read()?;
     // A finished job does not wait for its account.
-    let accounts = if job.state.is_final() { Vec::new() } else { accounts::all(session).await? };
+    let accounts = if job.state.is_final() { Vec::new() } else { accounts::all(session.client).await? };
     let account = accounts.iter().find(|account| Some(&account.name) == job.rest.account.as_ref());
     session.term.say(head(&job))?;
     for sentence in sentences(&job, account, session.clock.now()) {
@@ -28,20 +28,31 @@ pub async fn explain(session: &mut Session<'_>, id: i64) -> Result<Exit, Failure
 fn head(job: &Job) -> String {
     let of = [job.rest.kind.as_deref(), job.rest.account.as_deref().filter(|name| !name.is_empty())];
     let of = of.into_iter().flatten().map(text::line).collect::<Vec<_>>().join(", account ");
-    format!("Job {} ({of}) is {}.", job.id, styled(state_style(job.state), job.state))
+    format!("Job {} ({of}) {}.", job.id, styled(state_style(job.state), stands(job.state)))
 }
 
-/// What is known, then what happens next, then what you can do.
-pub fn sentences(job: &Job, account: Option<&Account>, now: Timestamp) -> Vec<String> {
-    let mut all = vec![job.rest.why.clone().unwrap_or_else(|| bare(job.state).to_owned())];
-    all.extend(error(job, &all[0]));
-    if !job.state.is_final() {
-        all.extend(account.and_then(|account| hold(account, now)));
-        all.push(next(job, now));
+fn stands(state: State) -> &'static str {
+    match state {
+        State::Queued => "is queued",
+        State::Submitting => "is being submitted",
+        State::Waiting => "is waiting",
+        State::InDoubt => "is in doubt",
+        State::Succeeded => "has succeeded",
+        State::Failed => "has failed",
+        State::Cancelled => "was cancelled",
+        State::Expired => "has expired",
+        State::Rejected => "was rejected",
     }
-    let said = all.concat();
-    all.extend(advice(job, account).filter(|advice| !said.contains(command(advice))));
-    all
+}
+
+/// What is known, then what happens next, then what you can do; nothing twice.
+pub fn sentences(job: &Job, account: Option<&Account>, now: Timestamp) -> Vec<String> {
+    let why = job.rest.why.clone().unwrap_or_else(|| bare(job.state).to_owned());
+    let hold = account.filter(|_| !job.state.is_final()).and_then(|account| hold(account, now));
+    let said = [why.as_str(), hold.as_deref().unwrap_or_default()].concat();
+    let next = (!job.state.is_final()).then(|| next(job, account, now));
+    let advice = advice(job, account).filter(|advice| !said.contains(command(advice)));
+    [Some(why), error(job, &said), hold, next, advice].into_iter().flatten().collect()
 }
 
 /// For a daemon that says nothing.
@@ -59,7 +70,7 @@ fn bare(state: State) -> &'static str {
     }
 }
 
-/// Unless the first sentence holds it already.
+/// Unless it was said already.
 fn error(job: &Job, said: &str) -> Option<String> {
     let error = job.rest.error.as_ref()?;
     let message = error.message.as_deref().or(error.code.as_deref())?;
@@ -76,12 +87,15 @@ fn hold(account: &Account, now: Timestamp) -> Option<String> {
     Some(format!("Account {} is busy: {busy} of {most} calls are under way{queued}.", account.name))
 }
 
-fn next(job: &Job, now: Timestamp) -> String {
+fn next(job: &Job, account: Option<&Account>, now: Timestamp) -> String {
+    let paused = account.is_some_and(|account| account.paused.is_some());
     match job.rest.next_at {
         Some(at) if at <= now => "Next: opros turns to it as soon as there is room.".to_owned(),
         Some(at) => format!("Next: opros turns to it at {}.", when::both(at, now)),
         None if job.state == State::InDoubt => "Next: nothing happens until you decide.".to_owned(),
-        None => "Next: opros does nothing by itself at a known time.".to_owned(),
+        None if paused => "Next: nothing happens until the account is resumed.".to_owned(),
+        None if job.state == State::Waiting => "Next: the vendor delivers by itself.".to_owned(),
+        None => "Next: no time is set.".to_owned(),
     }
 }
 

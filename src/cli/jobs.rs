@@ -157,7 +157,7 @@ fn fields(job: &Job, now: Timestamp) -> Vec<(&'static str, Option<String>)> {
         ("priority", count(rest.priority)),
         ("submissions", count(rest.attempts)),
         ("polls", count(rest.polls)),
-        ("errors now", count(rest.errors)),
+        ("errors now", count(rest.errors.filter(|errors| *errors > 0))),
         ("retry of", count(rest.retry_of)),
         ("mailbox uid", rest.mailbox_uid.clone()),
         ("created", at(rest.created_at)),
@@ -195,12 +195,16 @@ fn say_timeline(session: &mut Session<'_>, entries: &[Box<RawValue>]) -> Result<
 /// What people look for first.
 const FIRST: [&str; 6] = ["type", "op", "call", "outcome", "status", "note"];
 
+fn says_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
 /// All that an entry says beside when and what, in its own words.
 fn details(entry: &Value) -> String {
     let Some(entry) = entry.as_object() else { return String::new() };
     // What came is kept raw for programs; people read what was understood of it.
     let shown = |name: &str| !matches!(name, "at" | "what" | "raw");
-    let mut told: Vec<_> = entry.iter().filter(|(name, value)| shown(name) && !value.is_null()).collect();
+    let mut told: Vec<_> = entry.iter().filter(|(name, value)| shown(name) && !says_nothing(value)).collect();
     told.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
     let words = told.into_iter().map(|(name, value)| match value {
         Value::String(text) if name == "type" => text.clone(),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::args::{CancelArgs, ResolveArgs, RetryArgs};
-use super::client::Answer;
+use super::client::{Answer, Client};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{state_style, styled};
@@ -16,7 +16,7 @@ use crate::domain::State;
 pub async fn cancel(session: &mut Session<'_>, args: CancelArgs) -> Result<Exit, Failure> {
     let mut worst = Exit::Ok;
     for id in &args.ids {
-        match act(session, *id, "cancel", json!({})).await {
+        match act(session.client, *id, "cancel", json!({})).await {
             Ok(answer) => say(session, &answer, "")?,
             Err(failure @ Failure::Refused { .. }) if args.ids.len() > 1 => {
                 session.term.note(format!("job {id}: {}", text::block(&failure.to_string())))?;
@@ -31,7 +31,7 @@ pub async fn cancel(session: &mut Session<'_>, args: CancelArgs) -> Result<Exit,
 pub async fn retry(session: &mut Session<'_>, args: RetryArgs) -> Result<Exit, Failure> {
     let body = if args.force { json!({ "force": true }) } else { json!({}) };
     let id = args.job.id;
-    let answer = act(session, id, "retry", body).await?;
+    let answer = act(session.client, id, "retry", body).await?;
     say(session, &answer, &format!(" It repeats job {id}."))?;
     Ok(Exit::Ok)
 }
@@ -42,13 +42,13 @@ pub async fn resolve(session: &mut Session<'_>, args: ResolveArgs) -> Result<Exi
         None if args.how.resubmit => json!({ "action": "resubmit" }),
         None => json!({ "action": "fail" }),
     };
-    let answer = act(session, args.job.id, "resolve", body).await?;
+    let answer = act(session.client, args.job.id, "resolve", body).await?;
     say(session, &answer, "")?;
     Ok(Exit::Ok)
 }
 
-async fn act(session: &Session<'_>, id: i64, verb: &str, body: Value) -> Result<Answer, Failure> {
-    session.client.post(&["v1", "jobs", &id.to_string(), verb], &body).await
+async fn act(client: &Client, id: i64, verb: &str, body: Value) -> Result<Answer, Failure> {
+    client.post(&["v1", "jobs", &id.to_string(), verb], &body).await
 }
 
 fn say(session: &mut Session<'_>, answer: &Answer, more: &str) -> Result<(), Failure> {
