@@ -16,7 +16,7 @@ use crate::domain::Timestamp;
 pub async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
     let accounts: Accounts = session.client.get(&["v1", "accounts"], &[]).await?.read()?;
     let header = ["ACCOUNT", "STATE", "VENDOR", "CALLS", "QUEUED", "WAITING", "BALANCE", "NEXT CALL", "WHAT"];
-    let mut table = Table::new(&header, 1);
+    let mut table = Table::new(&header, 1).dispensable(&["VENDOR", "BALANCE", "CALLS", "NEXT CALL"]);
     for raw in &accounts.accounts {
         if session.term.json {
             session.term.say_json(raw.get())?;

@@ -69,6 +69,7 @@ pub enum ClientCommand {
     /// Follow events as they happen
     Watch(WatchArgs),
     /// Wait until jobs have ended; the exit code says how
+    #[command(after_help = exit::HELP)]
     Wait(WaitArgs),
     /// Say why a job is not done, and what happens next
     Explain(JobArg),

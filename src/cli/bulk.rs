@@ -55,8 +55,10 @@ pub async fn submit(session: &mut Session<'_>, file: &Path) -> Result<Exit, Fail
     let body = lines_of(open(file)?, sent.clone());
     let mut tally = Tally::default();
     let done = converse(session, body, &sent, &mut tally).await;
-    if done.is_err() && tally.all() == 0 && sent.bytes.load(Ordering::Relaxed) == 0 {
-        return done.map(|()| Exit::Ok);
+    match done {
+        // Nothing was taken: nobody was there, or everything was refused.
+        Err(failure @ (Failure::Unreachable(_) | Failure::Refused { .. })) if tally.all() == 0 => return Err(failure),
+        _ => {}
     }
     summary(session, &tally)?;
     done.map_err(|failure| doubtful(failure, &tally))?;

@@ -23,7 +23,7 @@ pub enum Exit {
     TimedOut = 15,
 }
 
-/// Stands under every `--help`.
+/// Stands under `opros --help` and `opros wait --help`.
 pub const HELP: &str = "\
 Exit codes:
    0  done; `wait`: every job succeeded; `health`: ready or degraded

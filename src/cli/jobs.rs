@@ -17,7 +17,8 @@ use crate::domain::{State, Timestamp};
 const PAGE: u64 = 500;
 
 pub async fn list(session: &mut Session<'_>, args: JobsArgs) -> Result<Exit, Failure> {
-    let mut table = Table::new(&["ID", "STATE", "KIND", "ACCOUNT", "TAG", "CREATED", "NEXT", "WHY"], 1);
+    let mut table = Table::new(&["ID", "STATE", "KIND", "ACCOUNT", "TAG", "CREATED", "NEXT", "WHY"], 1)
+        .dispensable(&["CREATED", "TAG", "ACCOUNT", "KIND"]);
     let mut left = args.limit;
     let mut cursor = None;
     let now = session.clock.now();

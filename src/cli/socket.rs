@@ -25,6 +25,10 @@ fn who_may(socket: &Path) -> String {
         (None, Some(group)) => ("its directory", group),
         (None, None) => return "permission denied. Ask who runs opros for access, or use sudo".to_owned(),
     };
+    // Nobody should join root's group to read a list of jobs.
+    if group == "root" || group == "0" {
+        return format!("{what} belongs to root alone. Use sudo, or let opros run as its own user and group");
+    }
     format!("{what} is for group {group}. Join it (sudo usermod -aG {group} \"$USER\", then log in again), or use sudo")
 }
 

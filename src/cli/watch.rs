@@ -63,7 +63,9 @@ fn say(session: &mut Session<'_>, raw: &str, event: &Event) -> Result<(), Failur
         return Ok(session.term.say_json(raw)?);
     }
     let seq = event.seq().map(|seq| seq.to_string()).unwrap_or_default();
-    let at = event.time.map(when::stamp).unwrap_or_default();
+    let now = session.clock.now();
+    let short = session.term.width.is_some();
+    let at = event.time.map(|at| if short { when::short(at, now) } else { when::stamp(at) }).unwrap_or_default();
     let kind = styled(style(&event.kind), format!("{:<16}", text::line(&event.kind)));
     let subject = text::line(event.subject.as_deref().unwrap_or_default());
     let plain = format!("{seq:>6}  {at}  {:<16}  {subject:>6}  ", text::line(&event.kind));

@@ -12,6 +12,15 @@ pub fn stamp(at: Timestamp) -> String {
     at.to_utc().to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// Where room is short: today's times without the day.
+pub fn short(at: Timestamp, now: Timestamp) -> String {
+    let (day, whole) = (now.to_utc().date_naive(), stamp(at));
+    match whole.split_once('T') {
+        Some((_, time)) if at.to_utc().date_naive() == day => time.to_owned(),
+        _ => whole,
+    }
+}
+
 /// `2026-11-22T03:05:16Z (in 12 s)`.
 pub fn both(at: Timestamp, now: Timestamp) -> String {
     format!("{} ({})", stamp(at), relative(at, now))

@@ -175,6 +175,16 @@ async fn lines_without_a_verdict_are_called_doubtful() {
 }
 
 #[tokio::test]
+async fn a_file_for_a_daemon_that_does_not_run_says_only_that() {
+    let file = file((1..=3).map(line));
+    let ran =
+        super::fake::run("/nowhere/admin.sock".as_ref(), &["submit", "--file", file.path().to_str().expect("UTF-8")])
+            .await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Unreachable, ""));
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+}
+
+#[tokio::test]
 async fn a_file_that_is_not_there_is_a_usage_error() {
     let ran = accepting().run(&["submit", "--file", "/nowhere/jobs.ndjson"]).await;
     assert_eq!(ran.exit, Exit::Usage);

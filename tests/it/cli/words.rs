@@ -35,6 +35,8 @@ fn times_are_utc_with_the_way_to_them() {
     assert_eq!(when::both(at("2026-11-22T06:00:12.345+03:00"), now), "2026-11-22T03:00:12Z (in 12 s)");
     assert_eq!(when::relative(at("2026-11-22T02:57:00Z"), now), "3 min ago");
     assert_eq!(when::relative(now, now), "now");
+    assert_eq!(when::short(at("2026-11-22T02:57:00Z"), now), "02:57:00Z");
+    assert_eq!(when::short(at("2026-11-21T23:57:00Z"), now), "2026-11-21T23:57:00Z");
     assert_eq!(Moment::parse("+1h30m").expect("a span").resolve(now), at("2026-11-22T04:30:00Z"));
     assert!(Moment::parse("tomorrow").is_err());
 }
@@ -53,9 +55,22 @@ fn a_table_fits_the_terminal_and_is_whole_without_one() {
             assert!(plain.chars().count() <= usize::from(width), "{width}: {plain}");
         }
     }
+    let narrow = table.lines(Some(30));
+    assert!(narrow[1].contains("failed") && narrow[1].ends_with('…'), "{:?}", narrow[1]);
     let whole = table.lines(None);
     assert_eq!(whole.len(), 3);
     assert!(whole[1].ends_with("with a break,") && whole[1].contains("\u{1b}[31mfailed\u{1b}[0m"), "{:?}", whole[1]);
+}
+
+#[test]
+fn a_narrow_table_drops_what_can_be_done_without() {
+    let mut table = Table::new(&["ID", "STATE", "TAG", "WHY"], 1).dispensable(&["TAG"]);
+    let cells = ["1", "failed", "a tag of twenty chars", "the vendor says that there is no money left"];
+    table.row(output::BAD, cells.map(str::to_owned).to_vec());
+    let plain = |width| table.lines(Some(width)).join("\n");
+    assert!(plain(90).contains("TAG") && plain(90).contains("money left"));
+    assert!(!plain(60).contains("TAG") && plain(60).contains("money left"), "{}", plain(60));
+    assert!(plain(60).contains("\u{1b}[31mfailed"));
 }
 
 #[test]
