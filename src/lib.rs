@@ -1,6 +1,7 @@
 //! opros carries paid requests to slow vendors, polls politely until the answer is there, and tells whoever waits.
 
 pub mod callbacks;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
