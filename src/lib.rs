@@ -4,6 +4,8 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod health;
 pub mod http;
+pub mod listener;
 pub mod store;
 pub mod vendors;
