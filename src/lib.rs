@@ -1,5 +1,6 @@
 //! opros carries paid requests to slow vendors, polls politely until the answer is there, and tells whoever waits.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod domain;

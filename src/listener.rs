@@ -110,7 +110,10 @@ impl Socket {
 /// Binds a TCP port.
 pub async fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
     TcpListener::bind(address).await.map(Socket::Tcp).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}; is another program listening there?"))
+        io::Error::new(
+            error.kind(),
+            format!("cannot listen on {address}: {error}; is another program listening there?"),
+        )
     })
 }
 
