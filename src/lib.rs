@@ -1,6 +1,7 @@
 //! opros carries paid requests to slow vendors, polls politely until the answer is there, and tells whoever waits.
 
 pub mod admin;
+pub mod callbacks;
 pub mod clock;
 pub mod config;
 pub mod domain;
@@ -8,5 +9,6 @@ pub mod engine;
 pub mod health;
 pub mod http;
 pub mod listener;
+pub mod simulator;
 pub mod store;
 pub mod vendors;

@@ -11,6 +11,11 @@ use serde::{Serialize, Serializer};
 pub struct BaseUrl(String);
 
 impl BaseUrl {
+    /// Stands in for one that could not be read, until the problem is reported.
+    pub(super) const fn unread() -> Self {
+        Self(String::new())
+    }
+
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|_| SHAPE.to_owned())?;
         if !matches!(url.scheme(), "http" | "https") || !text.contains("://") || !url.has_host() {

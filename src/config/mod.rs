@@ -1,10 +1,23 @@
 //! The configuration: layers in, one checked [`Config`] or all [`Problems`] out.
+//!
+//! `config/opros.toml` is the first layer and holds every default, a vendor's in its commented-out account. figment merges
+//! the layers; `reader` turns them into the types of `sections` and `accounts`, and whatever is wrong on the way
+//! becomes a [`Problem`] with its place. A new key is a line in the shipped file, a field, and a line that reads it.
 
 mod accounts;
 mod base_url;
+mod document;
 pub mod duration;
+mod findings;
+mod layers;
 mod problem;
+mod read;
+mod reader;
+mod render;
+mod secrets;
 mod sections;
+mod shipped;
+mod sources;
 
 pub use self::accounts::{
     Account, AccountCommon, AccountKind, AltaAccount, CodeMeaning, Limits, PollStep, RlabAccount, TronkAccount,
@@ -13,3 +26,13 @@ pub use self::accounts::{
 pub use self::base_url::BaseUrl;
 pub use self::problem::{Problem, Problems};
 pub use self::sections::{Admin, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
+pub use self::shipped::SHIPPED;
+pub use self::sources::{DEFAULT_FILE, Sources};
+
+/// Loads and checks. Either everything is sound, or every problem is told at once.
+pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    let findings = findings::Findings::new(layers::Merged::of(sources)?);
+    let mut config = read::config(&findings);
+    config.warnings = findings.finish()?;
+    Ok(config)
+}

@@ -206,7 +206,7 @@ pub struct Job {
     pub remote_id: Option<String>,
     /// The token of the newest attempt to submit; an open attempt while `submitting` or `in_doubt`.
     pub attempt: Option<String>,
-    /// How many calls were begun for this job. The answer to an older call must miss.
+    /// Goes up when a call begins and when it ends. The answer to an older call must miss, and so must the same answer twice.
     pub turn: u32,
     /// Paid.
     pub submissions: u32,

@@ -172,6 +172,13 @@ pub enum Refused {
     Final { job: i64, state: State },
 }
 
+/// Complete look-ups without a find, `settle` apart, that prove a request absent.
+const ABSENCES: u32 = 2;
+
+fn absent_reason() -> Reason {
+    Reason::new("absent", "two complete look-ups at the vendor, far enough apart, did not find the request")
+}
+
 /// The one function that owns the life of a job.
 pub fn step(job: Job, input: Input, now: Timestamp) -> Result<Step, Refused> {
     let mut next = Next::new(job, now);
@@ -273,12 +280,16 @@ impl Next {
             return Err(Refused::Stale { job: self.step.job.id.0, turn, current: self.step.job.turn });
         }
         match (self.state(), call) {
-            (State::Submitting, Call::Submit) => self.submit_ended(outcome),
-            (State::Waiting, Call::Poll) => self.poll_ended(outcome),
-            (State::Waiting, Call::Cancel) => self.cancel_ended(outcome),
-            (State::InDoubt, Call::LookUp) => self.look_up_ended(outcome),
-            _ => Err(self.illegal("the end of such a call")),
+            (State::Submitting, Call::Submit) => self.submit_ended(outcome)?,
+            (State::Waiting, Call::Poll) => self.poll_ended(outcome)?,
+            (State::Waiting, Call::Cancel) => self.cancel_ended(outcome)?,
+            (State::InDoubt, Call::LookUp) => self.look_up_ended(outcome)?,
+            _ => return Err(self.illegal("the end of such a call")),
         }
+        // A call ends once. The same answer, offered again by a writer that does not know whether it was committed,
+        // must miss: one empty look-up counted twice would prove a paid request absent.
+        self.job().turn += 1;
+        Ok(())
     }
 
     fn submit_ended(&mut self, outcome: Outcome) -> Result<(), Refused> {
@@ -296,6 +307,7 @@ impl Next {
             }
             Outcome::Unclear { reason } if self.step.job.traits.repeatable => {
                 self.close_attempt(AttemptEnd::NotSent);
+                self.job().submissions -= 1;
                 self.back_to_queue(reason, None);
             }
             Outcome::Unclear { reason } => self.fall_into_doubt(reason),
@@ -327,9 +339,11 @@ impl Next {
             Outcome::NotTaken { reason, again_at } => self.poll_failed(reason, again_at),
             Outcome::Unclear { reason } => self.poll_failed(reason, None),
             Outcome::AccountHeld { reason } => {
+                let now = self.now;
                 let job = self.job();
                 job.reason = Some(reason);
-                job.due_at = Some(job.updated_at);
+                // The pause holds it back; once that is lifted, no sooner than the pace allowed when the call began.
+                job.due_at = Some(job.due_at.map_or(now, |paced| paced.max(now)));
             }
             Outcome::Unchanged { memo, next_at: Some(next_at) } => self.polled(memo, next_at),
             Outcome::Unchanged { next_at: None, .. } => self.finish(
@@ -407,7 +421,6 @@ impl Next {
             State::InDoubt => {
                 self.close_attempt(AttemptEnd::Accepted);
                 let now = self.now;
-                self.job().doubt_since = None;
                 self.job().submitted_at = Some(now);
                 if remote_id.is_some() {
                     self.job().remote_id = remote_id;
@@ -491,6 +504,8 @@ impl Next {
         match self.state() {
             State::Queued => self.finish(State::Cancelled, None),
             State::Waiting => self.carry_out_wish(),
+            // Both look-ups found nothing before the wish came: there is nothing left to settle.
+            State::InDoubt if self.step.job.absences >= ABSENCES => self.proven_absent(),
             // The wish stays on the row until the open question is settled.
             State::Submitting | State::InDoubt => {}
             State::Succeeded | State::Failed | State::Cancelled | State::Expired | State::Rejected => {}
@@ -615,20 +630,23 @@ impl Next {
             return;
         }
         job.absences += 1;
-        if job.absences < 2 {
+        if job.absences < ABSENCES {
             job.due_at = Some(now + settle);
             return;
         }
-        let reason =
-            Reason::new("absent", "two complete look-ups at the vendor, far enough apart, did not find the request");
         if resubmit || job.cancel_requested {
-            self.close_attempt(AttemptEnd::Absent);
-            self.job().submissions -= 1;
-            self.back_to_queue(reason, Some(now));
+            self.proven_absent();
         } else {
             job.due_at = None;
-            job.reason = Some(reason);
+            job.reason = Some(absent_reason());
         }
+    }
+
+    /// The vendor has no such request: it is sent again, or never again where a wish to cancel stands.
+    fn proven_absent(&mut self) {
+        self.close_attempt(AttemptEnd::Absent);
+        self.job().submissions -= 1;
+        self.back_to_queue(absent_reason(), Some(self.now));
     }
 
     fn poll_failed(&mut self, reason: Reason, again_at: Option<Timestamp>) {
@@ -680,6 +698,7 @@ impl Next {
         let job = self.job();
         job.state = state;
         job.due_at = None;
+        job.doubt_since = None;
         job.finished_at = Some(now);
         job.reason = reason;
         let kind = match state {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 
-// sqlite comes with the backend
+pub mod sqlite;
 
 /// Everything that opros remembers.
 #[async_trait]

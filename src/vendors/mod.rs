@@ -16,6 +16,9 @@ use crate::domain::{Call, Job, Reason, Timestamp, Traits};
 
 pub mod lenient;
 pub mod registry;
+pub mod rlab;
+pub mod vagvin;
+pub mod tronk;
 
 /// One kind of job: `vendor.operation`.
 #[derive(Debug, Clone, Copy)]
@@ -106,11 +109,13 @@ pub struct Checked {
     pub params: Value,
     /// The vendor has it already under this id: nothing is submitted, the job starts by waiting.
     pub follow: Option<String>,
+    /// Doubts that do not stand in the way, in sentences for whoever submitted it.
+    pub warnings: Vec<String>,
 }
 
 impl Checked {
     pub fn new(params: Value) -> Self {
-        Self { params, follow: None }
+        Self { params, follow: None, warnings: Vec::new() }
     }
 }
 

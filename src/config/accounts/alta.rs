@@ -6,8 +6,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::hidden;
+use super::{AccountCommon, hidden};
 use crate::config::duration;
+use crate::config::reader::Section;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct AltaAccount {
@@ -46,4 +47,37 @@ pub enum CodeMeaning {
     Permanent,
     /// The account must stop: key, access or money.
     Pause,
+}
+
+/// The vendor's own: a hash is asked about at most once a minute. It cannot be configured away.
+const FLOOR: Duration = Duration::from_secs(60);
+
+const MEANINGS: [(&str, CodeMeaning); 3] =
+    [("transient", CodeMeaning::Transient), ("permanent", CodeMeaning::Permanent), ("pause", CodeMeaning::Pause)];
+
+pub(super) fn read(section: &Section<'_>, common: &AccountCommon) -> AltaAccount {
+    let floor = common.floor(FLOOR);
+    AltaAccount {
+        login: section.secret("login"),
+        sa: section.secret("sa"),
+        password: section.secret("password"),
+        show_every: section.duration_from("show_every", floor),
+        due_window: section.duration("due_window"),
+        idle_every: section.duration_from("idle_every", floor),
+        codes: codes(&section.section("codes")),
+        balance_every: section.duration_or_never("balance_every", floor),
+        balance_low: section.number("balance_low", f64::MIN..=f64::MAX),
+    }
+}
+
+fn codes(section: &Section<'_>) -> BTreeMap<i64, CodeMeaning> {
+    let mut codes = BTreeMap::new();
+    for code in section.keys() {
+        let meaning = section.one_of(code, &MEANINGS, CodeMeaning::Permanent);
+        match code.parse() {
+            Ok(code) => drop(codes.insert(code, meaning)),
+            Err(_) => section.problem(code, "must be a whole number: one of the vendor's codes"),
+        }
+    }
+    codes
 }

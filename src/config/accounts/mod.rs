@@ -1,6 +1,7 @@
 //! Accounts: what all have in common here, what each vendor adds in a file of its own.
 
 mod alta;
+mod common;
 mod rlab;
 mod tronk;
 mod vagvin;
@@ -64,6 +65,13 @@ pub struct Limits {
     /// Between the starts of two calls.
     #[serde(with = "duration")]
     pub min_interval: Duration,
+}
+
+impl AccountCommon {
+    /// What a cadence may not go below: the vendor's floor, or on this machine, where simulators run fast, hardly any.
+    pub(super) fn floor(&self, vendors: Duration) -> Duration {
+        if self.base_url.is_loopback() { Duration::from_millis(1) } else { vendors }
+    }
 }
 
 impl AccountKind {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::hidden;
+use super::{AccountCommon, hidden};
 use crate::config::duration;
+use crate::config::reader::Section;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct TronkAccount {
@@ -28,4 +29,33 @@ pub struct PollStep {
     /// The key is `for`, a word that Rust keeps to itself.
     #[serde(rename = "for", with = "duration")]
     pub lasting: Duration,
+}
+
+/// A vendor is not asked more often, except on this machine.
+const FLOOR: Duration = Duration::from_secs(1);
+
+pub(super) fn read(section: &Section<'_>, common: &AccountCommon) -> TronkAccount {
+    let floor = common.floor(FLOOR);
+    let account = TronkAccount {
+        key: section.secret("key"),
+        poll: section.tables("poll", |step| poll_step(step, floor)),
+        ready_statuses: section.wholes("ready_statuses"),
+        failed_statuses: section.wholes("failed_statuses"),
+    };
+    if account.poll.is_empty() && section.is_sound("poll") {
+        section.problem("poll", "must have at least one step");
+    }
+    if account.ready_statuses.is_empty() && section.is_sound("ready_statuses") {
+        section.problem("ready_statuses", "must hold at least one number");
+    }
+    if account.failed_statuses.iter().any(|status| account.ready_statuses.contains(status)) {
+        section.problem("failed_statuses", "must not hold a number that ready_statuses holds");
+    }
+    account
+}
+
+fn poll_step(section: &Section<'_>, floor: Duration) -> PollStep {
+    let step = PollStep { every: section.duration_from("every", floor), lasting: section.duration("for") };
+    section.not_below("for", step.lasting, "every", step.every);
+    step
 }

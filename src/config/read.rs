@@ -1,0 +1,133 @@
+//! From merged layers to the sections, and what must hold between their keys.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::accounts::Account;
+use super::findings::Findings;
+use super::reader::Section;
+use super::sections::{Admin, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
+
+/// Shorter would remove what nobody had a chance to read.
+const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
+
+/// `sun_path` of Linux, without its NUL.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+const OTHERS: u32 = 0o007;
+
+/// Reads everything; `findings` holds what was wrong.
+pub(super) fn config(findings: &Findings) -> Config {
+    let root = findings.root();
+    let store = store(&root);
+    let config = Config {
+        mailbox: mailbox(&root, &store.path),
+        store,
+        admin: admin(&root),
+        log: log(&root),
+        callbacks: callbacks(&root),
+        retention: retention(&root),
+        accounts: accounts(&root),
+        warnings: Vec::new(),
+    };
+    root.finish();
+    config
+}
+
+fn store(root: &Section<'_>) -> Store {
+    let section = root.section("store");
+    let store = Store { path: section.path("path"), allow_network_fs: section.flag("allow_network_fs") };
+    section.finish();
+    store
+}
+
+fn mailbox(root: &Section<'_>, store: &Path) -> Mailbox {
+    let section = root.section("mailbox");
+    let path = section.path_or_none("path");
+    if path.as_deref() == Some(store) && section.is_sound("path") {
+        section.problem("path", "must not be the store's own file: other programs write to the mailbox");
+    }
+    section.finish();
+    Mailbox { path }
+}
+
+fn admin(root: &Section<'_>) -> Admin {
+    let section = root.section("admin");
+    let socket: PathBuf = section.path("socket");
+    if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
+        section.problem(
+            "socket",
+            format!("must be at most {LONGEST_SOCKET_PATH} bytes long, as every Unix socket's path"),
+        );
+    }
+    let text = section.text("mode");
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
+    match mode {
+        None if section.is_sound("mode") => {
+            section.problem("mode", "must be octal permissions in quotes, such as \"0660\"")
+        }
+        Some(mode) if mode & OTHERS != 0 => {
+            section.warning("mode", "lets every user of this machine submit paid jobs; \"0660\" lets the group");
+        }
+        _ => {}
+    }
+    section.finish();
+    Admin { socket, mode: mode.unwrap_or_default() }
+}
+
+fn log(root: &Section<'_>) -> Log {
+    let section = root.section("log");
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("journald", LogFormat::Journald)];
+    let format = section.one_of("format", &formats, LogFormat::Text);
+    let filter = section.text("filter");
+    if section.is_sound("filter") && tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
+        section.problem("filter", "must be a filter such as \"info\" or \"info,opros::engine=debug\"");
+    }
+    section.finish();
+    Log { format, filter }
+}
+
+fn callbacks(root: &Section<'_>) -> Callbacks {
+    let section = root.section("callbacks");
+    let callbacks = Callbacks { listen: section.address("listen") };
+    section.finish();
+    callbacks
+}
+
+fn retention(root: &Section<'_>) -> Retention {
+    let section = root.section("retention");
+    let retention = Retention {
+        finished: section.duration_from("finished", SHORTEST_RETENTION),
+        events: section.duration_from("events", SHORTEST_RETENTION),
+        calls: section.duration_from("calls", SHORTEST_RETENTION),
+    };
+    section.finish();
+    retention
+}
+
+fn accounts(root: &Section<'_>) -> BTreeMap<String, Account> {
+    let section = root.section("accounts");
+    let mut accounts = BTreeMap::new();
+    for name in section.keys() {
+        let account = section.section(name);
+        let read = if section.is_sound(name) { Account::read(&account) } else { None };
+        if !is_account_name(name) {
+            section.problem(name, "an account's name is 1 to 32 of a-z 0-9 _ -");
+        }
+        accounts.extend(read.map(|account| (name.clone(), account)));
+    }
+    if section.keys().next().is_none() {
+        root.warning(
+            "accounts",
+            "none is configured, so every job will be refused; add a table such as [accounts.tronk]",
+        );
+    }
+    accounts
+}
+
+fn is_account_name(name: &str) -> bool {
+    (1..=32).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-'))
+}

@@ -1,0 +1,40 @@
+//! The built-in defaults: the shipped file itself. A vendor's defaults are its commented-out account there.
+
+use figment::value::{Dict, Value};
+
+use super::document::Document;
+
+/// The file that packages install, word for word.
+pub const SHIPPED: &str = include_str!("../../config/opros.toml");
+
+/// Stands in the shipped file for what only the user knows.
+pub(super) const PLACEHOLDER: &str = "…";
+
+/// Every setting of the shipped file, the commented-out accounts included.
+pub(super) fn everything() -> Dict {
+    let text: String = SHIPPED.lines().map(|line| uncomment(line).to_owned() + "\n").collect();
+    let document = Document::parse("config/opros.toml", text);
+    document.expect("the shipped file is TOML, commented-out accounts included: a test holds it").to_dict()
+}
+
+/// `#word` is a setting that is commented out, `# word` is prose.
+fn uncomment(line: &str) -> &str {
+    match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => rest,
+        _ => line,
+    }
+}
+
+/// The defaults of one vendor's accounts, without what only the user knows; `None` for a vendor nobody knows.
+pub(super) fn account_defaults(everything: &Dict, vendor: &str) -> Option<Dict> {
+    let accounts = everything.get("accounts")?.as_dict()?;
+    let mut account = accounts.get(vendor)?.as_dict()?.clone();
+    account.retain(|key, value| key != "vendor" && value.as_str() != Some(PLACEHOLDER));
+    Some(account)
+}
+
+/// The shipped sections, with `accounts` in the place of the examples.
+pub(super) fn with_accounts(mut everything: Dict, accounts: Dict) -> Dict {
+    everything.insert("accounts".to_owned(), Value::from(accounts));
+    everything
+}

@@ -1,0 +1,408 @@
+//! One transaction in the making: many requests' changes, written with one statement for each kind of change.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value, json};
+use sqlx::SqliteConnection;
+
+use super::{rows, sql};
+use crate::domain::exchange::sha256_hex;
+use crate::domain::state::{AttemptChange, Input, Step, step};
+use crate::domain::{EventType, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
+use crate::store::{Accepted, AccountChange, ApplyError, Batch, CallRecord, RejectedRow, StoreError};
+
+/// Where the numbers of this store stand; taken back when a transaction fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    pub last_job: i64,
+    pub last_seq: i64,
+    pub last_mailbox_seq: i64,
+}
+
+#[derive(Debug)]
+pub struct Draft {
+    pub numbers: Numbers,
+    epoch: i64,
+    /// Jobs that exist already, as this transaction leaves them.
+    jobs: HashMap<JobId, Loaded>,
+    new_jobs: Vec<Value>,
+    new_bodies: Vec<Value>,
+    mailbox_rows: Vec<Value>,
+    opened: Vec<OpenedAttempt>,
+    unclear: Vec<Value>,
+    closed: Vec<Value>,
+    observations: Vec<Value>,
+    partials: BTreeMap<JobId, String>,
+    results: BTreeMap<JobId, String>,
+    events: Vec<Value>,
+    calls: Vec<Value>,
+    accounts: Vec<Value>,
+    deltas: BTreeMap<(String, String, i64), i64>,
+    /// Keys of unfinished jobs that this transaction adds.
+    new_keys: HashMap<String, JobId>,
+    new_uids: HashMap<String, Option<JobId>>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    job: Job,
+    dirty: bool,
+}
+
+#[derive(Debug)]
+struct OpenedAttempt {
+    token: String,
+    job: JobId,
+    request_hash: String,
+    at: Timestamp,
+    unclear_at: Option<Timestamp>,
+    end: Option<(&'static str, Timestamp)>,
+}
+
+/// What the file says about keys and tokens that are being handed in.
+#[derive(Debug, Default)]
+pub struct Known {
+    pub keys: HashMap<String, JobId>,
+    /// Mailbox tokens that were taken, with their job.
+    pub uids: HashMap<String, Option<JobId>>,
+}
+
+impl Draft {
+    pub fn new(numbers: Numbers, epoch: i64) -> Self {
+        Self {
+            numbers,
+            epoch,
+            jobs: HashMap::new(),
+            new_jobs: Vec::new(),
+            new_bodies: Vec::new(),
+            mailbox_rows: Vec::new(),
+            opened: Vec::new(),
+            unclear: Vec::new(),
+            closed: Vec::new(),
+            observations: Vec::new(),
+            partials: BTreeMap::new(),
+            results: BTreeMap::new(),
+            events: Vec::new(),
+            calls: Vec::new(),
+            accounts: Vec::new(),
+            deltas: BTreeMap::new(),
+            new_keys: HashMap::new(),
+            new_uids: HashMap::new(),
+        }
+    }
+
+    // ---- taking in ---------------------------------------------------------------------------------------------
+
+    pub fn accept(&mut self, new: NewJob, known: &Known, at: Timestamp) -> Accepted {
+        if let Some(uid) = &new.mailbox_uid
+            && let Some(job) = self.new_uids.get(uid).or_else(|| known.uids.get(uid))
+        {
+            return Accepted::Taken(*job);
+        }
+        let duplicate = new.dedupe_key.as_ref().and_then(|key| self.new_keys.get(key).or_else(|| known.keys.get(key)));
+        if let Some(first) = duplicate.copied() {
+            if let Some(uid) = new.mailbox_uid {
+                let key = new.dedupe_key.unwrap_or_default();
+                let message = format!("the dedupe_key {key:?} belongs to job {first}, which has not ended yet");
+                let reason = Reason::new("duplicate", message);
+                self.reject(RejectedRow { uid, kind: Some(new.kind), reason, duplicate_of: Some(first) }, known, at);
+            }
+            return Accepted::Duplicate(first);
+        }
+        Accepted::New(self.insert(new, at))
+    }
+
+    fn insert(&mut self, new: NewJob, at: Timestamp) -> JobId {
+        self.numbers.last_job += 1;
+        let id = JobId(self.numbers.last_job);
+        self.new_bodies.push(json!([id.0, new.params, sha256_hex(new.params.as_bytes())]));
+        if let Some(uid) = &new.mailbox_uid {
+            self.mailbox_rows.push(json!([uid, id.0, null, null, at.as_millis()]));
+            self.new_uids.insert(uid.clone(), Some(id));
+        }
+        let mut job = fresh_job(id, new, at);
+        let mut events = Vec::new();
+        if job.state == State::Waiting {
+            events.push(NewEvent { kind: EventType::JobAccepted, data: json!({ "followed": true }) });
+        }
+        if job.deadline.is_some_and(|deadline| deadline <= at)
+            && let Ok(expired) = step(job.clone(), Input::Expire, at)
+        {
+            // Past at arrival: it ends before anything could be sent.
+            job = expired.job;
+            events = expired.events;
+        }
+        for event in events {
+            self.job_event(&job, event, at);
+        }
+        if let Some(key) = job.dedupe_key.clone().filter(|_| !job.state.is_final()) {
+            self.new_keys.insert(key, id);
+        }
+        *self.delta(&job) += 1;
+        self.new_jobs.push(json!(rows::insert_row(&job)));
+        id
+    }
+
+    pub fn reject(&mut self, row: RejectedRow, known: &Known, at: Timestamp) {
+        if known.uids.contains_key(&row.uid) || self.new_uids.contains_key(&row.uid) {
+            return;
+        }
+        self.new_uids.insert(row.uid.clone(), row.duplicate_of);
+        let duplicate_of = row.duplicate_of.map(|id| id.0);
+        self.mailbox_rows.push(json!([row.uid, duplicate_of, row.reason.code, row.reason.message, at.as_millis()]));
+        let data = json!({
+            "uid": row.uid, "kind": row.kind, "state": State::Rejected, "error": row.reason, "duplicate_of": duplicate_of,
+        });
+        self.event(EventType::JobRejected, at, None, None, Some(&row.uid), data);
+    }
+
+    // ---- the state table ---------------------------------------------------------------------------------------
+
+    pub fn adopt_rows(&mut self, jobs: Vec<Job>) {
+        for job in jobs {
+            self.jobs.insert(job.id, Loaded { job, dirty: false });
+        }
+    }
+
+    /// Carries a batch's inputs through the state table, one after another, each on the row as the one before left it.
+    pub fn apply(&mut self, batch: Batch) -> Vec<Result<Job, ApplyError>> {
+        let Batch { at, changes, accounts, call } = batch;
+        let results = changes.into_iter().map(|change| self.change(change.job, change.input, at)).collect();
+        for account in accounts {
+            self.account(account, at);
+        }
+        if let Some(call) = call {
+            self.call(call);
+        }
+        results
+    }
+
+    fn change(&mut self, id: JobId, input: Input, at: Timestamp) -> Result<Job, ApplyError> {
+        let loaded = self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?;
+        let before = loaded.job.clone();
+        let was_dirty = loaded.dirty;
+        let Step { job, events, attempt, observation, partial, result } = step(before.clone(), input, at)?;
+        if before.state != job.state {
+            *self.delta(&before) -= 1;
+            *self.delta(&job) += 1;
+        }
+        for event in events {
+            self.job_event(&job, event, at);
+        }
+        if let Some(change) = attempt {
+            self.attempt(id, change, at);
+        }
+        if let Some(seen) = observation {
+            self.observations.push(json!([id.0, at.as_millis(), seen.fingerprint, seen.data, seen.raw]));
+        }
+        if let Some(partial) = partial {
+            self.partials.insert(id, partial);
+        }
+        if let Some(result) = result {
+            self.results.insert(id, result);
+        }
+        // An answer that changes nothing costs no write.
+        let same = Job { updated_at: before.updated_at, ..job.clone() } == before;
+        self.jobs.insert(id, Loaded { job: job.clone(), dirty: was_dirty || !same });
+        Ok(job)
+    }
+
+    fn attempt(&mut self, job: JobId, change: AttemptChange, at: Timestamp) {
+        match change {
+            AttemptChange::Open { token, request_hash } => {
+                self.opened.push(OpenedAttempt { token, job, request_hash, at, unclear_at: None, end: None });
+            }
+            AttemptChange::Unclear { token } => match self.opened.iter_mut().find(|open| open.token == token) {
+                Some(open) => open.unclear_at = Some(at),
+                None => self.unclear.push(json!([token, at.as_millis()])),
+            },
+            AttemptChange::Close { token, end } => match self.opened.iter_mut().find(|open| open.token == token) {
+                Some(open) => open.end = Some((end.as_str(), at)),
+                None => self.closed.push(json!([token, end.as_str(), at.as_millis()])),
+            },
+        }
+    }
+
+    fn account(&mut self, change: AccountChange, at: Timestamp) {
+        for event in change.events {
+            let mut data = json!({ "account": change.name });
+            merge(&mut data, event.data);
+            self.event(event.kind, at, None, Some(&change.name), None, data);
+        }
+        let data = serde_json::to_string(&change.account).unwrap_or_default();
+        self.accounts.push(json!([change.name, change.account.version, data]));
+    }
+
+    fn call(&mut self, call: CallRecord) {
+        self.calls.push(json!([
+            call.account,
+            call.call.map(|call| call.as_str()),
+            call.op,
+            call.job.map(|id| id.0),
+            call.jobs,
+            call.at.as_millis(),
+            call.took.as_millis() as i64,
+            call.status,
+            call.outcome,
+            call.note,
+        ]));
+    }
+
+    // ---- events ------------------------------------------------------------------------------------------------
+
+    fn job_event(&mut self, job: &Job, event: NewEvent, at: Timestamp) {
+        let mut data = json!({ "kind": job.kind, "account": job.account, "state": job.state });
+        let fields = [
+            ("tag", job.tag.as_ref()),
+            ("dedupe_key", job.dedupe_key.as_ref()),
+            ("remote_id", job.remote_id.as_ref()),
+            ("uid", job.mailbox_uid.as_ref()),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                data[name] = Value::from(value.as_str());
+            }
+        }
+        merge(&mut data, event.data);
+        self.event(event.kind, at, Some(job.id), Some(&job.account), job.mailbox_uid.as_deref(), data);
+    }
+
+    fn event(
+        &mut self,
+        kind: EventType,
+        at: Timestamp,
+        job: Option<JobId>,
+        account: Option<&str>,
+        uid: Option<&str>,
+        data: Value,
+    ) {
+        self.numbers.last_seq += 1;
+        let mailbox_seq = uid.map(|_| {
+            self.numbers.last_mailbox_seq += 1;
+            self.numbers.last_mailbox_seq
+        });
+        let (seq, job, data) = (self.numbers.last_seq, job.map(|id| id.0), data.to_string());
+        self.events.push(json!([seq, kind.as_str(), at.as_millis(), job, account, uid, mailbox_seq, data]));
+    }
+
+    fn delta(&mut self, job: &Job) -> &mut i64 {
+        self.deltas.entry((job.account.clone(), job.kind.clone(), job.state.code())).or_default()
+    }
+
+    /// Takes finished jobs out of the counters.
+    pub fn forget(&mut self, account: &str, kind: &str, state: i64) {
+        *self.deltas.entry((account.to_owned(), kind.to_owned(), state)).or_default() -= 1;
+    }
+
+    // ---- writing -----------------------------------------------------------------------------------------------
+
+    /// Writes everything; each statement must touch exactly the rows it was meant for.
+    pub async fn write(self, conn: &mut SqliteConnection, before: Numbers) -> Result<(), StoreError> {
+        let opened = self.opened.iter().map(|open| {
+            let (outcome, ended_at) = open.end.map_or((None, None), |(end, at)| (Some(end), Some(at.as_millis())));
+            let unclear_at = open.unclear_at.map(Timestamp::as_millis);
+            json!([
+                open.token,
+                open.job.0,
+                open.request_hash,
+                self.epoch,
+                open.at.as_millis(),
+                unclear_at,
+                ended_at,
+                outcome
+            ])
+        });
+        let dirty = self.jobs.values().filter(|loaded| loaded.dirty).map(|loaded| json!(rows::update_row(&loaded.job)));
+        let bodies = |bodies: BTreeMap<JobId, String>| {
+            bodies.into_iter().map(|(id, text)| json!([id.0, text])).collect::<Vec<_>>()
+        };
+        let deltas = self.deltas.iter().filter(|(_, n)| **n != 0);
+        let deltas = deltas.map(|((account, kind, state), n)| json!([account, kind, state, n]));
+        run(conn, sql::INSERT_JOBS, self.new_jobs, Exactly).await?;
+        run(conn, sql::INSERT_BODIES, self.new_bodies, Exactly).await?;
+        run(conn, sql::INSERT_MAILBOX_ROWS, self.mailbox_rows, Exactly).await?;
+        run(conn, sql::UPDATE_JOBS, dirty.collect(), Exactly).await?;
+        run(conn, sql::UPDATE_PARTIALS, bodies(self.partials), Exactly).await?;
+        run(conn, sql::UPDATE_RESULTS, bodies(self.results), Exactly).await?;
+        run(conn, sql::MARK_UNCLEAR, self.unclear, Exactly).await?;
+        run(conn, sql::CLOSE_ATTEMPTS, self.closed, Exactly).await?;
+        run(conn, sql::OPEN_ATTEMPTS, opened.collect(), Exactly).await?;
+        run(conn, sql::INSERT_OBSERVATIONS, self.observations, Exactly).await?;
+        run(conn, sql::INSERT_EVENTS, self.events, Exactly).await?;
+        run(conn, sql::INSERT_CALLS, self.calls, Exactly).await?;
+        run(conn, sql::SAVE_ACCOUNTS, self.accounts, AtMost).await?;
+        run(conn, sql::COUNT_BY_DELTAS, deltas.collect(), Exactly).await?;
+        if self.numbers.last_mailbox_seq != before.last_mailbox_seq {
+            super::set_meta(conn, super::MAILBOX_LAST, &self.numbers.last_mailbox_seq.to_string()).await?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Touches {
+    Exactly,
+    AtMost,
+}
+use Touches::{AtMost, Exactly};
+
+async fn run(
+    conn: &mut SqliteConnection,
+    statement: &'static str,
+    rows: Vec<Value>,
+    touches: Touches,
+) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let expected = rows.len() as u64;
+    let rows = Value::Array(rows).to_string();
+    let done = sqlx::query(statement).bind(rows).execute(conn).await.map_err(super::sort_error)?;
+    if touches == Exactly && done.rows_affected() != expected {
+        let verb = statement.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+        let found = done.rows_affected();
+        return Err(StoreError::Other(format!("{verb} …: {expected} rows were meant and {found} were touched")));
+    }
+    Ok(())
+}
+
+fn fresh_job(id: JobId, new: NewJob, at: Timestamp) -> Job {
+    let followed = new.follow.is_some();
+    Job {
+        id,
+        kind: new.kind,
+        account: new.account,
+        traits: new.traits,
+        state: if followed { State::Waiting } else { State::Queued },
+        priority: new.priority,
+        due_at: Some(new.not_before.map_or(at, |not_before| not_before.max(at))),
+        deadline: new.deadline,
+        cancel_requested: false,
+        dedupe_key: new.dedupe_key,
+        tag: new.tag,
+        remote_id: new.follow,
+        attempt: None,
+        turn: 0,
+        submissions: 0,
+        polls: 0,
+        errors: 0,
+        absences: 0,
+        doubt_since: None,
+        memo: None,
+        seen: None,
+        reason: None,
+        created_at: at,
+        submitted_at: followed.then_some(at),
+        updated_at: at,
+        finished_at: None,
+        mailbox_uid: new.mailbox_uid,
+        retry_of: new.retry_of,
+    }
+}
+
+fn merge(into: &mut Value, from: Value) {
+    if let (Value::Object(into), Value::Object(from)) = (into, from) {
+        let from: Map<String, Value> = from;
+        into.extend(from);
+    }
+}

@@ -1,0 +1,349 @@
+//! The store on SQLite: one writer that commits many tasks' changes together, and a few readers beside it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use backon::{ConstantBuilder, Retryable};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+mod draft;
+pub mod file;
+mod reads;
+mod retain;
+mod rows;
+pub mod sql;
+mod writer;
+
+use self::draft::Numbers;
+use self::file::{FileError, FileId};
+use self::writer::{Op, Reply, Request, Writer};
+use super::{
+    Accepted, ApplyError, Batch, Commit, Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane, MailboxCursor,
+    MailboxEvent, MailboxRow, RejectedRow, Removed, Retention, Store, StoreError, StoreHealth, TimelineEntry,
+    random_hex,
+};
+use crate::clock::SharedClock;
+use crate::domain::{Account, Job, JobId, NewJob, Timestamp};
+
+/// The schema, forward only; embedded, so that the binary is all that is needed.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/store");
+
+const INSTANCE: &str = "instance";
+const EPOCH: &str = "epoch";
+const MAILBOX_LAST: &str = "mailbox_last";
+const MAILBOX_WRITTEN: &str = "mailbox_written";
+
+/// How many requests may wait for the writer before their senders wait.
+const QUEUE: usize = 4_096;
+const READERS: u32 = 3;
+/// Only another opros' tool may hold the private file for a moment (WAL recovery, a backup's last page).
+const BUSY: Duration = Duration::from_secs(5);
+/// No read waits longer than this for a connection.
+const ACQUIRE: Duration = Duration::from_secs(10);
+/// A WAL that grew is cut back to this.
+const WAL_KEPT: &str = "16777216";
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the store {path} cannot be opened: {error}")]
+    Open { path: PathBuf, error: StoreError },
+    #[error(
+        "the store {path} cannot be brought up to date: {error}. If it was written by a newer opros, run that version"
+    )]
+    Migrate { path: PathBuf, error: sqlx::migrate::MigrateError },
+}
+
+#[derive(Debug)]
+pub struct SqliteStore {
+    instance: String,
+    readers: SqlitePool,
+    /// Taken at close: with the last sender gone the writer ends.
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    commits: watch::Receiver<Commit>,
+    health: Arc<Mutex<StoreHealth>>,
+    mailbox_written: Arc<Mutex<i64>>,
+}
+
+impl SqliteStore {
+    /// Takes ownership of the file, brings its schema up to date and starts the writer.
+    pub async fn open(path: &Path, allow_network_fs: bool, clock: SharedClock) -> Result<SqliteStore, OpenError> {
+        let ownership = file::own(path, allow_network_fs)?;
+        let failed = |error| OpenError::Open { path: path.to_owned(), error };
+        let options = options(path);
+        // A crashed run leaves a WAL to be read in; meanwhile SQLite may say that it is busy.
+        let mut conn = (|| async { options.clone().create_if_missing(true).connect().await })
+            .retry(ConstantBuilder::default().with_delay(Duration::from_millis(100)).with_max_times(20))
+            .when(|error| matches!(sort_error_ref(error), StoreError::Busy(_)))
+            .await
+            .map_err(|error| failed(sort_error(error)))?;
+        file::make_private(path)?;
+        MIGRATIONS.run(&mut conn).await.map_err(|error| OpenError::Migrate { path: path.to_owned(), error })?;
+        let identity = FileId::of(path).map_err(|error| FileError::Read { path: path.to_owned(), error })?;
+        let (instance, epoch, numbers, written) = begin_epoch(&mut conn).await.map_err(failed)?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .min_connections(0)
+            .acquire_timeout(ACQUIRE)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(reader_options(path));
+        let commits = watch::Sender::new(Commit {
+            last_seq: numbers.last_seq,
+            last_mailbox_seq: numbers.last_mailbox_seq,
+            number: 0,
+        });
+        let health = Arc::new(Mutex::new(StoreHealth::Good));
+        let mailbox_written = Arc::new(Mutex::new(written));
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let store = SqliteStore {
+            instance,
+            readers,
+            requests: Mutex::new(Some(sender)),
+            writer: tokio::sync::Mutex::new(None),
+            commits: commits.subscribe(),
+            health: Arc::clone(&health),
+            mailbox_written: Arc::clone(&mailbox_written),
+        };
+        let writer = Writer {
+            conn,
+            path: path.to_owned(),
+            identity,
+            ownership,
+            epoch,
+            numbers,
+            mailbox_written,
+            commits,
+            health,
+            clock,
+        };
+        *store.writer.lock().await = Some(tokio::spawn(writer.run(receiver)));
+        Ok(store)
+    }
+
+    async fn ask(&self, op: Op) -> Result<Reply, StoreError> {
+        let sender = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(StoreError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        sender.send(Request { op, reply }).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+/// The settings of every connection to the store.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A paid intent must survive a power cut; group commit pays for it.
+        .synchronous(SqliteSynchronous::Full)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .pragma("journal_size_limit", WAL_KEPT)
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging()
+}
+
+/// A reader's connection: it cannot write, so it sets nothing that is written into the file.
+fn reader_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY)
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging()
+}
+
+/// Raises the epoch, so that whoever wrote here before is fenced, and reads where the numbers stand.
+async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Numbers, i64), StoreError> {
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(sort_error)?;
+    let instance = match get_meta(&mut tx, INSTANCE).await? {
+        Some(instance) => instance,
+        None => {
+            let instance = random_hex(8);
+            set_meta(&mut tx, INSTANCE, &instance).await?;
+            instance
+        }
+    };
+    let number = |text: Option<String>| text.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+    let epoch = number(get_meta(&mut tx, EPOCH).await?) + 1;
+    set_meta(&mut tx, EPOCH, &epoch.to_string()).await?;
+    let last_mailbox_seq = number(get_meta(&mut tx, MAILBOX_LAST).await?);
+    let written = number(get_meta(&mut tx, MAILBOX_WRITTEN).await?);
+    let last_job = sqlx::query_scalar(sql::LAST_JOB_ID).fetch_one(&mut *tx).await.map_err(sort_error)?;
+    let last_seq = sqlx::query_scalar(sql::LAST_EVENT_SEQ).fetch_one(&mut *tx).await.map_err(sort_error)?;
+    tx.commit().await.map_err(sort_error)?;
+    Ok((instance, epoch, Numbers { last_job, last_seq, last_mailbox_seq }, written))
+}
+
+async fn get_meta(conn: &mut SqliteConnection, key: &str) -> Result<Option<String>, StoreError> {
+    sqlx::query_scalar(sql::GET_META).bind(key).fetch_optional(conn).await.map_err(sort_error)
+}
+
+async fn set_meta(conn: &mut SqliteConnection, key: &str, value: &str) -> Result<(), StoreError> {
+    sqlx::query(sql::SET_META).bind(key).bind(value).execute(conn).await.map_err(sort_error)?;
+    Ok(())
+}
+
+/// SQLite's errors by what can be done about them.
+fn sort_error(error: sqlx::Error) -> StoreError {
+    sort_error_ref(&error)
+}
+
+fn sort_error_ref(error: &sqlx::Error) -> StoreError {
+    let text = error.to_string();
+    let code = match error {
+        sqlx::Error::Database(db) => db.code().and_then(|code| code.parse::<i32>().ok()),
+        sqlx::Error::Io(_) => return StoreError::Io(text),
+        sqlx::Error::PoolTimedOut => return StoreError::Busy("no free connection to read with".to_owned()),
+        sqlx::Error::PoolClosed => return StoreError::Closed,
+        _ => None,
+    };
+    // The low byte is the primary result code (sqlite.org/rescode.html).
+    match code.map(|code| code & 0xff) {
+        Some(5 | 6) => StoreError::Busy(text),
+        Some(13) => StoreError::Full(text),
+        // READONLY, IOERR, CORRUPT, CANTOPEN, NOTADB
+        Some(8 | 10 | 11 | 14 | 26) => StoreError::Io(text),
+        _ => StoreError::Other(text),
+    }
+}
+
+fn unexpected(_: Reply) -> StoreError {
+    StoreError::Other("the writer answered another question".to_owned())
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    fn commits(&self) -> watch::Receiver<Commit> {
+        self.commits.clone()
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn accept(&self, jobs: Vec<NewJob>, at: Timestamp) -> Result<Vec<Accepted>, StoreError> {
+        match self.ask(Op::Accept(jobs, at)).await? {
+            Reply::Accepted(accepted) => Ok(accepted),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn reject(&self, rows: Vec<RejectedRow>, at: Timestamp) -> Result<(), StoreError> {
+        self.ask(Op::Reject(rows, at)).await.map(drop)
+    }
+
+    async fn apply(&self, batch: Batch) -> Result<Vec<Result<Job, ApplyError>>, StoreError> {
+        match self.ask(Op::Apply(batch)).await? {
+            Reply::Applied(applied) => Ok(applied),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn fire(&self, schedule: &str, at: Timestamp) -> Result<bool, StoreError> {
+        match self.ask(Op::Fire(schedule.to_owned(), at)).await? {
+            Reply::Fired(first) => Ok(first),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn set_mailbox_cursor(&self, mailbox_seq: i64) -> Result<(), StoreError> {
+        self.ask(Op::MailboxCursor(mailbox_seq)).await.map(drop)
+    }
+
+    async fn retain(&self, retention: Retention, now: Timestamp) -> Result<Removed, StoreError> {
+        match self.ask(Op::Retain(retention, now)).await? {
+            Reply::Removed(removed) => Ok(removed),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn due(&self, account: &str, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<DueJob>, StoreError> {
+        reads::due(&self.readers, account, lane, now, limit).await
+    }
+
+    async fn next_due(&self, account: &str, lane: Lane) -> Result<Option<Timestamp>, StoreError> {
+        reads::next_due(&self.readers, account, lane).await
+    }
+
+    async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        reads::overdue(&self.readers, now, limit).await
+    }
+
+    async fn next_deadline(&self) -> Result<Option<Timestamp>, StoreError> {
+        reads::next_deadline(&self.readers).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<JobDetails>, StoreError> {
+        reads::job(&self.readers, id).await
+    }
+
+    async fn jobs(&self, filter: JobFilter) -> Result<JobPage, StoreError> {
+        reads::jobs(&self.readers, filter).await
+    }
+
+    async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, StoreError> {
+        reads::timeline(&self.readers, id).await
+    }
+
+    async fn last_observations(&self, ids: &[JobId]) -> Result<BTreeMap<JobId, String>, StoreError> {
+        reads::last_observations(&self.readers, ids).await
+    }
+
+    async fn events(&self, after: i64, limit: usize) -> Result<EventPage, StoreError> {
+        reads::events(&self.readers, after, limit).await
+    }
+
+    async fn accounts(&self) -> Result<BTreeMap<String, Account>, StoreError> {
+        reads::accounts(&self.readers).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        reads::counts(&self.readers).await
+    }
+
+    async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError> {
+        let written = *self.mailbox_written.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(MailboxCursor { written, last: self.commits.borrow().last_mailbox_seq })
+    }
+
+    async fn mailbox_feed(&self, after: i64, limit: usize) -> Result<Vec<MailboxEvent>, StoreError> {
+        reads::mailbox_feed(&self.readers, after, limit).await
+    }
+
+    async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError> {
+        let mut conn = self.readers.acquire().await.map_err(sort_error)?;
+        reads::mailbox_rows(&mut conn, uids).await
+    }
+
+    async fn backup(&self, file: &Path) -> Result<(), StoreError> {
+        reads::backup(&self.readers, file).await
+    }
+
+    async fn close(&self) {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.readers.close().await;
+        if let Some(writer) = self.writer.lock().await.take()
+            && let Err(error) = writer.await
+        {
+            tracing::error!(error = %error, "the store's writer did not end well");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Reads, each on a connection that cannot write.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Connection, SqliteConnection};
+
+use super::rows::{self, CallRow, DetailsRow, DueRow, EventRow, FeedRow, MailboxStateRow};
+use super::{sort_error, sql};
+use crate::domain::{Account, Event, JobId, State, Timestamp};
+use crate::store::{
+    Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane, MailboxEvent, MailboxRow, StoreError, StoredCall,
+    TimelineEntry,
+};
+
+/// The most entries of each sort that a timeline shows.
+const LONGEST_TIMELINE: i64 = 10_000;
+
+fn ids(ids: &[JobId]) -> String {
+    Value::from(ids.iter().map(|id| id.0).collect::<Vec<_>>()).to_string()
+}
+
+pub async fn due(
+    pool: &SqlitePool,
+    account: &str,
+    lane: Lane,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<DueJob>, StoreError> {
+    let statement = match lane {
+        Lane::Submit => sql::DUE_SUBMITS,
+        Lane::Free => sql::DUE_FREE,
+    };
+    let rows: Vec<DueRow> = sqlx::query_as(statement)
+        .bind(account)
+        .bind(now.as_millis())
+        .bind(limit as i64)
+        .fetch_all(pool)
+        .await
+        .map_err(sort_error)?;
+    let mut due = rows.into_iter().map(DueJob::try_from).collect::<Result<Vec<_>, _>>()?;
+    // A join promises no order.
+    match lane {
+        Lane::Submit => due.sort_by_key(|due| (due.job.priority, due.job.due_at, due.job.id)),
+        Lane::Free => due.sort_by_key(|due| (due.job.due_at, due.job.id)),
+    }
+    Ok(due)
+}
+
+pub async fn next_due(pool: &SqlitePool, account: &str, lane: Lane) -> Result<Option<Timestamp>, StoreError> {
+    let statement = match lane {
+        Lane::Submit => sql::NEXT_SUBMIT,
+        Lane::Free => sql::NEXT_FREE,
+    };
+    let at: Option<Option<i64>> =
+        sqlx::query_scalar(statement).bind(account).fetch_optional(pool).await.map_err(sort_error)?;
+    Ok(at.flatten().map(Timestamp::from_millis))
+}
+
+pub async fn overdue(pool: &SqlitePool, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
+    let ids: Vec<i64> = sqlx::query_scalar(sql::OVERDUE)
+        .bind(now.as_millis())
+        .bind(limit as i64)
+        .fetch_all(pool)
+        .await
+        .map_err(sort_error)?;
+    Ok(ids.into_iter().map(JobId).collect())
+}
+
+pub async fn next_deadline(pool: &SqlitePool) -> Result<Option<Timestamp>, StoreError> {
+    let at: Option<i64> = sqlx::query_scalar(sql::NEXT_DEADLINE).fetch_optional(pool).await.map_err(sort_error)?;
+    Ok(at.map(Timestamp::from_millis))
+}
+
+pub async fn job(pool: &SqlitePool, id: JobId) -> Result<Option<JobDetails>, StoreError> {
+    let row: Option<DetailsRow> =
+        sqlx::query_as(sql::GET_JOB).bind(id.0).fetch_optional(pool).await.map_err(sort_error)?;
+    row.map(JobDetails::try_from).transpose()
+}
+
+pub async fn jobs(pool: &SqlitePool, filter: JobFilter) -> Result<JobPage, StoreError> {
+    let statement = match (&filter.dedupe_key, &filter.tag, filter.state) {
+        (_, Some(_), _) => sql::LIST_JOBS_BY_TAG,
+        (Some(_), None, _) => sql::LIST_JOBS_BY_KEY,
+        (None, None, Some(state)) if state != State::Succeeded => sql::LIST_JOBS_BY_STATE,
+        (None, None, _) => sql::LIST_JOBS,
+    };
+    let limit = filter.limit.max(1);
+    let mut query = sqlx::query_as(statement)
+        .bind(filter.before.map_or(i64::MAX, |id| id.0))
+        .bind(filter.kind)
+        .bind(filter.account)
+        .bind(filter.state.map(State::code))
+        .bind(limit as i64 + 1);
+    match (filter.tag, filter.dedupe_key) {
+        (Some(tag), key) => query = query.bind(tag).bind(key),
+        (None, Some(key)) => query = query.bind(key),
+        (None, None) => {}
+    }
+    let rows: Vec<DetailsRow> = query.fetch_all(pool).await.map_err(sort_error)?;
+    let mut jobs = rows.into_iter().map(JobDetails::try_from).collect::<Result<Vec<_>, _>>()?;
+    let more = jobs.len() > limit;
+    jobs.truncate(limit);
+    let next = jobs.last().filter(|_| more).map(|last| last.job.id);
+    Ok(JobPage { jobs, next })
+}
+
+pub async fn timeline(pool: &SqlitePool, id: JobId) -> Result<Vec<TimelineEntry>, StoreError> {
+    let events: Vec<EventRow> =
+        sqlx::query_as(sql::JOB_EVENTS).bind(id.0).bind(LONGEST_TIMELINE).fetch_all(pool).await.map_err(sort_error)?;
+    let observations: Vec<(i64, String, String)> = sqlx::query_as(sql::JOB_OBSERVATIONS)
+        .bind(id.0)
+        .bind(LONGEST_TIMELINE)
+        .fetch_all(pool)
+        .await
+        .map_err(sort_error)?;
+    let calls: Vec<CallRow> =
+        sqlx::query_as(sql::JOB_CALLS).bind(id.0).bind(LONGEST_TIMELINE).fetch_all(pool).await.map_err(sort_error)?;
+    let mut timeline: Vec<TimelineEntry> = calls.into_iter().map(|row| TimelineEntry::Call(call(row))).collect();
+    timeline.extend(observations.into_iter().map(|(at, data, raw)| TimelineEntry::Observation {
+        at: Timestamp::from_millis(at),
+        data,
+        raw,
+    }));
+    for event in events {
+        timeline.push(TimelineEntry::Event(event.try_into()?));
+    }
+    // A stable sort: what has the same time stays in the order cause, fact, announcement.
+    timeline.sort_by_key(TimelineEntry::at);
+    Ok(timeline)
+}
+
+fn call(row: CallRow) -> StoredCall {
+    StoredCall {
+        at: Timestamp::from_millis(row.at),
+        took: Duration::from_millis(row.took.max(0) as u64),
+        call: row.call,
+        op: row.op,
+        jobs: row.jobs,
+        status: row.status,
+        outcome: row.outcome,
+        note: row.note,
+    }
+}
+
+pub async fn last_observations(pool: &SqlitePool, of: &[JobId]) -> Result<BTreeMap<JobId, String>, StoreError> {
+    let rows: Vec<(i64, String)> =
+        sqlx::query_as(sql::LAST_OBSERVATIONS).bind(ids(of)).fetch_all(pool).await.map_err(sort_error)?;
+    Ok(rows.into_iter().map(|(id, data)| (JobId(id), data)).collect())
+}
+
+pub async fn events(pool: &SqlitePool, after: i64, limit: usize) -> Result<EventPage, StoreError> {
+    // One snapshot: retention must not slip in between the two questions.
+    let mut conn = pool.acquire().await.map_err(sort_error)?;
+    let mut tx = conn.begin_with("BEGIN").await.map_err(sort_error)?;
+    let oldest: Option<i64> =
+        sqlx::query_scalar(sql::OLDEST_EVENT).fetch_optional(&mut *tx).await.map_err(sort_error)?;
+    let last: i64 = sqlx::query_scalar(sql::LAST_EVENT_SEQ).fetch_one(&mut *tx).await.map_err(sort_error)?;
+    let oldest = oldest.unwrap_or(last + 1);
+    if after + 1 < oldest {
+        return Ok(EventPage::Gone { oldest });
+    }
+    let rows: Vec<EventRow> = sqlx::query_as(sql::EVENTS_AFTER)
+        .bind(after)
+        .bind(limit as i64)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(sort_error)?;
+    Ok(EventPage::Events(rows.into_iter().map(Event::try_from).collect::<Result<_, _>>()?))
+}
+
+pub async fn accounts(pool: &SqlitePool) -> Result<BTreeMap<String, Account>, StoreError> {
+    let rows: Vec<(String, String)> = sqlx::query_as(sql::GET_ACCOUNTS).fetch_all(pool).await.map_err(sort_error)?;
+    rows.into_iter()
+        .map(|(name, data)| match serde_json::from_str(&data) {
+            Ok(account) => Ok((name, account)),
+            Err(error) => {
+                let what = format!("account {name}: {error}");
+                Err(StoreError::Corrupt { table: "accounts", column: "data", id: 0, what })
+            }
+        })
+        .collect()
+}
+
+pub async fn counts(pool: &SqlitePool) -> Result<Vec<Count>, StoreError> {
+    let rows: Vec<(String, String, i64, i64)> =
+        sqlx::query_as(sql::GET_COUNTS).fetch_all(pool).await.map_err(sort_error)?;
+    rows.into_iter()
+        .map(|(account, kind, code, jobs)| Ok(Count { account, kind, state: rows::state(code, "counters", 0)?, jobs }))
+        .collect()
+}
+
+pub async fn mailbox_feed(pool: &SqlitePool, after: i64, limit: usize) -> Result<Vec<MailboxEvent>, StoreError> {
+    // One snapshot: the row that goes with an event is never older than the event.
+    let mut conn = pool.acquire().await.map_err(sort_error)?;
+    let mut tx = conn.begin_with("BEGIN").await.map_err(sort_error)?;
+    let feed: Vec<FeedRow> = sqlx::query_as(sql::MAILBOX_FEED)
+        .bind(after)
+        .bind(limit as i64)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(sort_error)?;
+    let uids: Vec<String> = feed.iter().filter_map(|row| row.uid.clone()).collect();
+    let rows = mailbox_rows(&mut tx, &uids).await?;
+    feed.into_iter()
+        .filter_map(|row| {
+            let uid = row.uid?;
+            let state = rows.get(&uid)?.clone();
+            Some(Event::try_from(row.event).map(|event| MailboxEvent { event, uid, row: state }))
+        })
+        .collect()
+}
+
+pub async fn mailbox_rows(
+    conn: &mut SqliteConnection,
+    uids: &[String],
+) -> Result<BTreeMap<String, MailboxRow>, StoreError> {
+    let rows: Vec<MailboxStateRow> = sqlx::query_as(sql::MAILBOX_ROWS)
+        .bind(Value::from(uids.to_vec()).to_string())
+        .fetch_all(conn)
+        .await
+        .map_err(sort_error)?;
+    rows.into_iter().map(|row| Ok((row.uid.clone(), mailbox_row(row)?))).collect()
+}
+
+fn mailbox_row(row: MailboxStateRow) -> Result<MailboxRow, StoreError> {
+    let at = Timestamp::from_millis(row.at);
+    let rejected = row.code.is_some();
+    match row.state {
+        Some(code) if !rejected => Ok(MailboxRow {
+            state: rows::state(code, "jobs", row.job_id.unwrap_or_default())?,
+            job: row.job_id.map(JobId),
+            remote_id: row.remote_id,
+            reason: rows::reason(row.reason_code, row.reason),
+            result: row.result,
+            updated_at: row.updated_at.map_or(at, Timestamp::from_millis),
+            finished_at: row.finished_at.map(Timestamp::from_millis),
+        }),
+        // Rejected; or the job is past retention and only its token is remembered.
+        _ => Ok(MailboxRow {
+            state: State::Rejected,
+            job: row.job_id.map(JobId),
+            remote_id: None,
+            reason: rows::reason(
+                row.code.or_else(|| Some("forgotten".to_owned())),
+                row.message.or_else(|| {
+                    Some("this row was taken before, and its job is past retention; insert a new row".to_owned())
+                }),
+            ),
+            result: None,
+            updated_at: at,
+            finished_at: Some(at),
+        }),
+    }
+}
+
+pub async fn backup(pool: &SqlitePool, file: &Path) -> Result<(), StoreError> {
+    let text = file.to_str().ok_or_else(|| StoreError::Other("the file's name is not UTF-8".to_owned()))?;
+    sqlx::query("VACUUM INTO $1").bind(text).execute(pool).await.map_err(sort_error)?;
+    let check = sqlx::sqlite::SqliteConnectOptions::new().filename(file).read_only(true);
+    let mut copy = SqliteConnection::connect_with(&check).await.map_err(sort_error)?;
+    let verdict: String =
+        sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut copy).await.map_err(sort_error)?;
+    copy.close().await.map_err(sort_error)?;
+    if verdict == "ok" { Ok(()) } else { Err(StoreError::Io(format!("the copy is damaged: {verdict}"))) }
+}

@@ -1,0 +1,251 @@
+//! Rows as they stand in the file, and what they mean. A row that fits no meaning is an error with table, column and id.
+
+use sqlx::FromRow;
+
+use crate::domain::{Event, EventType, Job, JobId, Reason, State, Timestamp, Traits};
+use crate::store::{DueJob, JobDetails, StoreError};
+
+#[derive(Debug, FromRow)]
+pub struct JobRow {
+    id: i64,
+    kind: String,
+    account: String,
+    traits: i64,
+    state: i64,
+    priority: i64,
+    due_at: Option<i64>,
+    deadline: Option<i64>,
+    cancel_requested: bool,
+    dedupe_key: Option<String>,
+    tag: Option<String>,
+    remote_id: Option<String>,
+    attempt: Option<String>,
+    turn: i64,
+    submissions: i64,
+    polls: i64,
+    errors: i64,
+    absences: i64,
+    doubt_since: Option<i64>,
+    memo: Option<String>,
+    seen: Option<String>,
+    reason_code: Option<String>,
+    reason: Option<String>,
+    created_at: i64,
+    submitted_at: Option<i64>,
+    updated_at: i64,
+    finished_at: Option<i64>,
+    mailbox_uid: Option<String>,
+    retry_of: Option<i64>,
+}
+
+impl TryFrom<JobRow> for Job {
+    type Error = StoreError;
+
+    fn try_from(row: JobRow) -> Result<Job, StoreError> {
+        let id = row.id;
+        let corrupt = |column, what: String| StoreError::Corrupt { table: "jobs", column, id, what };
+        let count = |column, n: i64| u32::try_from(n).map_err(|_| corrupt(column, format!("{n} is no count")));
+        Ok(Job {
+            id: JobId(id),
+            state: state(row.state, "jobs", id)?,
+            priority: u8::try_from(row.priority).map_err(|_| corrupt("priority", row.priority.to_string()))?,
+            turn: count("turn", row.turn)?,
+            submissions: count("submissions", row.submissions)?,
+            polls: count("polls", row.polls)?,
+            errors: count("errors", row.errors)?,
+            absences: count("absences", row.absences)?,
+            kind: row.kind,
+            account: row.account,
+            traits: Traits::from_bits(row.traits),
+            due_at: row.due_at.map(Timestamp::from_millis),
+            deadline: row.deadline.map(Timestamp::from_millis),
+            cancel_requested: row.cancel_requested,
+            dedupe_key: row.dedupe_key,
+            tag: row.tag,
+            remote_id: row.remote_id,
+            attempt: row.attempt,
+            doubt_since: row.doubt_since.map(Timestamp::from_millis),
+            memo: row.memo,
+            seen: row.seen,
+            reason: reason(row.reason_code, row.reason),
+            created_at: Timestamp::from_millis(row.created_at),
+            submitted_at: row.submitted_at.map(Timestamp::from_millis),
+            updated_at: Timestamp::from_millis(row.updated_at),
+            finished_at: row.finished_at.map(Timestamp::from_millis),
+            mailbox_uid: row.mailbox_uid,
+            retry_of: row.retry_of.map(JobId),
+        })
+    }
+}
+
+pub fn state(code: i64, table: &'static str, id: i64) -> Result<State, StoreError> {
+    State::from_code(code).ok_or(StoreError::Corrupt {
+        table,
+        column: "state",
+        id,
+        what: format!("{code} is no state"),
+    })
+}
+
+pub fn reason(code: Option<String>, message: Option<String>) -> Option<Reason> {
+    code.map(|code| Reason { code, message: message.unwrap_or_default() })
+}
+
+/// A job as [`super::sql::INSERT_JOBS`] takes it.
+pub fn insert_row(job: &Job) -> impl serde::Serialize + '_ {
+    // Tuples serialise up to 16 long: the row is written as one flat array.
+    let ms = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
+    serde_json::json!([
+        job.id.0,
+        job.kind,
+        job.account,
+        job.traits.bits(),
+        job.state.code(),
+        job.priority,
+        ms(job.due_at),
+        ms(job.deadline),
+        i64::from(job.cancel_requested),
+        job.dedupe_key,
+        job.tag,
+        job.remote_id,
+        job.attempt,
+        job.turn,
+        job.submissions,
+        job.polls,
+        job.errors,
+        job.absences,
+        ms(job.doubt_since),
+        job.memo,
+        job.seen,
+        job.reason.as_ref().map(|r| &r.code),
+        job.reason.as_ref().map(|r| &r.message),
+        job.created_at.as_millis(),
+        ms(job.submitted_at),
+        job.updated_at.as_millis(),
+        ms(job.finished_at),
+        job.mailbox_uid,
+        job.retry_of.map(|id| id.0),
+    ])
+}
+
+/// A job as [`super::sql::UPDATE_JOBS`] takes it.
+pub fn update_row(job: &Job) -> impl serde::Serialize + '_ {
+    let ms = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
+    serde_json::json!([
+        job.id.0,
+        job.state.code(),
+        ms(job.due_at),
+        i64::from(job.cancel_requested),
+        job.remote_id,
+        job.attempt,
+        job.turn,
+        job.submissions,
+        job.polls,
+        job.errors,
+        job.absences,
+        ms(job.doubt_since),
+        job.memo,
+        job.seen,
+        job.reason.as_ref().map(|r| &r.code),
+        job.reason.as_ref().map(|r| &r.message),
+        ms(job.submitted_at),
+        job.updated_at.as_millis(),
+        ms(job.finished_at),
+    ])
+}
+
+#[derive(Debug, FromRow)]
+pub struct DueRow {
+    #[sqlx(flatten)]
+    job: JobRow,
+    params: String,
+    params_hash: String,
+    partial: Option<String>,
+}
+
+impl TryFrom<DueRow> for DueJob {
+    type Error = StoreError;
+    fn try_from(row: DueRow) -> Result<DueJob, StoreError> {
+        Ok(DueJob { job: row.job.try_into()?, params: row.params, params_hash: row.params_hash, partial: row.partial })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct DetailsRow {
+    #[sqlx(flatten)]
+    job: JobRow,
+    params: String,
+    result: Option<String>,
+}
+
+impl TryFrom<DetailsRow> for JobDetails {
+    type Error = StoreError;
+    fn try_from(row: DetailsRow) -> Result<JobDetails, StoreError> {
+        Ok(JobDetails { job: row.job.try_into()?, params: row.params, result: row.result })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct EventRow {
+    seq: i64,
+    #[sqlx(rename = "type")]
+    kind: String,
+    at: i64,
+    job_id: Option<i64>,
+    account: Option<String>,
+    mailbox_seq: Option<i64>,
+    data: String,
+}
+
+impl TryFrom<EventRow> for Event {
+    type Error = StoreError;
+    fn try_from(row: EventRow) -> Result<Event, StoreError> {
+        let kind: EventType = row.kind.parse().map_err(|error: crate::domain::event::UnknownEventType| {
+            StoreError::Corrupt { table: "events", column: "type", id: row.seq, what: error.to_string() }
+        })?;
+        Ok(Event {
+            seq: row.seq,
+            kind,
+            at: Timestamp::from_millis(row.at),
+            job: row.job_id.map(JobId),
+            account: row.account,
+            data: row.data,
+            mailbox_seq: row.mailbox_seq,
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct FeedRow {
+    #[sqlx(flatten)]
+    pub event: EventRow,
+    pub uid: Option<String>,
+}
+
+#[derive(Debug, FromRow)]
+pub struct MailboxStateRow {
+    pub uid: String,
+    pub job_id: Option<i64>,
+    pub code: Option<String>,
+    pub message: Option<String>,
+    pub at: i64,
+    pub state: Option<i64>,
+    pub remote_id: Option<String>,
+    pub reason_code: Option<String>,
+    pub reason: Option<String>,
+    pub updated_at: Option<i64>,
+    pub finished_at: Option<i64>,
+    pub result: Option<String>,
+}
+
+#[derive(Debug, FromRow)]
+pub struct CallRow {
+    pub at: i64,
+    pub took: i64,
+    pub call: Option<String>,
+    pub op: String,
+    pub jobs: i64,
+    pub status: Option<i64>,
+    pub outcome: String,
+    pub note: Option<String>,
+}

@@ -1,0 +1,308 @@
+//! The one writer: takes what many tasks want written, and commits it together.
+//!
+//! Architecture invariant: nothing else writes to the store, and no transaction is open while anything but SQLite is
+//! waited for.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::draft::{Draft, Known, Numbers};
+use super::file::{FileId, Ownership};
+use super::rows::JobRow;
+use super::{retain, set_meta, sort_error, sql};
+use crate::clock::SharedClock;
+use crate::domain::{Job, JobId, NewJob, Timestamp};
+use crate::store::{Accepted, ApplyError, Batch, Commit, RejectedRow, Removed, Retention, StoreError, StoreHealth};
+
+/// The most requests that one transaction carries.
+const LARGEST_GROUP: usize = 512;
+/// And the most items in them: a bound on memory and on how long the disk is busy.
+const LARGEST_WEIGHT: usize = 8_192;
+/// While nothing can be committed, this often it is tried whether something can again.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone)]
+pub enum Op {
+    Accept(Vec<NewJob>, Timestamp),
+    Reject(Vec<RejectedRow>, Timestamp),
+    Apply(Batch),
+    Fire(String, Timestamp),
+    MailboxCursor(i64),
+    Retain(Retention, Timestamp),
+}
+
+impl Op {
+    fn weight(&self) -> usize {
+        match self {
+            Op::Accept(jobs, _) => jobs.len(),
+            Op::Reject(rows, _) => rows.len(),
+            Op::Apply(batch) => batch.changes.len() + 1,
+            Op::Fire(..) | Op::MailboxCursor(_) => 1,
+            Op::Retain(..) => 500,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub enum Reply {
+    Accepted(Vec<Accepted>),
+    Applied(Vec<Result<Job, ApplyError>>),
+    Fired(bool),
+    Removed(Removed),
+    Done,
+}
+
+#[derive(Debug)]
+pub struct Request {
+    pub op: Op,
+    pub reply: oneshot::Sender<Result<Reply, StoreError>>,
+}
+
+#[derive(Debug)]
+pub struct Writer {
+    pub conn: SqliteConnection,
+    pub path: PathBuf,
+    pub identity: FileId,
+    pub ownership: Ownership,
+    pub epoch: i64,
+    pub numbers: Numbers,
+    pub mailbox_written: Arc<Mutex<i64>>,
+    pub commits: watch::Sender<Commit>,
+    pub health: Arc<Mutex<StoreHealth>>,
+    pub clock: SharedClock,
+}
+
+impl Writer {
+    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        loop {
+            let first = if self.is_blocked() {
+                tokio::select! {
+                    request = requests.recv() => request,
+                    () = tokio::time::sleep(PROBE_EVERY) => {
+                        let probe = self.commit(&[]).await;
+                        self.note_health(probe.as_ref().err());
+                        continue;
+                    }
+                }
+            } else {
+                requests.recv().await
+            };
+            let Some(first) = first else { break };
+            let group = gather(first, &mut requests);
+            self.serve(group).await;
+        }
+        // The last connection leaves a file without a WAL behind.
+        if let Err(error) = self.conn.close().await {
+            tracing::warn!(error = %error, "the store's file was not closed cleanly; the next start reads its WAL");
+        }
+        drop(self.ownership);
+    }
+
+    async fn serve(&mut self, group: Vec<Request>) {
+        let (ops, replies): (Vec<Op>, Vec<_>) = group.into_iter().map(|request| (request.op, request.reply)).unzip();
+        match self.commit(&ops).await {
+            Ok(results) => {
+                self.note_health(None);
+                for (reply, result) in replies.into_iter().zip(results) {
+                    // Whoever asked may be gone: what is committed stays committed.
+                    let _ = reply.send(Ok(result));
+                }
+            }
+            Err(error) if ops.len() == 1 => {
+                self.note_health(Some(&error));
+                for reply in replies {
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+            Err(_) => {
+                // One of them may spoil it for all: each alone.
+                for (op, reply) in ops.into_iter().zip(replies) {
+                    let result = self.commit(std::slice::from_ref(&op)).await;
+                    self.note_health(result.as_ref().err());
+                    let _ = reply.send(result.and_then(|mut all| all.pop().ok_or(StoreError::Closed)));
+                }
+            }
+        }
+    }
+
+    /// One transaction; what it did is durable when this returns.
+    async fn commit(&mut self, ops: &[Op]) -> Result<Vec<Reply>, StoreError> {
+        self.check_file()?;
+        let before = self.numbers;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await.map_err(sort_error)?;
+        let written = match self.write(ops, before).await {
+            Ok(written) => sqlx::query("COMMIT").execute(&mut self.conn).await.map(|_| written).map_err(sort_error),
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok((replies, numbers)) => {
+                self.numbers = numbers;
+                for op in ops {
+                    if let Op::MailboxCursor(at) = op {
+                        *self.mailbox_written.lock().unwrap_or_else(PoisonError::into_inner) = *at;
+                    }
+                }
+                self.commits.send_modify(|commit| {
+                    commit.last_seq = numbers.last_seq;
+                    commit.last_mailbox_seq = numbers.last_mailbox_seq;
+                    commit.number += 1;
+                });
+                Ok(replies)
+            }
+            Err(error) => {
+                // After some errors SQLite has rolled back by itself; then this says so, and all is well.
+                let _ = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write(&mut self, ops: &[Op], before: Numbers) -> Result<(Vec<Reply>, Numbers), StoreError> {
+        self.check_epoch().await?;
+        let known = self.known(ops).await?;
+        let mut draft = Draft::new(before, self.epoch);
+        draft.adopt_rows(self.load(ops).await?);
+        let mut replies = Vec::with_capacity(ops.len());
+        for op in ops {
+            replies.push(match op {
+                Op::Accept(jobs, at) => {
+                    Reply::Accepted(jobs.iter().map(|job| draft.accept(job.clone(), &known, *at)).collect())
+                }
+                Op::Reject(rows, at) => {
+                    rows.iter().for_each(|row| draft.reject(row.clone(), &known, *at));
+                    Reply::Done
+                }
+                Op::Apply(batch) => Reply::Applied(draft.apply(batch.clone())),
+                Op::Fire(schedule, at) => {
+                    let query = sqlx::query(sql::FIRE).bind(schedule).bind(at.as_millis());
+                    let done = query.execute(&mut self.conn).await.map_err(sort_error)?;
+                    Reply::Fired(done.rows_affected() == 1)
+                }
+                Op::MailboxCursor(at) => {
+                    set_meta(&mut self.conn, super::MAILBOX_WRITTEN, &at.to_string()).await?;
+                    Reply::Done
+                }
+                Op::Retain(retention, now) => {
+                    let written = *self.mailbox_written.lock().unwrap_or_else(PoisonError::into_inner);
+                    Reply::Removed(retain::step(&mut self.conn, &mut draft, *retention, *now, written).await?)
+                }
+            });
+        }
+        let numbers = draft.numbers;
+        draft.write(&mut self.conn, before).await?;
+        Ok((replies, numbers))
+    }
+
+    /// Another process that took the store over has raised the epoch: this one's writes must miss.
+    async fn check_epoch(&mut self) -> Result<(), StoreError> {
+        let text: Option<String> = sqlx::query_scalar(sql::GET_META)
+            .bind(super::EPOCH)
+            .fetch_optional(&mut self.conn)
+            .await
+            .map_err(sort_error)?;
+        let theirs = text.and_then(|text| text.parse().ok()).unwrap_or(0);
+        if theirs == self.epoch { Ok(()) } else { Err(StoreError::Fenced { ours: self.epoch, theirs }) }
+    }
+
+    /// A file that was moved away or replaced takes commits that nobody will find again.
+    fn check_file(&self) -> Result<(), StoreError> {
+        match FileId::of(&self.path) {
+            Ok(id) if id == self.identity => Ok(()),
+            Ok(_) => Err(StoreError::Io(format!(
+                "{} was replaced by another file under the running daemon",
+                self.path.display()
+            ))),
+            Err(error) => Err(StoreError::Io(format!("{} is gone: {error}", self.path.display()))),
+        }
+    }
+
+    async fn known(&mut self, ops: &[Op]) -> Result<Known, StoreError> {
+        let (mut keys, mut uids) = (Vec::new(), Vec::new());
+        for op in ops {
+            match op {
+                Op::Accept(jobs, _) => {
+                    keys.extend(jobs.iter().filter_map(|job| job.dedupe_key.as_deref()));
+                    uids.extend(jobs.iter().filter_map(|job| job.mailbox_uid.as_deref()));
+                }
+                Op::Reject(rows, _) => uids.extend(rows.iter().map(|row| row.uid.as_str())),
+                Op::Apply(_) | Op::Fire(..) | Op::MailboxCursor(_) | Op::Retain(..) => {}
+            }
+        }
+        let mut known = Known::default();
+        if !keys.is_empty() {
+            let keys = Value::from(keys).to_string();
+            let rows: Vec<(String, i64)> =
+                sqlx::query_as(sql::FIND_OPEN_KEYS).bind(keys).fetch_all(&mut self.conn).await.map_err(sort_error)?;
+            known.keys = rows.into_iter().map(|(key, id)| (key, JobId(id))).collect();
+        }
+        if !uids.is_empty() {
+            let uids = Value::from(uids).to_string();
+            let rows: Vec<(String, Option<i64>, Option<String>)> =
+                sqlx::query_as(sql::FIND_TAKEN).bind(uids).fetch_all(&mut self.conn).await.map_err(sort_error)?;
+            known.uids = rows.into_iter().map(|(uid, job, _)| (uid, job.map(JobId))).collect::<HashMap<_, _>>();
+        }
+        Ok(known)
+    }
+
+    async fn load(&mut self, ops: &[Op]) -> Result<Vec<Job>, StoreError> {
+        let ids: Vec<i64> = ops
+            .iter()
+            .filter_map(|op| match op {
+                Op::Apply(batch) => Some(batch.changes.iter().map(|change| change.job.0)),
+                Op::Accept(..) | Op::Reject(..) | Op::Fire(..) | Op::MailboxCursor(_) | Op::Retain(..) => None,
+            })
+            .flatten()
+            .collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<JobRow> = sqlx::query_as(sql::LOAD_JOBS)
+            .bind(Value::from(ids).to_string())
+            .fetch_all(&mut self.conn)
+            .await
+            .map_err(sort_error)?;
+        rows.into_iter().map(Job::try_from).collect()
+    }
+
+    fn is_blocked(&self) -> bool {
+        matches!(*self.health.lock().unwrap_or_else(PoisonError::into_inner), StoreHealth::Blocked { .. })
+    }
+
+    fn note_health(&self, error: Option<&StoreError>) {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        match (error, &*health) {
+            (None, StoreHealth::Blocked { since, .. }) => {
+                tracing::info!(seconds = self.clock.now().since(*since).as_secs(), "the store commits again");
+                *health = StoreHealth::Good;
+            }
+            (None, StoreHealth::Good) => {}
+            // A refused statement is about that statement; the others say that nothing can be committed.
+            (Some(StoreError::Other(_)), _) => {}
+            (Some(error), StoreHealth::Good) => {
+                tracing::error!(error = %error, "nothing can be committed; no new call is begun");
+                *health = StoreHealth::Blocked { reason: error.to_string(), since: self.clock.now() };
+            }
+            (Some(error), StoreHealth::Blocked { since, .. }) => {
+                *health = StoreHealth::Blocked { reason: error.to_string(), since: *since };
+            }
+        }
+    }
+}
+
+/// Takes along what else is waiting.
+fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+    let mut weight = first.op.weight();
+    let mut group = vec![first];
+    while group.len() < LARGEST_GROUP && weight < LARGEST_WEIGHT {
+        let Ok(request) = requests.try_recv() else { break };
+        weight += request.op.weight();
+        group.push(request);
+    }
+    group
+}

@@ -1,0 +1,278 @@
+//! The life of a job as a table that a reader can check against the contract, and as laws over any sequence of inputs.
+
+mod inputs;
+mod properties;
+
+use std::fmt::Write;
+
+use opros::domain::state::{Input, Step, step};
+use opros::domain::{EventType, Job, JobId, State, Timestamp, Traits};
+
+use inputs::every_input;
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const PLAIN: Traits = Traits { repeatable: false, look_up: false, tell_cancel: false, tracker: false };
+const ASKABLE: Traits = Traits { repeatable: false, look_up: true, tell_cancel: true, tracker: true };
+const REPEATABLE: Traits = Traits { repeatable: true, look_up: false, tell_cancel: false, tracker: false };
+
+/// A job as it stands in that state after one submission; one in doubt has had one empty look-up an hour ago.
+pub(crate) fn job(state: State, traits: Traits) -> Job {
+    let (begun, long_ago) = (state != State::Queued, Timestamp::from_millis(NOW.as_millis() - 3_600_000));
+    Job {
+        id: JobId(1),
+        kind: "vendor.kind".into(),
+        account: "account".into(),
+        traits,
+        state,
+        priority: 5,
+        due_at: matches!(state, State::Queued | State::Waiting).then_some(NOW),
+        deadline: None,
+        cancel_requested: false,
+        dedupe_key: None,
+        tag: None,
+        remote_id: (state == State::Waiting).then(|| "1".into()),
+        attempt: begun.then(|| "token".into()),
+        turn: u32::from(begun),
+        submissions: u32::from(begun),
+        polls: 0,
+        errors: 0,
+        absences: u32::from(state == State::InDoubt),
+        doubt_since: (state == State::InDoubt).then_some(long_ago),
+        memo: None,
+        seen: None,
+        reason: None,
+        created_at: long_ago,
+        submitted_at: (state == State::Waiting).then_some(long_ago),
+        updated_at: long_ago,
+        finished_at: state.is_final().then_some(long_ago),
+        mailbox_uid: None,
+        retry_of: None,
+    }
+}
+
+/// One letter for the state that follows, small ones for `job.accepted`, `job.updated` and `job.in_doubt`.
+fn cell(step: &Step) -> String {
+    let state = match step.job.state {
+        State::Queued => 'Q',
+        State::Submitting => 'B',
+        State::Waiting => 'W',
+        State::InDoubt => 'D',
+        State::Succeeded => 'S',
+        State::Failed => 'F',
+        State::Cancelled => 'C',
+        State::Expired => 'X',
+        State::Rejected => 'R',
+    };
+    let news = step.events.iter().filter_map(|event| match event.kind {
+        EventType::JobAccepted => Some('a'),
+        EventType::JobUpdated => Some('u'),
+        EventType::JobInDoubt => Some('d'),
+        _ => None,
+    });
+    std::iter::once(state).chain(news).collect()
+}
+
+type Row = (&'static str, [String; 9]);
+
+fn rows(traits: Traits, wish: bool) -> Vec<Row> {
+    let answer = |state, input: &Input| {
+        let mut before = job(state, traits);
+        before.cancel_requested = wish && !state.is_final();
+        step(before, input.clone(), NOW).map_or_else(|_| ".".to_owned(), |step| cell(&step))
+    };
+    every_input()
+        .into_iter()
+        .map(|(name, make)| (name, State::ALL.map(|state| answer(state, &make(&job(state, traits))))))
+        .collect()
+}
+
+/// One line for each input; an input that no state takes is named below the table.
+fn print(rows: &[Row], unless: &[Row]) -> String {
+    let mut text = String::from("\n");
+    let mut refused = Vec::new();
+    for row in rows.iter().filter(|row| !unless.contains(row)) {
+        if row.1.iter().all(|cell| cell == ".") {
+            refused.push(row.0);
+            continue;
+        }
+        let cells: String = row.1.iter().map(|cell| format!("{cell:<4}")).collect();
+        writeln!(text, "{:<32}{}", row.0, cells.trim_end()).expect("a String takes everything");
+    }
+    for name in refused {
+        writeln!(text, "{name:<32}never").expect("a String takes everything");
+    }
+    text
+}
+
+#[track_caller]
+fn assert_table(actual: &str, expected: &str) {
+    assert!(actual == expected, "the table has changed; it is now:\n{actual}");
+}
+
+/// The columns: queued, submitting, waiting, in doubt, succeeded, failed, cancelled, expired, rejected.
+const WITHOUT_TRAITS: &str = "
+begin submit                    B   .   .   .   .   .   .   .   .
+begin poll                      .   .   W   .   .   .   .   .   .
+submit: not taken               .   Q   .   .   .   .   .   .   .
+submit: account held            .   Q   .   .   .   .   .   .   .
+submit: unclear                 .   Dd  .   .   .   .   .   .   .
+submit: accepted                .   Wa  .   .   .   .   .   .   .
+submit: success                 .   S   .   .   .   .   .   .   .
+submit: failure                 .   F   .   .   .   .   .   .   .
+poll: not taken                 .   .   W   .   .   .   .   .   .
+poll: account held              .   .   W   .   .   .   .   .   .
+poll: unclear                   .   .   W   .   .   .   .   .   .
+poll: unchanged                 .   .   W   .   .   .   .   .   .
+poll: nothing left to ask       .   .   X   .   .   .   .   .   .
+poll: observed                  .   .   Wu  .   .   .   .   .   .
+poll: observed, the last        .   .   Su  .   .   .   .   .   .
+poll: progressed                .   .   W   .   .   .   .   .   .
+poll: success                   .   .   S   .   .   .   .   .   .
+poll: failure                   .   .   F   .   .   .   .   .   .
+look_up: not taken              .   .   .   D   .   .   .   .   .
+look_up: account held           .   .   .   D   .   .   .   .   .
+look_up: unclear                .   .   .   D   .   .   .   .   .
+look_up: found                  .   .   .   Wa  .   .   .   .   .
+look_up: absent twice           .   .   .   D   .   .   .   .   .
+look_up: absent twice, resubmit .   .   .   Q   .   .   .   .   .
+cancel: not taken               .   .   W   .   .   .   .   .   .
+cancel: account held            .   .   W   .   .   .   .   .   .
+cancel: unclear                 .   .   W   .   .   .   .   .   .
+cancel: failure                 .   .   C   .   .   .   .   .   .
+cancel: told                    .   .   C   .   .   .   .   .   .
+cancel: told, refused           .   .   C   .   .   .   .   .   .
+delivered success               .   .   S   Sa  .   Fu  Cu  Xu  .
+delivered failure               .   .   F   Fa  .   Fu  Cu  Xu  .
+recover                         .   Dd  .   .   .   .   .   .   .
+expire                          X   .   X   .   .   .   .   .   .
+give up                         .   .   X   .   .   .   .   .   .
+cancel                          C   B   C   D   .   .   .   .   .
+resolve: resubmit               .   .   .   Q   .   .   .   .   .
+resolve: adopt                  .   .   .   Wa  .   .   .   .   .
+resolve: fail                   .   .   .   F   .   .   .   .   .
+wake                            Q   .   W   .   .   .   .   .   .
+begin submit as a free call     never
+begin look-up                   never
+begin cancel                    never
+submit: unchanged               never
+submit: nothing left to ask     never
+submit: observed                never
+submit: observed, the last      never
+submit: progressed              never
+submit: found                   never
+submit: absent twice            never
+submit: absent twice, resubmit  never
+submit: told                    never
+submit: told, refused           never
+poll: accepted                  never
+poll: found                     never
+poll: absent twice              never
+poll: absent twice, resubmit    never
+poll: told                      never
+poll: told, refused             never
+look_up: accepted               never
+look_up: unchanged              never
+look_up: nothing left to ask    never
+look_up: observed               never
+look_up: observed, the last     never
+look_up: progressed             never
+look_up: success                never
+look_up: failure                never
+look_up: told                   never
+look_up: told, refused          never
+cancel: accepted                never
+cancel: unchanged               never
+cancel: nothing left to ask     never
+cancel: observed                never
+cancel: observed, the last      never
+cancel: progressed              never
+cancel: success                 never
+cancel: found                   never
+cancel: absent twice            never
+cancel: absent twice, resubmit  never
+";
+
+#[test]
+fn the_table_of_a_job_that_can_neither_be_looked_up_nor_called_off() {
+    assert_table(&print(&rows(PLAIN, false), &[]), WITHOUT_TRAITS);
+}
+
+/// Only what differs from the table above.
+const LOOK_UP_AND_TELL_CANCEL: &str = "
+begin look-up                   .   .   .   D   .   .   .   .   .
+cancel                          C   B   W   D   .   .   .   .   .
+";
+
+#[test]
+fn a_vendor_that_can_be_asked_and_told_adds_these() {
+    assert_table(&print(&rows(ASKABLE, false), &rows(PLAIN, false)), LOOK_UP_AND_TELL_CANCEL);
+}
+
+const REPEATABLE_CALLS: &str = "
+submit: unclear                 .   Q   .   .   .   .   .   .   .
+recover                         .   Q   .   .   .   .   .   .   .
+";
+
+#[test]
+fn a_repeatable_call_never_comes_into_doubt() {
+    let rows_of_it = rows(REPEATABLE, false);
+    assert_table(&print(&rows_of_it, &rows(PLAIN, false)), REPEATABLE_CALLS);
+    // Nothing leads there; what stands in that column is for rows that cannot be.
+    for (name, cells) in rows_of_it {
+        for (column, cell) in cells.iter().enumerate().filter(|(column, _)| State::ALL[*column] != State::InDoubt) {
+            assert!(!cell.starts_with('D'), "{name} brings {} into doubt", State::ALL[column]);
+        }
+    }
+}
+
+const WISHED: &str = "
+submit: not taken               .   C   .   .   .   .   .   .   .
+submit: account held            .   C   .   .   .   .   .   .   .
+submit: accepted                .   Ca  .   .   .   .   .   .   .
+look_up: found                  .   .   .   Ca  .   .   .   .   .
+look_up: absent twice           .   .   .   C   .   .   .   .   .
+look_up: absent twice, resubmit .   .   .   C   .   .   .   .   .
+resolve: resubmit               .   .   .   C   .   .   .   .   .
+resolve: adopt                  .   .   .   Ca  .   .   .   .   .
+begin submit                    never
+";
+
+#[test]
+fn a_wish_to_cancel_changes_these() {
+    assert_table(&print(&rows(PLAIN, true), &rows(PLAIN, false)), WISHED);
+}
+
+const WISHED_AND_TOLD: &str = "
+begin cancel                    .   .   W   .   .   .   .   .   .
+submit: not taken               .   C   .   .   .   .   .   .   .
+submit: account held            .   C   .   .   .   .   .   .   .
+look_up: absent twice           .   .   .   C   .   .   .   .   .
+look_up: absent twice, resubmit .   .   .   C   .   .   .   .   .
+resolve: resubmit               .   .   .   C   .   .   .   .   .
+begin submit                    never
+begin poll                      never
+";
+
+#[test]
+fn a_wish_that_the_vendor_can_be_told_changes_these() {
+    assert_table(&print(&rows(ASKABLE, true), &rows(ASKABLE, false)), WISHED_AND_TOLD);
+}
+
+#[test]
+fn the_event_that_ends_a_job_is_the_one_of_its_state_and_comes_once() {
+    for traits in [PLAIN, ASKABLE, REPEATABLE] {
+        for (name, make) in every_input() {
+            for state in State::ALL {
+                let before = job(state, traits);
+                let Ok(step) = step(before.clone(), make(&before), NOW) else { continue };
+                let ends: Vec<_> = step.events.iter().filter(|event| event.kind.is_terminal()).collect();
+                let ended_now = step.job.state.is_final() && !state.is_final();
+                assert_eq!(ends.len(), usize::from(ended_now), "{name} on {state}");
+                assert!(
+                    ends.iter().all(|end| end.kind.as_str() == format!("job.{}", step.job.state)),
+                    "{name} on {state}"
+                );
+            }
+        }
+    }
+}
