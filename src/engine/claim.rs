@@ -146,7 +146,7 @@ async fn next_look(
 #[derive(Debug, Default)]
 struct Picked {
     groups: Vec<Group>,
-    /// Jobs with nothing left to ask.
+    /// Jobs that need no call: nothing left to ask, nothing to ask yet, or damaged.
     given_up: Vec<(JobId, Input)>,
     /// When a group that waits for company goes without it.
     company_until: Option<Timestamp>,
@@ -190,6 +190,10 @@ fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
         Due::Call(call) => call,
         Due::GiveUp(reason) => {
             picked.given_up.push((id, Input::GiveUp { reason }));
+            return;
+        }
+        Due::Later(until) => {
+            picked.given_up.push((id, Input::Postpone { until }));
             return;
         }
         Due::Nothing => return,

@@ -201,8 +201,7 @@ async fn read(runner: &Runner, call: Call, jobs: &[Claimed], answer: &Answer) ->
         Verdict::Outcome(Outcome::Unclear { reason }) => Some(reason.clone()),
         Verdict::Outcome(_) | Verdict::Seen(_) | Verdict::Split { .. } => None,
     });
-    let all_unclear = reading.verdicts.iter().all(|v| matches!(v, Verdict::Outcome(Outcome::Unclear { .. })));
-    if let Some(reason) = unclear.filter(|_| all_unclear) {
+    if let Some(reason) = unclear.filter(|_| !reading.readable) {
         accounts.extend(runner.failed(reason.clone()));
         if answer.status == 503 {
             // No body of the vendor's: it provably did not take the request.

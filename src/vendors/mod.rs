@@ -17,8 +17,8 @@ use crate::domain::{Call, Job, Reason, Timestamp, Traits};
 pub mod lenient;
 pub mod registry;
 pub mod rlab;
-pub mod vagvin;
 pub mod tronk;
+pub mod vagvin;
 
 /// One kind of job: `vendor.operation`.
 #[derive(Debug, Clone, Copy)]
@@ -141,6 +141,8 @@ pub enum Due {
     Call(Call),
     /// There is nothing left to ask: the job expires with this reason.
     GiveUp(Reason),
+    /// Nothing before then.
+    Later(Timestamp),
     Nothing,
 }
 
@@ -163,25 +165,29 @@ impl Batch {
 pub struct Reading {
     /// About the account, whatever it says of the jobs.
     pub account: Option<AccountNews>,
+    /// The vendor answered in a form of its own, even where that settles nothing for the jobs: it can be reached.
+    pub readable: bool,
     /// One for each job, in their order.
     pub verdicts: Vec<Verdict>,
 }
 
 impl Reading {
     pub fn one(verdict: impl Into<Verdict>) -> Self {
-        Self { account: None, verdicts: vec![verdict.into()] }
+        Self::all(1, verdict)
     }
 
     /// The same verdict for every job of the request.
     pub fn all(count: usize, verdict: impl Into<Verdict>) -> Self {
         let verdict = verdict.into();
-        Self { account: None, verdicts: vec![verdict; count] }
+        let readable = !matches!(verdict, Verdict::Outcome(Outcome::Unclear { .. }));
+        Self { account: None, readable, verdicts: vec![verdict; count] }
     }
 
     /// The account is at fault: it pauses, and all jobs of the request go back.
     pub fn held(count: usize, reason: Reason) -> Self {
         Self {
             account: Some(AccountNews::Pause { reason: reason.clone(), submits_only: false }),
+            readable: true,
             verdicts: vec![Outcome::AccountHeld { reason }.into(); count],
         }
     }

@@ -36,7 +36,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         3 => prop::sample::select(every_outcome()),
         1 => (0u64..120, any::<bool>())
-            .prop_map(|(settle, resubmit)| Outcome::Absent { settle: Duration::from_secs(settle), resubmit }),
+            .prop_map(|(settle, resubmit)| Outcome::Absent { settle: Duration::from_secs(settle), resubmit, memo: None }),
     ]
 }
 
@@ -272,7 +272,9 @@ fn to_the_end(world: &mut World, submit_taken: bool) -> Result<(), TestCaseError
                     world,
                     call,
                     match call {
-                        Call::LookUp => Outcome::Absent { settle: Duration::from_secs(60), resubmit: false },
+                        Call::LookUp => {
+                            Outcome::Absent { settle: Duration::from_secs(60), resubmit: false, memo: None }
+                        }
                         _ => Outcome::Told { refused: None },
                     },
                 )
@@ -322,7 +324,7 @@ proptest! {
             world.now = (world.now + Duration::from_secs(gap)).max(world.job.due_at.unwrap_or(world.now));
             let begin = world.begin(Call::LookUp);
             world.play(begin)?;
-            let absent = Outcome::Absent { settle: Duration::from_secs(settle), resubmit: true };
+            let absent = Outcome::Absent { settle: Duration::from_secs(settle), resubmit: true, memo: None };
             world.play(Input::End { turn: world.job.turn, call: Call::LookUp, outcome: absent })?;
             if world.job.state == State::Queued {
                 let first = counted.expect("a first empty look-up was counted before");
