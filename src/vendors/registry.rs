@@ -1,6 +1,6 @@
 //! Every vendor, one line each. Everything else walks this table.
 
-use super::{KindSpec, Vendor};
+use super::{KindSpec, Vendor, alta};
 
 /// A vendor that opros knows.
 #[derive(Debug, Clone, Copy)]
@@ -11,15 +11,19 @@ pub struct Entry {
     pub kinds: &'static [KindSpec],
 }
 
-pub const VENDORS: &[Entry] = &[];
+pub const VENDORS: &[Entry] = &[Entry { name: "alta", base_url: Some("https://www.alta.ru"), kinds: alta::KINDS }];
 
 /// What a driver of each vendor is made from.
 #[derive(Debug, Clone)]
-pub enum Settings {}
+pub enum Settings {
+    Alta(alta::Settings),
+}
 
 /// The driver of one account.
 pub fn open(settings: Settings) -> Box<dyn Vendor> {
-    match settings {}
+    match settings {
+        Settings::Alta(settings) => Box::new(alta::Alta::new(settings)),
+    }
 }
 
 pub fn kind(name: &str) -> Option<&'static KindSpec> {
