@@ -129,9 +129,9 @@ impl World {
             None => self.vendor.list(arrives),
         };
         let now = arrives;
-        let lost = self.lose > 0 && self.calls % self.lose == 0;
+        let lost = self.lose > 0 && self.calls.is_multiple_of(self.lose);
         // A crash is a loss that nobody even notes down.
-        if lost && self.calls % 2 == 0 {
+        if lost && self.calls.is_multiple_of(2) {
             return;
         }
         let reading = self.driver.read(Call::Poll, &views, &answer(&body), now);
