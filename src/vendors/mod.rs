@@ -14,6 +14,7 @@ use crate::domain::policy::Growth;
 use crate::domain::state::{End, Outcome};
 use crate::domain::{Call, Job, Reason, Timestamp, Traits};
 
+pub mod alta;
 pub mod lenient;
 pub mod registry;
 pub mod rlab;

@@ -1,6 +1,7 @@
 //! Every vendor, one line each. Everything else walks this table.
 
 use super::{KindSpec, Vendor, rlab, tronk, vagvin};
+use super::{KindSpec, Vendor, alta};
 
 /// A vendor that opros knows.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +17,7 @@ pub const VENDORS: &[Entry] = &[
     Entry { name: "rlab", base_url: Some(rlab::BASE_URL), kinds: rlab::KINDS },
     Entry { name: "vagvin", base_url: None, kinds: vagvin::KINDS },
 ];
+pub const VENDORS: &[Entry] = &[Entry { name: "alta", base_url: Some("https://www.alta.ru"), kinds: alta::KINDS }];
 
 /// What a driver of each vendor is made from.
 #[derive(Debug, Clone)]
@@ -23,6 +25,7 @@ pub enum Settings {
     Tronk(tronk::Settings),
     Rlab(rlab::Settings),
     Vagvin(vagvin::Settings),
+    Alta(alta::Settings),
 }
 
 /// The driver of one account.
@@ -31,6 +34,7 @@ pub fn open(settings: Settings) -> Box<dyn Vendor> {
         Settings::Tronk(settings) => Box::new(tronk::Tronk::new(settings)),
         Settings::Rlab(settings) => Box::new(rlab::Rlab::new(settings)),
         Settings::Vagvin(settings) => Box::new(vagvin::VagVin::new(settings)),
+        Settings::Alta(settings) => Box::new(alta::Alta::new(settings)),
     }
 }
 
