@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, AdminState};
 use crate::clock::SharedClock;
-use crate::config::{Account, AccountKind, Config};
+use crate::config::{Account, AccountKind, CodeMeaning, Config};
 use crate::domain::policy::PollStep;
 use crate::engine::Engine;
 use crate::engine::account::{AccountSetup, Limits};
@@ -21,7 +21,7 @@ use crate::listener::{self, unix};
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Retention, Store, StoreError};
 use crate::vendors::registry::{self, Settings};
-use crate::vendors::{Common, rlab, tronk, vagvin};
+use crate::vendors::{Common, alta, rlab, tronk, vagvin};
 
 /// Why the daemon does not start; each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +61,7 @@ impl Daemon {
         let socket = unix::bind(&config.admin.socket, config.admin.mode).await?;
         let engine = Engine::new(store, clock, failstop, setups).await?;
         engine.start().await?;
-        let daemon =
-            Daemon { engine, board, doors: CancellationToken::new(), tasks: TaskTracker::new(), longest_call };
+        let daemon = Daemon { engine, board, doors: CancellationToken::new(), tasks: TaskTracker::new(), longest_call };
         daemon.open_doors(config, socket);
         Ok(daemon)
     }
@@ -164,7 +163,16 @@ fn driver_settings(account: &Account) -> Settings {
             failed_statuses: it.failed_statuses.clone(),
             ..tronk::Settings::new(common, it.key.clone())
         }),
-        AccountKind::Alta(_) => panic!("the Alta driver is being merged"),
+        AccountKind::Alta(it) => Settings::Alta(alta::Settings {
+            common,
+            show_every: it.show_every,
+            due_window: it.due_window,
+            idle_every: it.idle_every,
+            codes: it.codes.iter().map(|(code, meaning)| (*code, code_class(*meaning))).collect(),
+            balance_every: it.balance_every,
+            balance_low: Some(it.balance_low),
+            ..alta::Settings::new(it.login.expose_secret(), it.sa.expose_secret(), it.password.clone())
+        }),
         AccountKind::Rlab(it) => Settings::Rlab(rlab::Settings {
             common,
             content_type: it.content_type.clone(),
@@ -187,5 +195,13 @@ fn driver_settings(account: &Account) -> Settings {
             balance_every: it.balance_every,
             ..vagvin::Settings::new(common, it.token.clone())
         }),
+    }
+}
+
+fn code_class(meaning: CodeMeaning) -> alta::CodeClass {
+    match meaning {
+        CodeMeaning::Transient => alta::CodeClass::Transient,
+        CodeMeaning::Permanent => alta::CodeClass::Permanent,
+        CodeMeaning::Pause => alta::CodeClass::Pause,
     }
 }

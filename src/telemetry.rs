@@ -34,9 +34,9 @@ pub fn init(log: &Log) -> Result<(), TelemetryError> {
             let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             Box::new(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(color).with_target(false))
         }
-        LogFormat::Json => Box::new(
-            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr),
-        ),
+        LogFormat::Json => {
+            Box::new(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
+        }
         LogFormat::Journald => {
             Box::new(tracing_journald::layer().map_err(TelemetryError::Journal)?.with_field_prefix(None))
         }

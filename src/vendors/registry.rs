@@ -1,7 +1,6 @@
 //! Every vendor, one line each. Everything else walks this table.
 
-use super::{KindSpec, Vendor, rlab, tronk, vagvin};
-use super::{KindSpec, Vendor, alta};
+use super::{KindSpec, Vendor, alta, rlab, tronk, vagvin};
 
 /// A vendor that opros knows.
 #[derive(Debug, Clone, Copy)]
@@ -14,27 +13,27 @@ pub struct Entry {
 
 pub const VENDORS: &[Entry] = &[
     Entry { name: "tronk", base_url: Some(tronk::BASE_URL), kinds: tronk::KINDS },
+    Entry { name: "alta", base_url: Some(alta::BASE_URL), kinds: alta::KINDS },
     Entry { name: "rlab", base_url: Some(rlab::BASE_URL), kinds: rlab::KINDS },
     Entry { name: "vagvin", base_url: None, kinds: vagvin::KINDS },
 ];
-pub const VENDORS: &[Entry] = &[Entry { name: "alta", base_url: Some("https://www.alta.ru"), kinds: alta::KINDS }];
 
 /// What a driver of each vendor is made from.
 #[derive(Debug, Clone)]
 pub enum Settings {
     Tronk(tronk::Settings),
+    Alta(alta::Settings),
     Rlab(rlab::Settings),
     Vagvin(vagvin::Settings),
-    Alta(alta::Settings),
 }
 
 /// The driver of one account.
 pub fn open(settings: Settings) -> Box<dyn Vendor> {
     match settings {
         Settings::Tronk(settings) => Box::new(tronk::Tronk::new(settings)),
+        Settings::Alta(settings) => Box::new(alta::Alta::new(settings)),
         Settings::Rlab(settings) => Box::new(rlab::Rlab::new(settings)),
         Settings::Vagvin(settings) => Box::new(vagvin::VagVin::new(settings)),
-        Settings::Alta(settings) => Box::new(alta::Alta::new(settings)),
     }
 }
 

@@ -75,6 +75,7 @@ fn add_refused(faults: &Faults, refusal: &Refusal) -> Reading {
     match faults.sort(refusal) {
         Fault::Access => Reading::held(1, refusal.reason("no_access")),
         Fault::Money => Reading {
+            readable: true,
             account: Some(no_money(refusal)),
             verdicts: vec![Outcome::AccountHeld { reason: refusal.reason("no_money") }.into()],
         },
@@ -105,7 +106,7 @@ pub fn look_up(faults: &Faults, jobs: &[JobView<'_>], answer: &Answer, terms: &L
         Ok(Envelope::Ok { items, .. }) => {
             let list = TrackList::read(&items);
             let verdicts = jobs.iter().map(|view| look_up_one(view, &list, terms).into()).collect();
-            Reading { account: None, verdicts }
+            Reading { account: None, readable: true, verdicts }
         }
     }
 }
@@ -117,7 +118,7 @@ fn look_up_one(view: &JobView<'_>, list: &TrackList, terms: &LookUp) -> Outcome 
     };
     let found = list.with_token(token);
     if found.is_empty() && list.complete {
-        return Outcome::Absent { settle: terms.settle, resubmit: terms.resubmit };
+        return Outcome::Absent { settle: terms.settle, resubmit: terms.resubmit, memo: None };
     }
     if found.is_empty() {
         let reason =
@@ -182,13 +183,15 @@ fn one_shot_refused(faults: &Faults, kind: &str, refusal: &Refusal) -> Reading {
         let reason = bad_secret();
         let failure = Outcome::Ended(End::Failure { reason: reason.clone(), result: None });
         let account = Some(AccountNews::Pause { reason, submits_only: false });
-        return Reading { account, verdicts: vec![failure.into()] };
+        return Reading { account, readable: true, verdicts: vec![failure.into()] };
     }
     match faults.sort(refusal) {
         Fault::Access => Reading::held(1, refusal.reason("no_access")),
-        Fault::Money => {
-            Reading { account: Some(no_money(refusal)), verdicts: vec![Verdict::Outcome(refused(refusal))] }
-        }
+        Fault::Money => Reading {
+            account: Some(no_money(refusal)),
+            readable: true,
+            verdicts: vec![Verdict::Outcome(refused(refusal))],
+        },
         Fault::Transient => Reading::one(later(refusal)),
         Fault::Permanent | Fault::Unknown => Reading::one(refused(refusal)),
     }

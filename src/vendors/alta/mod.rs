@@ -15,8 +15,8 @@ use crate::domain::policy::Growth;
 use crate::domain::state::Outcome;
 use crate::domain::{Call, Reason, Timestamp, Traits};
 use crate::vendors::{
-    AccountCall, AccountNews, AccountReading, Batch, Checked, Common, JobView, KindSpec, ParamProblem, Reading, Vendor,
-    lenient,
+    AccountCall, AccountNews, AccountReading, Batch, Checked, Common, Floor, JobView, KindSpec, ParamProblem, Reading,
+    Vendor, lenient,
 };
 
 mod answers;
@@ -45,6 +45,9 @@ const TRACKER: Traits = Traits { repeatable: false, look_up: true, tell_cancel: 
 
 const TRACK: &str = "alta.track";
 const SHOW: &str = "alta.show";
+
+/// The vendor's own host.
+pub const BASE_URL: &str = "https://www.alta.ru";
 
 pub const KINDS: &[KindSpec] = &[
     KindSpec {
@@ -184,9 +187,7 @@ impl Alta {
 
     /// The request of one tracked job's poll or cancellation: it is about one of its hashes.
     fn about_hash(&self, action: &'static str, view: &JobView<'_>, position: usize) -> Request {
-        let all = hashes(view.job);
-        let hash = all.get(position).or(all.last()).cloned().unwrap_or_default();
-        self.credentials.request(action, vec![Field::open("hash", hash)])
+        self.credentials.request(action, vec![Field::open("hash", hash_at(view, position))])
     }
 
     /// One answer of `track_list` for all these jobs.
@@ -196,7 +197,7 @@ impl Alta {
             Ok(Envelope::Ok { items, .. }) => {
                 let list = TrackList::read(&items);
                 let verdicts = jobs.iter().map(|view| self.follow(view, now).listed(&list).into()).collect();
-                Reading { account: None, verdicts }
+                Reading { account: None, readable: true, verdicts }
             }
             Ok(Envelope::Refused(refusal)) => {
                 let fault = self.faults.sort(&refusal);
@@ -206,7 +207,7 @@ impl Alta {
                 let account = (fault == Fault::Money)
                     .then(|| AccountNews::Pause { reason: refusal.reason("no_money"), submits_only: true });
                 let verdicts = jobs.iter().map(|view| self.follow(view, now).without_list().into()).collect();
-                Reading { account, verdicts }
+                Reading { account, readable: true, verdicts }
             }
         }
     }
@@ -218,6 +219,15 @@ impl Alta {
             _ => self.read_list(jobs, answer, now),
         }
     }
+}
+
+/// Far above any account: the list comes whole however many jobs ask.
+const ALL: usize = 100_000;
+
+/// The job's hash whose turn it is.
+fn hash_at(view: &JobView<'_>, position: usize) -> String {
+    let all = hashes(view.job);
+    all.get(position).or(all.last()).cloned().unwrap_or_default()
 }
 
 impl Vendor for Alta {
@@ -240,9 +250,22 @@ impl Vendor for Alta {
         Ok(checked)
     }
 
+    fn widest_batch(&self) -> usize {
+        ALL
+    }
+
+    fn floor(&self, call: Call, view: &JobView<'_>) -> Option<Floor> {
+        let position = match call {
+            Call::Poll if view.job.kind != TRACK => 0,
+            Call::Poll if asks_list(view.job) => return None,
+            // Which of two hashes is next does not depend on the time.
+            Call::Poll => round::position(&self.follow(view, view.job.updated_at)),
+            Call::Submit | Call::LookUp | Call::Cancel => return None,
+        };
+        Some(Floor { key: hash_at(view, position), every: self.cadence.between_shows() })
+    }
+
     fn batch(&self, view: &JobView<'_>, call: Call) -> Batch {
-        /// Far above any account: the list comes whole however many jobs ask.
-        const ALL: usize = 100_000;
         match call {
             Call::Poll if view.job.kind == TRACK && asks_list(view.job) => {
                 Batch { key: "track_list", max: ALL, wait: Duration::ZERO }
@@ -286,7 +309,7 @@ impl Vendor for Alta {
 
     fn read(&self, call: Call, jobs: &[JobView<'_>], answer: &Answer, now: Timestamp) -> Reading {
         match (call, jobs) {
-            (_, []) => Reading { account: None, verdicts: Vec::new() },
+            (_, []) => Reading { account: None, readable: true, verdicts: Vec::new() },
             (Call::Poll, _) => self.read_poll(jobs, answer, now),
             (Call::LookUp, _) => answers::look_up(&self.faults, jobs, answer, &self.look_up_terms(now)),
             (Call::Submit, [view]) if view.job.kind == TRACK => {

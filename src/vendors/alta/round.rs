@@ -107,7 +107,7 @@ impl Round<'_> {
         // Daily tracking without money: no new orders, but what is under way is asked for.
         let account =
             (fault == Fault::Money).then(|| AccountNews::Pause { reason: reason.clone(), submits_only: true });
-        Reading { account, verdicts: vec![self.show_refused(reason, fault)] }
+        Reading { account, readable: true, verdicts: vec![self.show_refused(reason, fault)] }
     }
 
     fn show_refused(mut self, reason: Reason, fault: Fault) -> Verdict {
