@@ -96,7 +96,7 @@ fn unknown_params_are_refused_by_name() {
 #[test]
 fn params_that_are_no_object_are_refused() {
     every_kind(|_, driver, kind| {
-        for other in [json!(null), json!([]), json!("x"), json!(1), json!(true)] {
+        for other in [json!([]), json!("x"), json!(1), json!(true)] {
             let problems = driver.check(kind.name, &other).expect_err(kind.name);
             assert!(problems.iter().all(|problem| problem.pointer.starts_with("/params")), "{problems:?}");
         }
