@@ -3,6 +3,8 @@
 mod cli;
 mod config;
 mod lifecycle_table;
+mod rlab;
 mod simulator;
 mod store;
+mod support;
 mod vendors;
