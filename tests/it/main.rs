@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod lifecycle_table;
+mod layers;
 mod simulator;
 mod store;
 mod vendors;
