@@ -25,7 +25,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "admin", "callbacks", "clock", "config", "domain", "engine", "health", "http", "listener", "mailbox", "store",
+            "admin",
+            "callbacks",
+            "clock",
+            "config",
+            "domain",
+            "engine",
+            "health",
+            "http",
+            "listener",
+            "mailbox",
+            "store",
             "vendors",
         ],
     ),
@@ -90,7 +100,8 @@ fn rooms_import_one_way() {
 #[test]
 fn the_domain_and_the_drivers_do_no_io_and_ask_no_clock() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let forbidden = ["tokio::", "sqlx::", "reqwest::", "std::fs", "std::net", "async fn", "Utc::now", "Instant::now", "tracing::"];
+    let forbidden =
+        ["tokio::", "sqlx::", "reqwest::", "std::fs", "std::net", "async fn", "Utc::now", "Instant::now", "tracing::"];
     let mut files = Vec::new();
     sources(&src.join("domain"), &mut files);
     sources(&src.join("vendors"), &mut files);

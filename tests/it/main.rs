@@ -2,8 +2,9 @@
 
 mod cli;
 mod config;
-mod lifecycle_table;
 mod layers;
+mod lifecycle_table;
+mod process;
 mod simulator;
 mod store;
 mod vendors;
