@@ -1,5 +1,6 @@
 //! One binary for all integration tests.
 
+mod admin;
 mod config;
 mod lifecycle_table;
 mod simulator;
