@@ -44,6 +44,9 @@ async fn an_array_is_answered_with_an_array_and_the_same_key_twice_makes_one_job
     assert_eq!(statuses(&verdicts), [(1, 201), (2, 200), (3, 422), (4, 201)]);
     assert_eq!(verdicts[0]["id"], verdicts[1]["id"]);
     assert_eq!(house.post("/v1/jobs", "[]").await.json(), json!([]));
+    assert_eq!(house.post("/v1/jobs", "[7]]").await.status, 400);
+    let crowd = house.post("/v1/jobs", format!("[{}7]", "7,".repeat(600_000))).await;
+    assert_eq!((crowd.status, crowd.json()["errors"][0]["code"].clone()), (422, json!("too_many")));
 }
 
 #[tokio::test]
