@@ -1,5 +1,6 @@
 //! One binary for all integration tests.
 
+mod admin;
 mod cli;
 mod config;
 mod layers;
