@@ -1,8 +1,6 @@
 //! Every vendor, one line each. Everything else walks this table.
 
-use super::{KindSpec, Vendor, rlab};
-use super::{KindSpec, Vendor, vagvin};
-use super::{KindSpec, Vendor, tronk};
+use super::{KindSpec, Vendor, rlab, tronk, vagvin};
 
 /// A vendor that opros knows.
 #[derive(Debug, Clone, Copy)]
@@ -13,27 +11,26 @@ pub struct Entry {
     pub kinds: &'static [KindSpec],
 }
 
-pub const VENDORS: &[Entry] = &[Entry { name: "rlab", base_url: Some(rlab::BASE_URL), kinds: rlab::KINDS }];
 pub const VENDORS: &[Entry] = &[
-    // Its host is given out by hand.
+    Entry { name: "tronk", base_url: Some(tronk::BASE_URL), kinds: tronk::KINDS },
+    Entry { name: "rlab", base_url: Some(rlab::BASE_URL), kinds: rlab::KINDS },
     Entry { name: "vagvin", base_url: None, kinds: vagvin::KINDS },
 ];
-pub const VENDORS: &[Entry] = &[Entry { name: "tronk", base_url: Some(tronk::BASE_URL), kinds: tronk::KINDS }];
 
 /// What a driver of each vendor is made from.
 #[derive(Debug, Clone)]
 pub enum Settings {
+    Tronk(tronk::Settings),
     Rlab(rlab::Settings),
     Vagvin(vagvin::Settings),
-    Tronk(tronk::Settings),
 }
 
 /// The driver of one account.
 pub fn open(settings: Settings) -> Box<dyn Vendor> {
     match settings {
+        Settings::Tronk(settings) => Box::new(tronk::Tronk::new(settings)),
         Settings::Rlab(settings) => Box::new(rlab::Rlab::new(settings)),
         Settings::Vagvin(settings) => Box::new(vagvin::VagVin::new(settings)),
-        Settings::Tronk(settings) => Box::new(tronk::Tronk::new(settings)),
     }
 }
 
