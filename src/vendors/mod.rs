@@ -17,8 +17,8 @@ use crate::domain::{Call, Job, Reason, Timestamp, Traits};
 pub mod lenient;
 pub mod registry;
 pub mod rlab;
-pub mod vagvin;
 pub mod tronk;
+pub mod vagvin;
 
 /// One kind of job: `vendor.operation`.
 #[derive(Debug, Clone, Copy)]

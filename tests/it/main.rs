@@ -1,7 +1,7 @@
 //! One binary for all integration tests.
 
 mod config;
+mod lifecycle_table;
 mod simulator;
 mod store;
-mod lifecycle_table;
 mod vendors;
