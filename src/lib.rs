@@ -6,6 +6,7 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod http;
+pub mod mailbox;
 pub mod simulator;
 pub mod store;
 pub mod vendors;
