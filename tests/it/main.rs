@@ -2,6 +2,7 @@
 
 mod config;
 mod lifecycle_table;
+mod mailbox;
 mod simulator;
 mod store;
 mod vendors;
