@@ -6,6 +6,8 @@ mod config;
 mod layers;
 mod lifecycle_table;
 mod process;
+mod lifecycle_table;
+mod mailbox;
 mod simulator;
 mod store;
 mod vendors;
