@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::failstop::FailStop;
 use super::wake::Wake;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub store: Arc<dyn Store>,
     pub clock: SharedClock,
     pub failstop: FailStop,
+    /// A deadline may have come closer.
+    pub deadlines: Arc<Notify>,
 }
 
 #[derive(Debug)]

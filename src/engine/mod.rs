@@ -39,8 +39,6 @@ struct Inner {
     shared: Shared,
     intake: Intake,
     runners: BTreeMap<String, Arc<Runner>>,
-    /// A deadline may have come closer.
-    deadlines: Notify,
     /// No new calls from now on.
     stop: CancellationToken,
     /// Loops and calls that shutdown waits for.
@@ -56,7 +54,7 @@ impl Engine {
         setups: Vec<AccountSetup>,
     ) -> Result<Self, StoreError> {
         let known = store.accounts().await?;
-        let shared = Shared { store, clock, failstop };
+        let shared = Shared { store, clock, failstop, deadlines: Arc::new(Notify::new()) };
         let drivers = setups.iter().map(|s| (s.name.clone(), (s.vendor, Arc::clone(&s.driver)))).collect();
         let runners = setups
             .into_iter()
@@ -71,7 +69,6 @@ impl Engine {
                 shared,
                 intake: Intake::new(drivers),
                 runners,
-                deadlines: Notify::new(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
@@ -95,7 +92,7 @@ impl Engine {
             inner.tasks.spawn(claim::run(Arc::clone(runner), inner.tasks.clone(), inner.stop.clone()));
         }
         let (engine, stop) = (self.clone(), inner.stop.clone());
-        inner.tasks.spawn(async move { sweep::run(engine.inner.shared.clone(), &engine.inner.deadlines, stop).await });
+        inner.tasks.spawn(async move { sweep::run(engine.inner.shared.clone(), stop).await });
         Ok(())
     }
 

@@ -244,7 +244,7 @@ fn a_lost_order_is_found_by_its_token_in_name_or_comment() {
 #[test]
 fn absence_is_proven_by_a_complete_list_only() {
     let complete = serde_json::from_str(LIST).unwrap();
-    let Outcome::Absent { settle, resubmit } = looked_up(&["54676515"], &complete) else { panic!() };
+    let Outcome::Absent { settle, resubmit, .. } = looked_up(&["54676515"], &complete) else { panic!() };
     assert_eq!((settle, resubmit), (Duration::from_secs(120), false));
     let cut = json!([{ "status": "ok" }, { "name": "a line without its hash" }]);
     assert!(matches!(looked_up(&["54676515"], &cut), Outcome::Unclear { .. }));
