@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::Notify;
 
+use super::bisect::{Bisect, SetId};
 use super::failstop::FailStop;
 use super::wake::Wake;
 use crate::clock::SharedClock;
@@ -58,6 +59,8 @@ pub struct Runner {
     pub shared: Shared,
     /// Something may be due sooner than was thought.
     pub wake: Wake,
+    /// Who is suspected of spoiling a batch.
+    pub bisect: Bisect,
     account: Mutex<Account>,
     busy: Mutex<Busy>,
     /// When the last request left this process; guards `min_interval` to the letter.
@@ -79,6 +82,7 @@ impl Runner {
             setup,
             shared,
             wake: Wake::default(),
+            bisect: Bisect::default(),
             account: Mutex::new(account),
             busy: Mutex::default(),
             last_sent: tokio::sync::Mutex::new(None),
@@ -136,11 +140,12 @@ impl Runner {
     }
 
     /// Marks jobs as under way, and a request as in flight, until the guard is dropped.
-    pub fn occupy(self: &Arc<Self>, jobs: Vec<JobId>) -> Occupied {
+    pub fn occupy(self: &Arc<Self>, jobs: Vec<JobId>, set: Option<SetId>) -> Occupied {
+        set.into_iter().for_each(|set| self.bisect.begin(set));
         let mut busy = lock(&self.busy);
         busy.requests += 1;
         busy.jobs.extend(&jobs);
-        Occupied { runner: Arc::clone(self), jobs }
+        Occupied { runner: Arc::clone(self), jobs, set }
     }
 
     /// Takes the right to look at something with a floor; or says when it may be looked at.
@@ -299,10 +304,12 @@ impl Runner {
 pub struct Occupied {
     runner: Arc<Runner>,
     jobs: Vec<JobId>,
+    set: Option<SetId>,
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
+        self.set.into_iter().for_each(|set| self.runner.bisect.end(set));
         {
             let mut busy = lock(&self.runner.busy);
             busy.requests -= 1;

@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: limits are asked before jobs are picked; nothing is claimed to be put back.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::account::Runner;
-use super::step;
+use super::bisect::SetId;
 use super::wake::Rest;
+use super::{chore, step};
 use crate::domain::account::Gate;
 use crate::domain::state::Input;
 use crate::domain::{Call, Job, JobId, Reason, Timestamp};
@@ -42,8 +44,10 @@ impl Claimed {
 pub struct Group {
     pub call: Call,
     pub jobs: Vec<Claimed>,
+    /// The suspects that it is to test.
+    pub set: Option<SetId>,
+    pub oldest_due: Timestamp,
     batch: Batch,
-    oldest_due: Timestamp,
 }
 
 /// Works for one account until `stop`.
@@ -112,7 +116,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     while left > 0
         && let Some(chore) = runner.next_chore()
     {
-        step::spawn_chore(runner, tracker, chore);
+        chore::spawn_chore(runner, tracker, chore);
         left -= 1;
     }
     let free_only = account.pause.is_some();
@@ -168,6 +172,8 @@ struct Picked {
     given_up: Vec<(JobId, Input)>,
     /// New orders are stopped; what costs nothing goes on.
     free_only: bool,
+    /// Due jobs of refused batches: they travel by themselves.
+    suspects: BTreeMap<SetId, Vec<Group>>,
     /// When a group that waits for company goes without it.
     company_until: Option<Timestamp>,
 }
@@ -183,7 +189,7 @@ async fn pick(
     if room == 0 {
         return Ok(picked);
     }
-    let limit = room * runner.driver().widest_batch() + runner.jobs_in_flight();
+    let limit = room * runner.driver().widest_batch() + runner.jobs_in_flight() + runner.bisect.held();
     let mut queues = Vec::new();
     for lane in lanes {
         let due = runner.shared.store.due(runner.name(), *lane, now, limit).await?;
@@ -207,7 +213,25 @@ async fn pick(
     let company = picked.groups.iter().filter(|group| waits_for_company(group));
     picked.company_until = company.map(|group| group.oldest_due + group.batch.wait).min();
     picked.groups.retain(|group| !waits_for_company(group));
+    let suspects = std::mem::take(&mut picked.suspects);
+    let tests = suspects.into_iter().filter_map(|(set, due)| test_of(runner, set, due));
+    picked.groups = tests.chain(picked.groups).collect();
     Ok(picked)
+}
+
+/// The next request of a set of suspects, made of those of its due jobs that are to travel in it.
+fn test_of(runner: &Runner, set: SetId, due: Vec<Group>) -> Option<Group> {
+    let id = |group: &Group| group.jobs[0].job.id;
+    let next = runner.bisect.next_of(set, &due.iter().map(id).collect::<Vec<_>>());
+    let mut chosen = due.into_iter().filter(|group| next.contains(&id(group)));
+    let first = Group { set: Some(set), ..chosen.next()? };
+    Some(chosen.fold(first, |mut group, other| {
+        if other.batch.key == group.batch.key && group.jobs.len() < group.batch.max {
+            group.oldest_due = group.oldest_due.min(other.oldest_due);
+            group.jobs.extend(other.jobs);
+        }
+        group
+    }))
 }
 
 fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
@@ -236,15 +260,20 @@ fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
         return;
     }
     let batch = runner.driver().batch(&claimed.view(), call);
+    let mut alone = Group { call, jobs: vec![claimed], set: None, oldest_due, batch };
+    if let Some(set) = runner.bisect.set_of(call, id) {
+        picked.suspects.entry(set).or_default().push(alone);
+        return;
+    }
     let open = picked.groups.iter_mut().find(|group| {
         batch.max > 1 && group.call == call && group.batch.key == batch.key && group.jobs.len() < batch.max
     });
     match open {
         Some(group) => {
             group.oldest_due = group.oldest_due.min(oldest_due);
-            group.jobs.push(claimed);
+            group.jobs.append(&mut alone.jobs);
         }
-        None => picked.groups.push(Group { call, jobs: vec![claimed], batch, oldest_due }),
+        None => picked.groups.push(alone),
     }
 }
 

@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub mod account;
+mod bisect;
+mod chore;
 mod claim;
 pub mod explain;
 pub mod failstop;

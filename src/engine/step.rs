@@ -11,23 +11,24 @@ use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 
 use super::account::Runner;
+use super::bisect::{Fate, SetId};
 use super::claim::{Claimed, Group};
 use crate::domain::exchange::{Answer, Request, SendError};
 use crate::domain::policy::Growth;
 use crate::domain::privacy::masked;
-use crate::domain::state::{Begin, Input, Observation, Outcome};
+use crate::domain::state::{Begin, End, Input, Observation, Outcome};
 use crate::domain::{Call, Job, JobId, Reason, State, Timestamp};
 use crate::http::Received;
 use crate::store::{AccountChange, Batch, CallRecord, Change, StoreError};
-use crate::vendors::{AccountCall, AccountReading, JobView, Reading, Seen, Verdict};
+use crate::vendors::{JobView, Reading, Seen, Verdict};
 
 /// How long to wait before an outcome that could not be committed is tried again.
 const COMMIT_AGAIN: Duration = Duration::from_millis(500);
 /// A vendor that says 429 without saying how long.
-const SILENCE: Duration = Duration::from_secs(60);
+pub const SILENCE: Duration = Duration::from_secs(60);
 
 pub fn spawn_call(runner: &Arc<Runner>, tracker: &TaskTracker, group: Group) {
-    let occupied = runner.occupy(group.jobs.iter().map(|claimed| claimed.job.id).collect());
+    let occupied = runner.occupy(group.jobs.iter().map(|claimed| claimed.job.id).collect(), group.set);
     let runner = Arc::clone(runner);
     tracker.spawn(async move {
         let jobs: Vec<JobId> = group.jobs.iter().map(|claimed| claimed.job.id).collect();
@@ -57,7 +58,7 @@ async fn after_panic(runner: &Runner, jobs: Vec<JobId>) {
 }
 
 async fn make_call(runner: &Runner, group: Group) {
-    let Group { call, mut jobs, .. } = group;
+    let Group { call, mut jobs, set, oldest_due, .. } = group;
     if call == Call::Submit {
         // The driver may put the token into the request, so it is there before the request is built.
         jobs.iter_mut().for_each(|claimed| claimed.job.attempt = Some(new_token()));
@@ -78,6 +79,7 @@ async fn make_call(runner: &Runner, group: Group) {
         note: None,
     };
     let (outcomes, accounts) = class(runner, call, &jobs, exchange).await;
+    let outcomes = learn(runner, call, set, &jobs, outcomes, oldest_due);
     finish(runner, call, jobs, outcomes, accounts, record).await;
 }
 
@@ -152,7 +154,7 @@ async fn begin(runner: &Runner, call: Call, mut jobs: Vec<Claimed>, request: &Re
 }
 
 /// Notes when the account called, where that limits the next call; survives a restart.
-fn mark_call(runner: &Runner, now: Timestamp) -> Option<AccountChange> {
+pub fn mark_call(runner: &Runner, now: Timestamp) -> Option<AccountChange> {
     if runner.setup.limits.min_interval.is_zero() {
         return None;
     }
@@ -162,7 +164,7 @@ fn mark_call(runner: &Runner, now: Timestamp) -> Option<AccountChange> {
     })
 }
 
-async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Timestamp, Result<Received, SendError>) {
+pub async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Timestamp, Result<Received, SendError>) {
     let interval = runner.setup.limits.min_interval;
     if !interval.is_zero() {
         let mut last = runner.last_sent.lock().await;
@@ -175,14 +177,47 @@ async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Timest
     (sent_at, runner.setup.client.send(request, call).await)
 }
 
+/// What an answer means for one job.
+#[derive(Debug, Clone)]
+enum Meant {
+    Outcome(Outcome),
+    /// The batch was refused as a whole, with these words.
+    Split(Reason),
+}
+
+/// Notes who spoils batches. The jobs of a refused batch keep the vendor's words and their place in the queue.
+fn learn(
+    runner: &Runner,
+    call: Call,
+    set: Option<SetId>,
+    jobs: &[Claimed],
+    meant: Vec<Meant>,
+    oldest_due: Timestamp,
+) -> Vec<Outcome> {
+    let fate = |meant: &Meant| match meant {
+        Meant::Split(_) => Fate::Split,
+        Meant::Outcome(Outcome::NotTaken { .. } | Outcome::AccountHeld { .. }) => Fate::Untouched,
+        Meant::Outcome(Outcome::Ended(End::Failure { .. })) => Fate::Failed,
+        Meant::Outcome(_) => Fate::Other,
+    };
+    let fates: Vec<(JobId, Fate)> =
+        jobs.iter().zip(&meant).map(|(claimed, meant)| (claimed.job.id, fate(meant))).collect();
+    runner.bisect.learn(set, call, &fates);
+    let outcome = |meant| match meant {
+        Meant::Outcome(outcome) => outcome,
+        Meant::Split(reason) => Outcome::NotTaken { reason, again_at: Some(oldest_due) },
+    };
+    meant.into_iter().map(outcome).collect()
+}
+
 /// What the exchange means for each job and for the account.
 async fn class(
     runner: &Runner,
     call: Call,
     jobs: &[Claimed],
     exchange: Result<Received, SendError>,
-) -> (Vec<Outcome>, Vec<AccountChange>) {
-    let same = |outcome: Outcome| vec![outcome; jobs.len()];
+) -> (Vec<Meant>, Vec<AccountChange>) {
+    let same = |outcome: Outcome| vec![Meant::Outcome(outcome); jobs.len()];
     let received = match exchange {
         Err(error @ SendError::NotSent(_)) => {
             let reason = Reason::new("not_sent", error.to_string());
@@ -212,7 +247,7 @@ async fn class(
     }
 }
 
-async fn read(runner: &Runner, call: Call, jobs: &[Claimed], answer: &Answer) -> (Vec<Outcome>, Vec<AccountChange>) {
+async fn read(runner: &Runner, call: Call, jobs: &[Claimed], answer: &Answer) -> (Vec<Meant>, Vec<AccountChange>) {
     let views: Vec<JobView<'_>> = jobs.iter().map(Claimed::view).collect();
     let now = runner.now();
     let reading = catch_unwind(AssertUnwindSafe(|| runner.driver().read(call, &views, answer, now)))
@@ -230,7 +265,8 @@ async fn read(runner: &Runner, call: Call, jobs: &[Claimed], answer: &Answer) ->
             let wait = answer.retry_after.unwrap_or_else(|| Growth::PROBES.nth(runner.account().breaker.failures));
             let (until, change) = runner.freeze(wait);
             accounts.extend(change);
-            return (vec![Outcome::NotTaken { reason, again_at: Some(until) }; jobs.len()], accounts);
+            let not_taken = Meant::Outcome(Outcome::NotTaken { reason, again_at: Some(until) });
+            return (vec![not_taken; jobs.len()], accounts);
         }
     } else {
         accounts.extend(runner.answered());
@@ -249,7 +285,7 @@ fn driver_panicked(runner: &Runner, jobs: &[Claimed]) -> Reading {
 }
 
 /// Verdicts into outcomes: what changed in an observation is found by comparing it with the one before.
-async fn outcomes(runner: &Runner, jobs: &[Claimed], verdicts: Vec<Verdict>) -> Vec<Outcome> {
+async fn outcomes(runner: &Runner, jobs: &[Claimed], verdicts: Vec<Verdict>) -> Vec<Meant> {
     let seen: Vec<JobId> = jobs
         .iter()
         .zip(&verdicts)
@@ -267,9 +303,9 @@ async fn outcomes(runner: &Runner, jobs: &[Claimed], verdicts: Vec<Verdict>) -> 
     jobs.iter()
         .zip(verdicts)
         .map(|(claimed, verdict)| match verdict {
-            Verdict::Outcome(outcome) => outcome,
-            Verdict::Split { reason } => Outcome::Unclear { reason },
-            Verdict::Seen(seen) => observed(runner, &claimed.job, seen, before.get(&claimed.job.id)),
+            Verdict::Outcome(outcome) => Meant::Outcome(outcome),
+            Verdict::Split { reason } => Meant::Split(reason),
+            Verdict::Seen(seen) => Meant::Outcome(observed(runner, &claimed.job, seen, before.get(&claimed.job.id))),
         })
         .collect()
 }
@@ -322,7 +358,7 @@ async fn finish(
 }
 
 /// An outcome is not lost while the process lives: it is offered to the store until it is taken or the daemon must stop.
-async fn commit(runner: &Runner, batch: Batch) {
+pub async fn commit(runner: &Runner, batch: Batch) {
     loop {
         match runner.shared.store.apply(batch.clone()).await {
             Ok(results) => {
@@ -375,8 +411,8 @@ fn describe(outcome: &Outcome) -> (&'static str, Option<&str>) {
         Outcome::Unchanged { .. } => ("unchanged", None),
         Outcome::Observed { .. } => ("observed", None),
         Outcome::Progressed { .. } => ("progressed", None),
-        Outcome::Ended(crate::domain::state::End::Success { .. }) => ("succeeded", None),
-        Outcome::Ended(crate::domain::state::End::Failure { reason, .. }) => ("failed", Some(&reason.message)),
+        Outcome::Ended(End::Success { .. }) => ("succeeded", None),
+        Outcome::Ended(End::Failure { reason, .. }) => ("failed", Some(&reason.message)),
         Outcome::Found { .. } => ("found", None),
         Outcome::Absent { .. } => ("absent", None),
         Outcome::Told { .. } => ("told", None),
@@ -416,67 +452,4 @@ pub fn log_end(job: &Job) {
 /// 128 random bits.
 fn new_token() -> String {
     crate::store::random_hex(16)
-}
-
-// ---- calls about the account itself ------------------------------------------------------------------------------
-
-pub fn spawn_chore(runner: &Arc<Runner>, tracker: &TaskTracker, chore: AccountCall) {
-    let occupied = runner.occupy(Vec::new());
-    let runner = Arc::clone(runner);
-    tracker.spawn(async move {
-        make_chore(&runner, chore).await;
-        drop(occupied);
-    });
-}
-
-async fn make_chore(runner: &Runner, chore: AccountCall) {
-    let Some(request) = runner.driver().account_request(chore, runner.now()) else { return };
-    let mut accounts: Vec<AccountChange> = mark_call(runner, runner.now()).into_iter().collect();
-    let (sent_at, exchange) = send(runner, &request, None).await;
-    let status = exchange.as_ref().ok().map(|received| received.answer.status);
-    let (outcome, note) = match exchange {
-        Err(error) => {
-            accounts.extend(runner.failed(Reason::new("no_answer", error.to_string())));
-            ("unclear", Some(error.to_string()))
-        }
-        Ok(received) if received.answer.status == 429 => {
-            let (_, change) = runner.freeze(received.answer.retry_after.unwrap_or(SILENCE));
-            accounts.extend(change);
-            ("not_taken", Some("the vendor said 429: too many requests".to_owned()))
-        }
-        Ok(received) => {
-            let now = runner.now();
-            let reading = catch_unwind(AssertUnwindSafe(|| runner.driver().read_account(chore, &received.answer, now)));
-            hear_account(runner, reading.unwrap_or_default(), &mut accounts)
-        }
-    };
-    let record = CallRecord {
-        account: runner.name().to_owned(),
-        call: None,
-        op: request.op,
-        job: None,
-        jobs: 0,
-        at: sent_at,
-        took: runner.now().since(sent_at),
-        status,
-        outcome: outcome.to_owned(),
-        note,
-    };
-    commit(runner, Batch { at: runner.now(), changes: Vec::new(), accounts, call: Some(record) }).await;
-}
-
-fn hear_account(
-    runner: &Runner,
-    reading: AccountReading,
-    accounts: &mut Vec<AccountChange>,
-) -> (&'static str, Option<String>) {
-    if let Some(reason) = reading.unclear {
-        accounts.extend(runner.failed(reason.clone()));
-        return ("unclear", Some(reason.message));
-    }
-    accounts.extend(runner.answered());
-    for news in reading.news {
-        accounts.extend(runner.hear(news));
-    }
-    ("read", None)
 }
