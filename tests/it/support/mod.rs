@@ -23,7 +23,7 @@ use opros::engine::Engine;
 use opros::engine::failstop::FailStop;
 use opros::engine::intake::JobRequest;
 use opros::engine::wake::Rest;
-use opros::simulator::{SimConfig, Simulator};
+use opros::simulator::{AltaSim, SimConfig, Simulator};
 use opros::store::sqlite::SqliteStore;
 use opros::store::{EventPage, JobDetails, JobFilter, TimelineEntry};
 use serde_json::{Value, json};
@@ -48,6 +48,30 @@ pub fn rlab_account(sim: &Simulator, more: &str) -> String {
     let key = SimConfig::default().rlab.user_key;
     let url = sim.base_url("rlab");
     format!("[accounts.rlab]\nvendor = \"rlab\"\nbase_url = \"{url}\"\nuser_id = 1\nuser_key = \"{key}\"\n{more}\n")
+}
+
+/// The section of the paying account at the simulated Alta; `more` are further lines of it.
+pub fn alta_account(sim: &Simulator, more: &str) -> String {
+    let AltaSim { login, sa, password, .. } = AltaSim::default();
+    let url = sim.base_url("alta");
+    format!(
+        "[accounts.alta]\nvendor = \"alta\"\nbase_url = \"{url}\"\nlogin = \"{login}\"\nsa = \"{sa}\"\n\
+         password = \"{password}\"\n{more}\n"
+    )
+}
+
+/// The `n`-th wagon: seven digits and their check digit.
+pub fn wagon(n: usize) -> String {
+    let body = format!("{:07}", 5_000_000 + n);
+    let sum: u32 = body
+        .bytes()
+        .enumerate()
+        .map(|(at, byte)| {
+            let product = u32::from(byte - b'0') * if at % 2 == 0 { 2 } else { 1 };
+            product / 10 + product % 10
+        })
+        .sum();
+    format!("{body}{}", (10 - sum % 10) % 10)
 }
 
 #[derive(Debug)]
@@ -195,6 +219,13 @@ impl TestDaemon {
 
     pub async fn events_of(&self, kind: EventType) -> Vec<Event> {
         self.events().await.into_iter().filter(|event| event.kind == kind).collect()
+    }
+
+    /// How often that vendor was called.
+    pub fn requests(&self, vendor: &str) -> u64 {
+        let state = self.sim.control().state();
+        let counts = state["requests"].as_object().into_iter().flatten();
+        counts.filter(|(name, _)| name.split('.').next() == Some(vendor)).filter_map(|(_, n)| n.as_u64()).sum()
     }
 
     /// How often the vendors were called by that name: `rlab.addtrack`, `rlab-reserve.gettrackinfo`.
