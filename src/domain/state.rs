@@ -381,10 +381,11 @@ impl Next {
             Outcome::NotTaken { reason, again_at } => self.poll_failed(reason, again_at),
             Outcome::Unclear { reason } | Outcome::AccountHeld { reason } => self.poll_failed(reason, None),
             Outcome::Ended(End::Failure { reason, .. }) => self.finish(State::Cancelled, Some(reason)),
+            // One of several things that have to be called off is; the wish stands, so the next is told at once.
+            Outcome::Progressed { memo, next_at, .. } => self.polled(memo, next_at),
             Outcome::Accepted { .. }
             | Outcome::Unchanged { .. }
             | Outcome::Observed { .. }
-            | Outcome::Progressed { .. }
             | Outcome::Ended(End::Success { .. })
             | Outcome::Found { .. }
             | Outcome::Absent { .. } => return Err(self.illegal("such an answer to a cancellation")),

@@ -88,8 +88,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
         Gate::Frozen(until) | Gate::Broken(until) => return Ok(Next::Until(until)),
         // One request finds out whether the vendor is back; a free one if there is any.
         Gate::Probe => (1_usize.saturating_sub(in_flight), vec![Lane::Free, Lane::Submit]),
-        Gate::FreeCallsOnly => (runner.setup.limits.max_in_flight.saturating_sub(in_flight), vec![Lane::Free]),
-        Gate::Open => {
+        Gate::FreeCallsOnly | Gate::Open => {
             let second = if first == Lane::Submit { Lane::Free } else { Lane::Submit };
             (runner.setup.limits.max_in_flight.saturating_sub(in_flight), vec![first, second])
         }
@@ -112,16 +111,31 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
         step::spawn_chore(runner, tracker, chore);
         left -= 1;
     }
-    let picked = pick(runner, &lanes, now, left).await?;
+    let free_only = account.pause.is_some();
+    let picked = pick(runner, &lanes, now, left, free_only).await?;
     give_up(runner, picked.given_up).await?;
+    let mut too_early = Vec::new();
     for group in picked.groups.into_iter().take(left) {
+        if let Some(postponed) = under_floor(runner, &group, now) {
+            too_early.extend(postponed);
+            continue;
+        }
         step::spawn_call(runner, tracker, group);
         left -= 1;
     }
+    give_up(runner, too_early).await?;
     if left == 0 {
         return Ok(if interval.is_zero() { Next::Woken } else { Next::Until(now + interval) });
     }
     next_look(runner, &lanes, picked.company_until, now).await
+}
+
+/// What was looked at too recently, by this or another job, is put off until it may be looked at again.
+fn under_floor(runner: &Runner, group: &Group, now: Timestamp) -> Option<Vec<(JobId, Input)>> {
+    let [claimed] = group.jobs.as_slice() else { return None };
+    let floor = runner.driver().floor(group.call, &claimed.view())?;
+    let until = runner.look(&floor, now).err()?;
+    Some(vec![(claimed.job.id, Input::Postpone { until })])
 }
 
 async fn next_look(
@@ -148,12 +162,20 @@ struct Picked {
     groups: Vec<Group>,
     /// Jobs that need no call: nothing left to ask, nothing to ask yet, or damaged.
     given_up: Vec<(JobId, Input)>,
+    /// New orders are stopped; what costs nothing goes on.
+    free_only: bool,
     /// When a group that waits for company goes without it.
     company_until: Option<Timestamp>,
 }
 
-async fn pick(runner: &Runner, lanes: &[Lane], now: Timestamp, room: usize) -> Result<Picked, StoreError> {
-    let mut picked = Picked::default();
+async fn pick(
+    runner: &Runner,
+    lanes: &[Lane],
+    now: Timestamp,
+    room: usize,
+    free_only: bool,
+) -> Result<Picked, StoreError> {
+    let mut picked = Picked { free_only, ..Picked::default() };
     if room == 0 {
         return Ok(picked);
     }
@@ -206,6 +228,9 @@ fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
             return;
         }
     };
+    if picked.free_only && call == Call::Submit && !claimed.job.traits.repeatable {
+        return;
+    }
     let batch = runner.driver().batch(&claimed.view(), call);
     let open = picked.groups.iter_mut().find(|group| {
         batch.max > 1 && group.call == call && group.batch.key == batch.key && group.jobs.len() < batch.max

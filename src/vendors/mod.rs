@@ -14,6 +14,7 @@ use crate::domain::policy::Growth;
 use crate::domain::state::{End, Outcome};
 use crate::domain::{Call, Job, Reason, Timestamp, Traits};
 
+pub mod alta;
 pub mod lenient;
 pub mod registry;
 pub mod rlab;
@@ -55,6 +56,11 @@ pub trait Vendor: Send + Sync + Debug {
         1
     }
 
+    /// What must not be asked about more often than this, whichever job asks: an id of the vendor's, and the span.
+    fn floor(&self, _call: Call, _job: &JobView<'_>) -> Option<Floor> {
+        None
+    }
+
     /// One request for these jobs: one job, or as many as [`Vendor::batch`] allows with the same key.
     fn request(&self, call: Call, jobs: &[JobView<'_>], now: Timestamp) -> Request;
 
@@ -91,6 +97,13 @@ pub trait Vendor: Send + Sync + Debug {
     fn balance_low(&self) -> Option<f64> {
         None
     }
+}
+
+/// The shortest time between two looks at the same thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Floor {
+    pub key: String,
+    pub every: Duration,
 }
 
 /// A job as a driver sees it.

@@ -140,6 +140,7 @@ look_up: absent twice, resubmit .   .   .   Q   .   .   .   .   .
 cancel: not taken               .   .   W   .   .   .   .   .   .
 cancel: account held            .   .   W   .   .   .   .   .   .
 cancel: unclear                 .   .   W   .   .   .   .   .   .
+cancel: progressed              .   .   W   .   .   .   .   .   .
 cancel: failure                 .   .   C   .   .   .   .   .   .
 cancel: told                    .   .   C   .   .   .   .   .   .
 cancel: told, refused           .   .   C   .   .   .   .   .   .
@@ -188,7 +189,6 @@ cancel: unchanged               never
 cancel: nothing left to ask     never
 cancel: observed                never
 cancel: observed, the last      never
-cancel: progressed              never
 cancel: success                 never
 cancel: found                   never
 cancel: absent twice            never
@@ -332,4 +332,12 @@ fn an_empty_look_up_leaves_the_drivers_notes_on_the_row() {
             assert_eq!(after.memo.as_deref(), expected, "the driver reads them when {} goes on", after.state);
         }
     }
+}
+
+#[test]
+fn a_job_held_as_absent_ends_when_it_is_cancelled() {
+    let mut held = job(State::InDoubt, ASKABLE);
+    (held.absences, held.due_at) = (2, None);
+    let step = step(held, Input::Cancel, NOW).expect("cancelling is legal");
+    assert_eq!((step.job.state, step.job.submissions), (State::Cancelled, 0), "no look-up is due that could end it");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use opros::domain::state::{AttemptChange, Begin, End, Input, Outcome, Refused, Resolution, Step, step};
+use opros::domain::state::{AttemptChange, AttemptEnd, Begin, End, Input, Outcome, Refused, Resolution, Step, step};
 use opros::domain::{Call, Job, State, Timestamp, Traits};
 use proptest::prelude::*;
 
@@ -137,6 +137,9 @@ impl World {
         if let Input::End { .. } = input {
             offered_twice(&input, &next, self.now)?;
         }
+        if let Input::End { call: Call::Poll, outcome: Outcome::AccountHeld { .. }, .. } = input {
+            prop_assert!(next.job.due_at >= before.due_at, "sooner than the pace of the call that was held");
+        }
         counters(&before, &input, &next)?;
         a_final_state_stays(&before, &next)?;
         doubt_needs_proof(&before, &input, &next)?;
@@ -242,6 +245,10 @@ fn counters(before: &Job, input: &Input, step: &Step) -> Result<(), TestCaseErro
         };
         prop_assert!(proof, "{:?} took a submission off", input);
     }
+    // The counter and the ledger tell one story.
+    if let Some(AttemptChange::Close { end: AttemptEnd::NotSent | AttemptEnd::Absent, .. }) = &step.attempt {
+        prop_assert_eq!(after.submissions + 1, before.submissions, "{:?}", input);
+    }
     Ok(())
 }
 
@@ -293,6 +300,9 @@ fn to_the_end(world: &mut World, submit_taken: bool) -> Result<(), TestCaseError
         let input = match (world.job.state, world.job.next_call()) {
             (State::Submitting, _) if submit_taken => end(world, Call::Submit, every_outcome()[3].clone()),
             (State::Submitting, _) => end(world, Call::Submit, every_outcome()[2].clone()),
+            (State::InDoubt, Some(_)) if world.job.due_at.is_none() => {
+                return Err(TestCaseError::fail("asked twice, found absent, wished away, and nobody will touch it"));
+            }
             (State::InDoubt, None) => Input::Resolve(Resolution::Adopt("2".into())),
             (state, _) if state.is_final() => return Ok(()),
             (_, Some(call)) => {
