@@ -13,6 +13,7 @@ pub mod health;
 pub mod http;
 pub mod lifecycle;
 pub mod listener;
+pub mod mailbox;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

@@ -99,8 +99,9 @@ impl Socket {
             }
             Socket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // Answers are small and whole: waiting to fill a packet only costs time.
-                stream.set_nodelay(true)?;
+                // Answers are small and whole: waiting to fill a packet only costs time. A peer that is gone already does
+                // not matter here.
+                let _ = stream.set_nodelay(true);
                 Ok((Either::Right(stream), Peer::Tcp(address)))
             }
         }
@@ -158,6 +159,9 @@ async fn next(
         };
         match accepted {
             Ok((stream, peer)) => return Some((stream, peer, place)),
+            // The peer left before it was its turn.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
+            }
             Err(error) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_AGAIN).await;

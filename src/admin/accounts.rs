@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body;
+use super::body::{self, Nothing};
 use super::params::{AccountPath, Params};
 use super::problem::Problem;
 use super::state::{AdminState, carry_through, uid};
@@ -262,11 +262,6 @@ pub async fn pause(
     .await?;
     named(&state, &name).await.map(Json)
 }
-
-/// No body is needed.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// Let an account work again: lifts its pause, its freeze and its breaker.
 #[utoipa::path(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -42,6 +43,11 @@ pub fn format(headers: &HeaderMap) -> Result<Format, Problem> {
 pub async fn whole(state: &AdminState, body: Body) -> Result<WholeBody, Problem> {
     Ok(state.bodies().read(body, LARGEST_JSON, PATIENCE).await?)
 }
+
+/// The body of a move that needs none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
 
 /// The body of an operator's move: JSON, or nothing.
 pub async fn of_move<T: DeserializeOwned + Default>(

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::body;
+use super::body::{self, Nothing};
 use super::jobs::{taken, view};
 use super::params::{JobPath, Params};
 use super::problem::Problem;
@@ -21,11 +21,6 @@ use crate::listener::Peer;
 
 /// The longest id of a vendor's that can be adopted.
 const LONGEST_REMOTE_ID: usize = 200;
-
-/// No body is needed.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// Wish that a job be cancelled; it is carried out as soon as the job's state allows.
 #[utoipa::path(

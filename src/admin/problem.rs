@@ -14,9 +14,13 @@ use crate::store::StoreError;
 /// Problems that are shown of one request; more are no help.
 const MOST_ERRORS: usize = 20;
 
-/// An answer that says what is wrong, where, and what to do.
+/// An answer that says what is wrong, where, and what to do. Boxed, because every handler returns it beside something small.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<ProblemDetails>);
+
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ProblemDetails {
     /// A stable name: `urn:opros:problem:` and a word.
     #[serde(rename = "type")]
     kind: String,
@@ -53,7 +57,7 @@ pub struct FieldError {
 
 impl Problem {
     fn new(status: StatusCode, word: &str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(ProblemDetails {
             kind: format!("urn:opros:problem:{word}"),
             title,
             status: status.as_u16(),
@@ -64,17 +68,24 @@ impl Problem {
             line: None,
             column: None,
             oldest: None,
-        }
+        }))
+    }
+
+    fn with(mut self, more: impl FnOnce(&mut ProblemDetails)) -> Self {
+        more(&mut self.0);
+        self
     }
 
     pub fn status(&self) -> u16 {
-        self.status
+        self.0.status
     }
 
     pub fn bad_json(error: &serde_json::Error) -> Self {
         let detail = format!("the body is no JSON: {error}");
-        let (line, column) = (Some(error.line()), Some(error.column()));
-        Self { line, column, ..Self::new(StatusCode::BAD_REQUEST, "bad-json", "The JSON cannot be read", detail) }
+        Self::new(StatusCode::BAD_REQUEST, "bad-json", "The JSON cannot be read", detail).with(|problem| {
+            problem.line = Some(error.line());
+            problem.column = Some(error.column());
+        })
     }
 
     pub fn empty_body() -> Self {
@@ -83,8 +94,8 @@ impl Problem {
     }
 
     pub fn bad_query(parameter: &str, detail: impl Into<String>) -> Self {
-        let parameter = Some(parameter.chars().take(60).collect());
-        Self { parameter, ..Self::new(StatusCode::BAD_REQUEST, "bad-query", "A query parameter is wrong", detail) }
+        Self::new(StatusCode::BAD_REQUEST, "bad-query", "A query parameter is wrong", detail)
+            .with(|problem| problem.parameter = Some(parameter.chars().take(60).collect()))
     }
 
     pub fn bad_header(name: &str, detail: impl std::fmt::Display) -> Self {
@@ -112,8 +123,8 @@ impl Problem {
             "retention has removed the events after {after}; the oldest that is left is {oldest}: ask with after={}",
             oldest - 1
         );
-        let oldest = Some(oldest);
-        Self { oldest, ..Self::new(StatusCode::GONE, "events-gone", "The events are no longer kept", detail) }
+        Self::new(StatusCode::GONE, "events-gone", "The events are no longer kept", detail)
+            .with(|problem| problem.oldest = Some(oldest))
     }
 
     pub fn wrong_content_type(found: &str, wanted: &str) -> Self {
@@ -127,12 +138,12 @@ impl Problem {
             [only] => only.message.clone(),
             more => format!("{} fields are wrong; the first: {}", more.len(), more.first().map_or("", |p| &p.message)),
         };
-        let mut problem =
-            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-fields", "The request cannot be understood", detail);
-        problem.pointer = found.first().map(|first| first.pointer.clone());
-        let errors = found.into_iter().take(MOST_ERRORS);
-        problem.errors = errors.map(|p| FieldError { pointer: p.pointer, detail: p.message, code: p.code }).collect();
-        problem
+        let title = "The request cannot be understood";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-fields", title, detail).with(|problem| {
+            problem.pointer = found.first().map(|first| first.pointer.clone());
+            let error = |p: FieldProblem| FieldError { pointer: p.pointer, detail: p.message, code: p.code };
+            problem.errors = found.into_iter().take(MOST_ERRORS).map(error).collect();
+        })
     }
 
     pub fn field(code: &str, pointer: &str, message: impl Into<String>) -> Self {
@@ -197,7 +208,7 @@ impl From<BodyError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let kind = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, kind)], Json(self)).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {

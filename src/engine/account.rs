@@ -47,6 +47,8 @@ pub struct Shared {
     pub store: Arc<dyn Store>,
     pub clock: SharedClock,
     pub failstop: FailStop,
+    /// A deadline may have come closer.
+    pub deadlines: Arc<Notify>,
 }
 
 #[derive(Debug)]

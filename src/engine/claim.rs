@@ -2,9 +2,11 @@
 //!
 //! Architecture invariant: limits are asked before jobs are picked; nothing is claimed to be put back.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -55,10 +57,17 @@ enum Next {
 pub async fn run(runner: Arc<Runner>, tracker: TaskTracker, stop: CancellationToken) {
     let mut first = Lane::Submit;
     while !stop.is_cancelled() && !runner.shared.failstop.is_raised() {
-        let next = match round(&runner, &tracker, first).await {
-            Ok(next) => next,
-            Err(error) => {
+        let next = match AssertUnwindSafe(round(&runner, &tracker, first)).catch_unwind().await {
+            Ok(Ok(next)) => next,
+            Ok(Err(error)) => {
                 tracing::error!(account = runner.name(), error = %error, "the store did not say what is due");
+                Next::Until(runner.now() + LOOK_AGAIN)
+            }
+            Err(_) => {
+                tracing::error!(
+                    account = runner.name(),
+                    "choosing what is due panicked; it is tried again. This is a bug of opros"
+                );
                 Next::Until(runner.now() + LOOK_AGAIN)
             }
         };

@@ -42,8 +42,8 @@ pub trait Store: Send + Sync + Debug {
     /// True exactly once for each (schedule, fire time), across restarts.
     async fn fire(&self, schedule: &str, at: Timestamp) -> Result<bool, StoreError>;
 
-    /// Where the write-back to the mailbox stands: events up to here are in the mailbox file.
-    async fn set_mailbox_cursor(&self, mailbox_seq: i64) -> Result<(), StoreError>;
+    /// Where the mailbox file stands. Neither number goes back; event numbers that the file used are not given again.
+    async fn set_mailbox_mark(&self, mark: MailboxMark) -> Result<(), StoreError>;
 
     /// Removes a bounded number of what is older than retention; says whether there is more.
     async fn retain(&self, retention: Retention, now: Timestamp) -> Result<Removed, StoreError>;
@@ -84,6 +84,10 @@ pub trait Store: Send + Sync + Debug {
 
     /// Events of mailbox rows after a mailbox number, each with the row as it stands in the same snapshot.
     async fn mailbox_feed(&self, after: i64, limit: usize) -> Result<Vec<MailboxEvent>, StoreError>;
+
+    /// Mailbox rows whose jobs changed, since this was last asked, in a way that shows in the mailbox. For one asker, who
+    /// remembers what it was told.
+    fn take_mailbox_changes(&self) -> MailboxChanges;
 
     /// What the mailbox should show for these rows; rows that were never taken are missing.
     async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError>;
@@ -313,8 +317,31 @@ pub struct Count {
 /// How far the mailbox file was written, and how far the store has numbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailboxCursor {
-    pub written: i64,
+    pub mark: MailboxMark,
     pub last: i64,
+}
+
+/// What the store remembers of the mailbox file, in case that it is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MailboxMark {
+    /// Events up to here are in the file.
+    pub written: i64,
+    /// The highest number of a row that was seen in it: a file that is made anew goes on above.
+    pub highest_id: i64,
+}
+
+impl MailboxMark {
+    /// The further of both, in each respect.
+    pub fn max(self, other: MailboxMark) -> MailboxMark {
+        MailboxMark { written: self.written.max(other.written), highest_id: self.highest_id.max(other.highest_id) }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MailboxChanges {
+    pub uids: std::collections::BTreeSet<String>,
+    /// There were more than are remembered: any unfinished row may have changed.
+    pub overflow: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -1,10 +1,13 @@
 //! One binary for all integration tests.
 
+mod admin;
 mod cli;
 mod config;
 mod layers;
 mod lifecycle_table;
 mod process;
+mod lifecycle_table;
+mod mailbox;
 mod simulator;
 mod store;
 mod vendors;

@@ -41,6 +41,8 @@ pub struct Draft {
     /// Keys of unfinished jobs that this transaction adds.
     new_keys: HashMap<String, JobId>,
     new_uids: HashMap<String, Option<JobId>>,
+    /// Mailbox rows that show a change.
+    touched: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Draft {
             deltas: BTreeMap::new(),
             new_keys: HashMap::new(),
             new_uids: HashMap::new(),
+            touched: Vec::new(),
         }
     }
 
@@ -201,6 +204,9 @@ impl Draft {
         if let Some(result) = result {
             self.results.insert(id, result);
         }
+        if let Some(uid) = job.mailbox_uid.as_ref().filter(|_| shows_a_change(&before, &job)) {
+            self.touched.push(uid.clone());
+        }
         // An answer that changes nothing costs no write.
         let same = Job { updated_at: before.updated_at, ..job.clone() } == before;
         self.jobs.insert(id, Loaded { job: job.clone(), dirty: was_dirty || !same });
@@ -296,8 +302,9 @@ impl Draft {
 
     // ---- writing -----------------------------------------------------------------------------------------------
 
-    /// Writes everything; each statement must touch exactly the rows it was meant for.
-    pub async fn write(self, conn: &mut SqliteConnection, before: Numbers) -> Result<(), StoreError> {
+    /// Writes everything; each statement must touch exactly the rows it was meant for. Returns the mailbox rows that show a
+    /// change.
+    pub async fn write(self, conn: &mut SqliteConnection, before: Numbers) -> Result<Vec<String>, StoreError> {
         let opened = self.opened.iter().map(|open| {
             let (outcome, ended_at) = open.end.map_or((None, None), |(end, at)| (Some(end), Some(at.as_millis())));
             let unclear_at = open.unclear_at.map(Timestamp::as_millis);
@@ -335,7 +342,7 @@ impl Draft {
         if self.numbers.last_mailbox_seq != before.last_mailbox_seq {
             super::set_meta(conn, super::MAILBOX_LAST, &self.numbers.last_mailbox_seq.to_string()).await?;
         }
-        Ok(())
+        Ok(self.touched)
     }
 }
 
@@ -398,6 +405,11 @@ fn fresh_job(id: JobId, new: NewJob, at: Timestamp) -> Job {
         mailbox_uid: new.mailbox_uid,
         retry_of: new.retry_of,
     }
+}
+
+/// Whether the mailbox row of a job looks different now. Polls that bring no news do not make it be written again.
+fn shows_a_change(before: &Job, after: &Job) -> bool {
+    before.state != after.state || before.remote_id != after.remote_id || before.reason != after.reason
 }
 
 fn merge(into: &mut Value, from: Value) {

@@ -26,9 +26,9 @@ use self::draft::Numbers;
 use self::file::{FileError, FileId};
 use self::writer::{Op, Reply, Request, Writer};
 use super::{
-    Accepted, ApplyError, Batch, Commit, Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane, MailboxCursor,
-    MailboxEvent, MailboxRow, RejectedRow, Removed, Retention, Store, StoreError, StoreHealth, TimelineEntry,
-    random_hex,
+    Accepted, ApplyError, Batch, Commit, Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane,
+    MailboxChanges, MailboxCursor, MailboxEvent, MailboxMark, MailboxRow, RejectedRow, Removed, Retention, Store,
+    StoreError, StoreHealth, TimelineEntry, random_hex,
 };
 use crate::clock::SharedClock;
 use crate::domain::{Account, Job, JobId, NewJob, Timestamp};
@@ -40,6 +40,7 @@ const INSTANCE: &str = "instance";
 const EPOCH: &str = "epoch";
 const MAILBOX_LAST: &str = "mailbox_last";
 const MAILBOX_WRITTEN: &str = "mailbox_written";
+const MAILBOX_HIGHEST_ID: &str = "mailbox_highest_id";
 
 /// How many requests may wait for the writer before their senders wait.
 const QUEUE: usize = 4_096;
@@ -73,7 +74,14 @@ pub struct SqliteStore {
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     commits: watch::Receiver<Commit>,
     health: Arc<Mutex<StoreHealth>>,
-    mailbox_written: Arc<Mutex<i64>>,
+    mailbox: Arc<Mutex<MailboxNotes>>,
+}
+
+/// What is known of the mailbox beside the tables.
+#[derive(Debug, Default)]
+struct MailboxNotes {
+    mark: MailboxMark,
+    changes: MailboxChanges,
 }
 
 impl SqliteStore {
@@ -91,7 +99,7 @@ impl SqliteStore {
         file::make_private(path)?;
         MIGRATIONS.run(&mut conn).await.map_err(|error| OpenError::Migrate { path: path.to_owned(), error })?;
         let identity = FileId::of(path).map_err(|error| FileError::Read { path: path.to_owned(), error })?;
-        let (instance, epoch, numbers, written) = begin_epoch(&mut conn).await.map_err(failed)?;
+        let (instance, epoch, numbers, mark) = begin_epoch(&mut conn).await.map_err(failed)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
@@ -106,7 +114,7 @@ impl SqliteStore {
             number: 0,
         });
         let health = Arc::new(Mutex::new(StoreHealth::Good));
-        let mailbox_written = Arc::new(Mutex::new(written));
+        let mailbox = Arc::new(Mutex::new(MailboxNotes { mark, ..MailboxNotes::default() }));
         let (sender, receiver) = mpsc::channel(QUEUE);
         let store = SqliteStore {
             instance,
@@ -115,7 +123,7 @@ impl SqliteStore {
             writer: tokio::sync::Mutex::new(None),
             commits: commits.subscribe(),
             health: Arc::clone(&health),
-            mailbox_written: Arc::clone(&mailbox_written),
+            mailbox: Arc::clone(&mailbox),
         };
         let writer = Writer {
             conn,
@@ -124,7 +132,7 @@ impl SqliteStore {
             ownership,
             epoch,
             numbers,
-            mailbox_written,
+            mailbox,
             commits,
             health,
             clock,
@@ -167,7 +175,7 @@ fn reader_options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Raises the epoch, so that whoever wrote here before is fenced, and reads where the numbers stand.
-async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Numbers, i64), StoreError> {
+async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Numbers, MailboxMark), StoreError> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(sort_error)?;
     let instance = match get_meta(&mut tx, INSTANCE).await? {
         Some(instance) => instance,
@@ -181,11 +189,14 @@ async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Number
     let epoch = number(get_meta(&mut tx, EPOCH).await?) + 1;
     set_meta(&mut tx, EPOCH, &epoch.to_string()).await?;
     let last_mailbox_seq = number(get_meta(&mut tx, MAILBOX_LAST).await?);
-    let written = number(get_meta(&mut tx, MAILBOX_WRITTEN).await?);
+    let mark = MailboxMark {
+        written: number(get_meta(&mut tx, MAILBOX_WRITTEN).await?),
+        highest_id: number(get_meta(&mut tx, MAILBOX_HIGHEST_ID).await?),
+    };
     let last_job = sqlx::query_scalar(sql::LAST_JOB_ID).fetch_one(&mut *tx).await.map_err(sort_error)?;
     let last_seq = sqlx::query_scalar(sql::LAST_EVENT_SEQ).fetch_one(&mut *tx).await.map_err(sort_error)?;
     tx.commit().await.map_err(sort_error)?;
-    Ok((instance, epoch, Numbers { last_job, last_seq, last_mailbox_seq }, written))
+    Ok((instance, epoch, Numbers { last_job, last_seq, last_mailbox_seq }, mark))
 }
 
 async fn get_meta(conn: &mut SqliteConnection, key: &str) -> Result<Option<String>, StoreError> {
@@ -264,8 +275,8 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn set_mailbox_cursor(&self, mailbox_seq: i64) -> Result<(), StoreError> {
-        self.ask(Op::MailboxCursor(mailbox_seq)).await.map(drop)
+    async fn set_mailbox_mark(&self, mark: MailboxMark) -> Result<(), StoreError> {
+        self.ask(Op::MailboxMark(mark)).await.map(drop)
     }
 
     async fn retain(&self, retention: Retention, now: Timestamp) -> Result<Removed, StoreError> {
@@ -320,8 +331,12 @@ impl Store for SqliteStore {
     }
 
     async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError> {
-        let written = *self.mailbox_written.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(MailboxCursor { written, last: self.commits.borrow().last_mailbox_seq })
+        let mark = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).mark;
+        Ok(MailboxCursor { mark, last: self.commits.borrow().last_mailbox_seq })
+    }
+
+    fn take_mailbox_changes(&self) -> MailboxChanges {
+        std::mem::take(&mut self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).changes)
     }
 
     async fn mailbox_feed(&self, after: i64, limit: usize) -> Result<Vec<MailboxEvent>, StoreError> {

@@ -18,6 +18,8 @@ use crate::store::{
 
 /// The most entries of each sort that a timeline shows.
 const LONGEST_TIMELINE: i64 = 10_000;
+/// The results that one page of the mailbox feed carries, in bytes; a single larger one travels alone.
+const FEED_BUDGET: i64 = 4 << 20;
 
 fn ids(ids: &[JobId]) -> String {
     Value::from(ids.iter().map(|id| id.0).collect::<Vec<_>>()).to_string()
@@ -203,6 +205,7 @@ pub async fn mailbox_feed(pool: &SqlitePool, after: i64, limit: usize) -> Result
         .fetch_all(&mut *tx)
         .await
         .map_err(sort_error)?;
+    let feed = within_budget(&mut tx, feed).await?;
     let uids: Vec<String> = feed.iter().filter_map(|row| row.uid.clone()).collect();
     let rows = mailbox_rows(&mut tx, &uids).await?;
     feed.into_iter()
@@ -212,6 +215,27 @@ pub async fn mailbox_feed(pool: &SqlitePool, after: i64, limit: usize) -> Result
             Some(Event::try_from(row.event).map(|event| MailboxEvent { event, uid, row: state }))
         })
         .collect()
+}
+
+/// As much of the feed as has results of bounded size; at least one.
+async fn within_budget(conn: &mut SqliteConnection, mut feed: Vec<FeedRow>) -> Result<Vec<FeedRow>, StoreError> {
+    let uids: Vec<&str> = feed.iter().filter_map(|row| row.uid.as_deref()).collect();
+    let sizes: Vec<(String, i64)> = sqlx::query_as(sql::MAILBOX_SIZES)
+        .bind(Value::from(uids).to_string())
+        .fetch_all(conn)
+        .await
+        .map_err(sort_error)?;
+    let mut sizes: BTreeMap<String, i64> = sizes.into_iter().collect();
+    let mut left = FEED_BUDGET;
+    let fits = feed.iter().take_while(|row| {
+        let had_room = left > 0;
+        // A row that has several events is read once.
+        left -= row.uid.as_ref().and_then(|uid| sizes.remove(uid)).unwrap_or(0);
+        had_room && left >= 0
+    });
+    let fits = fits.count().max(1);
+    feed.truncate(fits);
+    Ok(feed)
 }
 
 pub async fn mailbox_rows(

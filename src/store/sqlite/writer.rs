@@ -15,15 +15,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::draft::{Draft, Known, Numbers};
 use super::file::{FileId, Ownership};
 use super::rows::JobRow;
-use super::{retain, set_meta, sort_error, sql};
+use super::{MailboxNotes, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
 use crate::domain::{Job, JobId, NewJob, Timestamp};
-use crate::store::{Accepted, ApplyError, Batch, Commit, RejectedRow, Removed, Retention, StoreError, StoreHealth};
+use crate::store::{
+    Accepted, ApplyError, Batch, Commit, MailboxMark, RejectedRow, Removed, Retention, StoreError, StoreHealth,
+};
 
 /// The most requests that one transaction carries.
 const LARGEST_GROUP: usize = 512;
 /// And the most items in them: a bound on memory and on how long the disk is busy.
 const LARGEST_WEIGHT: usize = 8_192;
+/// How many changed mailbox rows are remembered for a mailbox that is locked or missing: some 10 MB.
+const MOST_MAILBOX_CHANGES: usize = 100_000;
 /// While nothing can be committed, this often it is tried whether something can again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
@@ -33,7 +37,7 @@ pub enum Op {
     Reject(Vec<RejectedRow>, Timestamp),
     Apply(Batch),
     Fire(String, Timestamp),
-    MailboxCursor(i64),
+    MailboxMark(MailboxMark),
     Retain(Retention, Timestamp),
 }
 
@@ -43,7 +47,7 @@ impl Op {
             Op::Accept(jobs, _) => jobs.len(),
             Op::Reject(rows, _) => rows.len(),
             Op::Apply(batch) => batch.changes.len() + 1,
-            Op::Fire(..) | Op::MailboxCursor(_) => 1,
+            Op::Fire(..) | Op::MailboxMark(_) => 1,
             Op::Retain(..) => 500,
         }
     }
@@ -56,6 +60,14 @@ pub enum Reply {
     Fired(bool),
     Removed(Removed),
     Done,
+}
+
+/// What a transaction did, before it is committed.
+#[derive(Debug)]
+struct Written {
+    replies: Vec<Reply>,
+    numbers: Numbers,
+    touched: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -72,7 +84,7 @@ pub struct Writer {
     pub ownership: Ownership,
     pub epoch: i64,
     pub numbers: Numbers,
-    pub mailbox_written: Arc<Mutex<i64>>,
+    pub(super) mailbox: Arc<Mutex<MailboxNotes>>,
     pub commits: watch::Sender<Commit>,
     pub health: Arc<Mutex<StoreHealth>>,
     pub clock: SharedClock,
@@ -141,13 +153,9 @@ impl Writer {
             Err(error) => Err(error),
         };
         match written {
-            Ok((replies, numbers)) => {
+            Ok(Written { replies, numbers, touched }) => {
                 self.numbers = numbers;
-                for op in ops {
-                    if let Op::MailboxCursor(at) = op {
-                        *self.mailbox_written.lock().unwrap_or_else(PoisonError::into_inner) = *at;
-                    }
-                }
+                self.note_mailbox(ops, touched);
                 self.commits.send_modify(|commit| {
                     commit.last_seq = numbers.last_seq;
                     commit.last_mailbox_seq = numbers.last_mailbox_seq;
@@ -163,7 +171,7 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, ops: &[Op], before: Numbers) -> Result<(Vec<Reply>, Numbers), StoreError> {
+    async fn write(&mut self, ops: &[Op], before: Numbers) -> Result<Written, StoreError> {
         self.check_epoch().await?;
         let known = self.known(ops).await?;
         let mut draft = Draft::new(before, self.epoch);
@@ -184,19 +192,43 @@ impl Writer {
                     let done = query.execute(&mut self.conn).await.map_err(sort_error)?;
                     Reply::Fired(done.rows_affected() == 1)
                 }
-                Op::MailboxCursor(at) => {
-                    set_meta(&mut self.conn, super::MAILBOX_WRITTEN, &at.to_string()).await?;
+                Op::MailboxMark(mark) => {
+                    let mark = mark.max(self.mailbox_mark());
+                    // A store that was restored from an older copy has numbers before it that readers know already.
+                    draft.numbers.last_mailbox_seq = draft.numbers.last_mailbox_seq.max(mark.written);
+                    set_meta(&mut self.conn, super::MAILBOX_WRITTEN, &mark.written.to_string()).await?;
+                    set_meta(&mut self.conn, super::MAILBOX_HIGHEST_ID, &mark.highest_id.to_string()).await?;
                     Reply::Done
                 }
                 Op::Retain(retention, now) => {
-                    let written = *self.mailbox_written.lock().unwrap_or_else(PoisonError::into_inner);
+                    let written = self.mailbox_mark().written;
                     Reply::Removed(retain::step(&mut self.conn, &mut draft, *retention, *now, written).await?)
                 }
             });
         }
         let numbers = draft.numbers;
-        draft.write(&mut self.conn, before).await?;
-        Ok((replies, numbers))
+        let touched = draft.write(&mut self.conn, before).await?;
+        Ok(Written { replies, numbers, touched })
+    }
+
+    fn mailbox_mark(&self) -> MailboxMark {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).mark
+    }
+
+    /// Once it is committed: where the mailbox file stands, and which of its rows are to be written anew.
+    fn note_mailbox(&self, ops: &[Op], touched: Vec<String>) {
+        let mut notes = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        for op in ops {
+            if let Op::MailboxMark(mark) = op {
+                notes.mark = notes.mark.max(*mark);
+            }
+        }
+        if notes.changes.overflow || notes.changes.uids.len() + touched.len() > MOST_MAILBOX_CHANGES {
+            notes.changes.overflow = true;
+            notes.changes.uids.clear();
+        } else {
+            notes.changes.uids.extend(touched);
+        }
     }
 
     /// Another process that took the store over has raised the epoch: this one's writes must miss.
@@ -231,7 +263,7 @@ impl Writer {
                     uids.extend(jobs.iter().filter_map(|job| job.mailbox_uid.as_deref()));
                 }
                 Op::Reject(rows, _) => uids.extend(rows.iter().map(|row| row.uid.as_str())),
-                Op::Apply(_) | Op::Fire(..) | Op::MailboxCursor(_) | Op::Retain(..) => {}
+                Op::Apply(_) | Op::Fire(..) | Op::MailboxMark(_) | Op::Retain(..) => {}
             }
         }
         let mut known = Known::default();
@@ -255,7 +287,7 @@ impl Writer {
             .iter()
             .filter_map(|op| match op {
                 Op::Apply(batch) => Some(batch.changes.iter().map(|change| change.job.0)),
-                Op::Accept(..) | Op::Reject(..) | Op::Fire(..) | Op::MailboxCursor(_) | Op::Retain(..) => None,
+                Op::Accept(..) | Op::Reject(..) | Op::Fire(..) | Op::MailboxMark(_) | Op::Retain(..) => None,
             })
             .flatten()
             .collect();

@@ -1,0 +1,257 @@
+//! Facts out: rows as the store has them, and the events beside them, in one transaction of the mailbox.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::session::Session;
+use super::sql;
+use super::take::text;
+use super::trouble::Trouble;
+use crate::domain::{Reason, Timestamp};
+use crate::engine::intake::LARGEST_PARAMS;
+use crate::store::{JobDetails, MailboxEvent, MailboxMark, MailboxRow, RejectedRow};
+
+/// How much one transaction carries: the file is not locked for long.
+const ROWS: usize = 500;
+const EVENTS: usize = 500;
+/// A larger result travels by itself instead of in the JSON that carries the rows.
+const SMALL_RESULT: usize = 16 << 10;
+const RECONCILED: i64 = 500;
+const REMOVED: i64 = 500;
+
+/// What one transaction brings.
+#[derive(Debug, Default)]
+struct Delivery {
+    /// Pending rows that it settles.
+    settled: Vec<String>,
+    rows: BTreeMap<String, MailboxRow>,
+    events: Vec<(String, Value)>,
+    written: i64,
+    /// Rows that the file has lost.
+    lost: Vec<JobDetails>,
+}
+
+impl Session {
+    /// Writes a bounded part of what is to be written; says whether there is more.
+    pub(super) async fn deliver(&mut self) -> Result<bool, Trouble> {
+        let store = self.engine.store().clone();
+        let changes = store.take_mailbox_changes();
+        self.pending.extend(changes.uids);
+        if changes.overflow {
+            self.reconciled = Some(0);
+        }
+        let last = store.commits().borrow().last_mailbox_seq;
+        if self.pending.is_empty() && last <= self.file.written {
+            return Ok(false);
+        }
+        let mut delivery = self.gather(last).await?;
+        let mut ids = self.find(delivery.rows.keys()).await?;
+        delivery.lost = self.lost(&delivery, &ids).await?;
+        self.file.begin(sql::BEGIN_WRITE).await?;
+        let done = match self.write(&delivery, &mut ids).await {
+            Ok(()) => self.file.commit().await,
+            Err(trouble) => Err(trouble),
+        };
+        if let Err(trouble) = done {
+            self.file.rollback().await;
+            return Err(trouble);
+        }
+        self.busy();
+        for uid in &delivery.settled {
+            self.pending.remove(uid);
+            self.ids.remove(uid);
+        }
+        if delivery.written > self.file.written {
+            self.file.written = delivery.written;
+            store.set_mailbox_mark(MailboxMark { written: delivery.written, highest_id: 0 }).await?;
+        }
+        Ok(!self.pending.is_empty() || last > self.file.written)
+    }
+
+    /// Asks the store what is new. Rows are asked for after the events, so that none is older than its event.
+    async fn gather(&self, last: i64) -> Result<Delivery, Trouble> {
+        let store = self.engine.store();
+        let mut delivery = Delivery { written: self.file.written, ..Delivery::default() };
+        if last > self.file.written {
+            for MailboxEvent { event, uid, row } in store.mailbox_feed(self.file.written, EVENTS).await? {
+                let Some(seq) = event.mailbox_seq else { continue };
+                delivery.written = delivery.written.max(seq);
+                let event_id = format!("{}-{}", store.instance(), event.seq);
+                let values = json!([seq, null, event.kind.as_str(), event.at.as_millis(), event.data, event_id]);
+                delivery.events.push((uid.clone(), values));
+                delivery.rows.insert(uid, row);
+            }
+        }
+        delivery.settled = self.pending.iter().take(ROWS).cloned().collect();
+        delivery.rows.extend(store.mailbox_rows(&delivery.settled).await?);
+        Ok(delivery)
+    }
+
+    /// The numbers that rows have in the file.
+    async fn find(&mut self, uids: impl Iterator<Item = &String>) -> Result<HashMap<String, i64>, Trouble> {
+        let uids: Vec<&String> = uids.collect();
+        let found = sqlx::query_as::<_, (String, i64)>(sql::FIND_ROWS).bind(json!(uids).to_string());
+        let found = found.fetch_all(&mut self.file.conn).await?;
+        let mut ids: HashMap<String, i64> = found.into_iter().collect();
+        for uid in uids {
+            if let Some(id) = self.ids.get(uid) {
+                ids.insert(uid.clone(), *id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Jobs whose rows the file has lost, with its older days or by somebody's DELETE: what was paid for has to be found.
+    async fn lost(&self, delivery: &Delivery, ids: &HashMap<String, i64>) -> Result<Vec<JobDetails>, Trouble> {
+        let mut lost = Vec::new();
+        for (uid, row) in &delivery.rows {
+            if let (None, Some(id)) = (ids.get(uid), row.job)
+                && let Some(details) = self.engine.store().job(id).await?
+                && details.job.mailbox_uid.as_ref() == Some(uid)
+                && details.params.len() <= LARGEST_PARAMS
+            {
+                lost.push(details);
+            }
+        }
+        Ok(lost)
+    }
+
+    async fn write(&mut self, delivery: &Delivery, ids: &mut HashMap<String, i64>) -> Result<(), Trouble> {
+        if !delivery.lost.is_empty() {
+            let rows: Vec<Value> = delivery.lost.iter().map(restored).collect();
+            self.run(sql::RESTORE_ROWS, rows).await?;
+            let uids: Vec<&String> = delivery.lost.iter().filter_map(|lost| lost.job.mailbox_uid.as_ref()).collect();
+            ids.extend(self.find(uids.into_iter()).await?);
+        }
+        let known = delivery.rows.iter().filter_map(|(uid, row)| Some((*ids.get(uid)?, row)));
+        self.run(sql::UPDATE_ROWS, known.clone().map(|(id, row)| written_back(id, row)).collect()).await?;
+        for (id, row) in known {
+            if let Some(result) = row.result.as_ref().filter(|result| result.len() > SMALL_RESULT) {
+                sqlx::query(sql::SET_RESULT).bind(id).bind(result).execute(&mut self.file.conn).await?;
+            }
+        }
+        let events = delivery.events.iter().map(|(uid, values)| {
+            let mut values = values.clone();
+            values[1] = json!(ids.get(uid));
+            values
+        });
+        self.run(sql::WRITE_EVENTS, events.collect()).await?;
+        self.file.note_written(delivery.written).await
+    }
+
+    async fn run(&mut self, statement: &'static str, rows: Vec<Value>) -> Result<(), Trouble> {
+        if !rows.is_empty() {
+            let rows = Value::Array(rows).to_string();
+            sqlx::query(statement).bind(rows).execute(&mut self.file.conn).await?;
+        }
+        Ok(())
+    }
+
+    // ---- putting right -----------------------------------------------------------------------------------------
+
+    /// Compares a page of unfinished rows with the store; says whether there are more.
+    pub(super) async fn reconcile(&mut self) -> Result<bool, Trouble> {
+        let Some(after) = self.reconciled else { return Ok(false) };
+        let page = sqlx::query_as::<_, (i64, Vec<u8>, String)>(sql::UNFINISHED).bind(after).bind(RECONCILED);
+        let page = page.fetch_all(&mut self.file.conn).await?;
+        let page: Vec<(i64, String, String)> =
+            page.into_iter().map(|(id, uid, state)| (id, text(uid), state)).collect();
+        self.reconciled = page.last().map(|(id, ..)| *id);
+        let uids: Vec<String> = page.iter().map(|(_, uid, _)| uid.clone()).collect();
+        let known = self.engine.store().mailbox_rows(&uids).await?;
+        let mut unknown = Vec::new();
+        for (id, uid, state) in page {
+            match known.get(&uid) {
+                Some(row) if row.state.as_str() == state => {}
+                Some(_) => {
+                    self.pending.insert(uid);
+                }
+                None => {
+                    let uid = if uid.is_empty() { format!("unreadable:{id}") } else { uid };
+                    self.ids.insert(uid.clone(), id);
+                    self.pending.insert(uid.clone());
+                    unknown.push(RejectedRow { uid, kind: None, reason: unknown_row(), duplicate_of: None });
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            tracing::warn!(
+                rows = unknown.len(),
+                "mailbox rows that the store never took claim to be under way; rejected"
+            );
+            self.engine.store().reject(unknown, self.engine.now()).await?;
+        }
+        Ok(self.reconciled.is_some() || !self.pending.is_empty())
+    }
+
+    /// Removes a bounded number of rows and events that are past retention; says whether there are more.
+    pub(super) async fn retain(&mut self) -> Result<bool, Trouble> {
+        let now = self.engine.now();
+        let finished = self.old(sql::OLD_ROWS, now - self.setup.retention_finished).await?;
+        let events = self.old(sql::OLD_EVENTS, now - self.setup.retention_events).await?;
+        if finished.is_empty() && events.is_empty() {
+            self.next_retain = Instant::now() + self.setup.retain_every();
+            return Ok(false);
+        }
+        self.file.begin(sql::BEGIN_WRITE).await?;
+        let removed = async {
+            self.run(sql::DELETE_ROWS, finished).await?;
+            self.run(sql::DELETE_EVENTS, events).await?;
+            self.file.commit().await
+        };
+        if let Err(trouble) = removed.await {
+            self.file.rollback().await;
+            return Err(trouble);
+        }
+        self.busy();
+        Ok(true)
+    }
+
+    async fn old(&mut self, statement: &'static str, cutoff: Timestamp) -> Result<Vec<Value>, Trouble> {
+        let query = sqlx::query_scalar::<_, i64>(statement).bind(cutoff.as_millis()).bind(REMOVED);
+        Ok(query.fetch_all(&mut self.file.conn).await?.into_iter().map(Value::from).collect())
+    }
+}
+
+/// As [`sql::UPDATE_ROWS`] takes it.
+fn written_back(id: i64, row: &MailboxRow) -> Value {
+    let (code, message) = row.reason.as_ref().map(|reason| (&reason.code, &reason.message)).unzip();
+    let result = row.result.as_ref().filter(|result| result.len() <= SMALL_RESULT);
+    json!([
+        id,
+        row.state,
+        row.job,
+        row.remote_id,
+        code,
+        message,
+        result,
+        row.updated_at.as_millis(),
+        row.finished_at.map(Timestamp::as_millis),
+    ])
+}
+
+/// As [`sql::RESTORE_ROWS`] takes it.
+fn restored(lost: &JobDetails) -> Value {
+    let job = &lost.job;
+    json!([
+        job.mailbox_uid,
+        job.kind,
+        lost.params,
+        job.account,
+        job.dedupe_key,
+        job.priority,
+        job.deadline.map(Timestamp::as_millis),
+        job.tag,
+    ])
+}
+
+/// Taking such a row could order it a second time: whoever ordered it must decide.
+fn unknown_row() -> Reason {
+    Reason::new(
+        "unknown_to_store",
+        "the row says that it is under way, but opros' store never took it (was the store restored from an older copy?). \
+         Nothing is sent. Ask the vendor whether it has it; insert a new row to order it again",
+    )
+}

@@ -1,0 +1,310 @@
+//! The file itself: made where it is missing, opened with care, and watched for being swapped under our hands.
+//!
+//! Architecture invariant: nothing here opens or copies the database's files beside SQLite itself: closing such a handle
+//! would drop SQLite's locks, and a row that another program was told is stored could vanish. `stat` is harmless.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use super::schema::{self, SchemaVersion};
+use super::sql;
+use super::trouble::{NOT_OURS, Trouble};
+use crate::store::MailboxMark;
+
+/// Setgid: what other programs make beside the file belongs to the directory's group too.
+const DIRECTORY_MODE: u32 = 0o2770;
+const FILE_MODE: u32 = 0o660;
+/// Long enough for a foreign commit, short enough to keep looking at everything else.
+const BUSY: Duration = Duration::from_millis(100);
+/// A WAL that grew is cut back to this.
+const WAL_KEPT: &str = "4194304";
+/// Rows that opros never saw may have had numbers: a file that lost some goes on this much above the highest one seen.
+const ID_MARGIN: i64 = 1_000_000;
+/// Beyond this no number of ours can have come; whoever wrote it means harm.
+const HIGHEST_NUMBER: i64 = 1 << 53;
+
+const META_FORMAT: &str = "format";
+const META_STORE: &str = "store";
+const META_WRITTEN: &str = "written";
+
+/// Which file this is, and how long: SQLite never makes it shorter while the daemon runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+    length: u64,
+}
+
+impl Identity {
+    /// Follows no link: a name that leads elsewhere is none of ours.
+    pub fn of(path: &Path) -> io::Result<Identity> {
+        let meta = fs::symlink_metadata(path)?;
+        if !meta.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        Ok(Identity { device: meta.dev(), inode: meta.ino(), length: meta.len() })
+    }
+
+    fn is_same_file(self, other: Identity) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+/// The open mailbox.
+#[derive(Debug)]
+pub struct Mailbox {
+    pub conn: SqliteConnection,
+    /// Events up to here are in the file.
+    pub written: i64,
+    path: PathBuf,
+    identity: Identity,
+    schema: SchemaVersion,
+    /// The WAL as it was when it was last looked at.
+    wal: Option<Identity>,
+}
+
+impl Mailbox {
+    /// Opens the file, or makes one, and finds out where it stands. `known` is what the store remembers of it.
+    pub async fn open(path: &Path, instance: &str, known: MailboxMark, last: i64) -> Result<Mailbox, Trouble> {
+        make_directory(path)?;
+        make_file(path)?;
+        let before = identity(path)?;
+        let mut conn = options(path).connect().await?;
+        if !identity(path)?.is_same_file(before) {
+            return Err(Trouble::Moved);
+        }
+        migrate(&mut conn).await?;
+        let schema = schema::check(&mut conn).await?;
+        let written = claim(&mut conn, instance, known, last).await?;
+        let identity = identity(path)?;
+        Ok(Mailbox { conn, written, path: path.to_owned(), identity, schema, wal: wal_of(path) })
+    }
+
+    /// The file is still the one that was opened.
+    pub fn check_identity(&mut self) -> Result<(), Trouble> {
+        match Identity::of(&self.path) {
+            Ok(now) if now.is_same_file(self.identity) && now.length >= self.identity.length => {
+                self.identity = now;
+                self.wal = wal_of(&self.path);
+                Ok(())
+            }
+            Ok(_) | Err(_) => Err(Trouble::Moved),
+        }
+    }
+
+    pub fn wal_bytes(&self) -> u64 {
+        self.wal.map_or(0, |wal| wal.length)
+    }
+
+    /// Changes when another program commits.
+    pub async fn data_version(&mut self) -> Result<i64, Trouble> {
+        Ok(sqlx::query_scalar(sql::DATA_VERSION).fetch_one(&mut self.conn).await?)
+    }
+
+    /// Looks again at what others may have planted, when the schema changed since the last look.
+    pub async fn check_schema(&mut self) -> Result<(), Trouble> {
+        if self.schema.is_current(&mut self.conn).await? {
+            return Ok(());
+        }
+        self.schema = schema::check(&mut self.conn).await?;
+        // A restored copy changes the schema's number as well; its notes tell.
+        let written = meta_number(&mut self.conn, META_WRITTEN).await?;
+        if written < self.written { Err(Trouble::Moved) } else { Ok(()) }
+    }
+
+    /// Begins a transaction in which the schema is known to be ours.
+    pub async fn begin(&mut self, statement: &'static str) -> Result<(), Trouble> {
+        loop {
+            sqlx::query(statement).execute(&mut self.conn).await?;
+            let current = self.schema.is_current(&mut self.conn).await;
+            if matches!(current, Ok(true)) {
+                return Ok(());
+            }
+            self.rollback().await;
+            current?;
+            self.check_schema().await?;
+        }
+    }
+
+    pub async fn commit(&mut self) -> Result<(), Trouble> {
+        sqlx::query(sql::COMMIT).execute(&mut self.conn).await?;
+        Ok(())
+    }
+
+    pub async fn rollback(&mut self) {
+        // After some errors SQLite has rolled back by itself; then this says so, and all is well.
+        let _ = sqlx::query(sql::ROLLBACK).execute(&mut self.conn).await;
+    }
+
+    /// Part of a transaction; [`Mailbox::written`] follows once that is committed.
+    pub async fn note_written(&mut self, written: i64) -> Result<(), Trouble> {
+        set_meta(&mut self.conn, META_WRITTEN, &written.to_string()).await
+    }
+
+    /// Empties the WAL: other programs' SQLite may have the WAL-reset bug, which a short WAL gives no room.
+    pub async fn checkpoint(&mut self) {
+        if let Err(error) = sqlx::query(sql::CHECKPOINT).fetch_all(&mut self.conn).await {
+            tracing::debug!(error = %error, "the mailbox's WAL could not be emptied now");
+        }
+    }
+
+    /// Closes it. What lies beside a file that was swapped belongs to the old one, and must not be read into the new one.
+    pub async fn close(self, moved: bool) {
+        let Mailbox { conn, path, wal, .. } = self;
+        if let Err(error) = conn.close().await {
+            tracing::debug!(error = %error, "the mailbox was not closed cleanly");
+        }
+        let left = wal_of(&path).filter(|left| left.length > 0);
+        // One that grew since is in use by somebody else.
+        if moved && left.is_some() && left == wal && fs::remove_file(wal_path(&path)).is_ok() {
+            tracing::warn!(
+                "the WAL of the mailbox that was swapped is removed, so that it does not spoil the new file"
+            );
+        }
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        .pragma("journal_size_limit", WAL_KEPT)
+        // What others wrote into the file's schema must not call anything that has effects.
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON")
+        .disable_statement_logging()
+}
+
+fn identity(path: &Path) -> Result<Identity, Trouble> {
+    Identity::of(path).map_err(|error| {
+        Trouble::unavailable(format!(
+            "the mailbox {} cannot be used: {error}. Move away what is there; opros makes a new file",
+            path.display()
+        ))
+    })
+}
+
+fn wal_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+fn wal_of(path: &Path) -> Option<Identity> {
+    Identity::of(&wal_path(path)).ok()
+}
+
+/// A directory that is there already is left as the administrator made it.
+fn make_directory(path: &Path) -> Result<(), Trouble> {
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o770).create(directory);
+    // The umask and the kernel take bits away from what mkdir is asked for.
+    made.and_then(|()| fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))).map_err(|error| {
+        Trouble::unavailable(format!(
+            "the mailbox's directory {} cannot be made: {error}. Make it for the user that opros runs as, mode 2770",
+            directory.display()
+        ))
+    })
+}
+
+fn make_file(path: &Path) -> Result<(), Trouble> {
+    match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path) {
+        Ok(file) => share(path, &file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(Trouble::unavailable(format!(
+            "the mailbox {} cannot be made: {error}. The user that opros runs as must be able to write there",
+            path.display()
+        ))),
+    }
+}
+
+fn share(path: &Path, file: &File) -> Result<(), Trouble> {
+    file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(|error| {
+        Trouble::unavailable(format!("the mailbox {} cannot be shared with its group: {error}", path.display()))
+    })
+}
+
+/// Brings the schema up to date; a foreign database is left alone.
+async fn migrate(conn: &mut SqliteConnection) -> Result<(), Trouble> {
+    let newest = sql::MIGRATIONS.len() as i64;
+    let version: i64 = sqlx::query_scalar(sql::USER_VERSION).fetch_one(&mut *conn).await?;
+    if version == newest {
+        return Ok(());
+    }
+    if version > newest {
+        let what =
+            format!("the mailbox was written by a newer opros (format {version}, ours is {newest}); run that one");
+        return Err(Trouble::refused(NOT_OURS, what));
+    }
+    let mut tx = conn.begin_with(sql::BEGIN_WRITE).await?;
+    let tables: i64 = sqlx::query_scalar(sql::COUNT_TABLES).fetch_one(&mut *tx).await?;
+    if version <= 0 && tables > 0 {
+        let what = "the mailbox's path leads to a database that is none of opros'; move it away, or set mailbox.path";
+        return Err(Trouble::refused(NOT_OURS, what));
+    }
+    for script in sql::MIGRATIONS.iter().skip(version.max(0) as usize) {
+        sqlx::raw_sql(*script).execute(&mut *tx).await?;
+    }
+    sqlx::raw_sql(sql::SET_USER_VERSION).execute(&mut *tx).await?;
+    set_meta(&mut tx, META_FORMAT, &newest.to_string()).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Makes sure that the file belongs to this store, and says up to where its events are written.
+async fn claim(conn: &mut SqliteConnection, instance: &str, known: MailboxMark, last: i64) -> Result<i64, Trouble> {
+    let mut tx = conn.begin_with(sql::BEGIN_WRITE).await?;
+    match get_meta(&mut tx, META_STORE).await? {
+        None => set_meta(&mut tx, META_STORE, instance).await?,
+        Some(owner) if owner == instance => {}
+        Some(owner) => {
+            let what = format!(
+                "the mailbox belongs to another store ({owner}; ours is {instance}): its rows may be ordered already, so \
+                 nothing is taken. Put that store back, or move the mailbox away; opros makes a new one"
+            );
+            return Err(Trouble::refused(NOT_OURS, what));
+        }
+    }
+    let noted = meta_number(&mut tx, META_WRITTEN).await?;
+    // After a crash between two commits the file knows better than the store; an older copy, or a new file, does not.
+    let written = if (known.written..HIGHEST_NUMBER).contains(&noted) { noted } else { known.written };
+    if written > last {
+        tracing::warn!(
+            written,
+            last,
+            "the store is older than the mailbox; numbers of events go on after the mailbox's"
+        );
+    }
+    set_meta(&mut tx, META_WRITTEN, &written.to_string()).await?;
+    let highest: i64 = sqlx::query_scalar(sql::HIGHEST_ID).fetch_one(&mut *tx).await?;
+    if highest < known.highest_id {
+        sqlx::query(sql::FORGET_SEQUENCE).execute(&mut *tx).await?;
+        sqlx::query(sql::SET_SEQUENCE).bind(known.highest_id + ID_MARGIN).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    Ok(written)
+}
+
+async fn meta_number(conn: &mut SqliteConnection, key: &str) -> Result<i64, Trouble> {
+    Ok(get_meta(conn, key).await?.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+async fn get_meta(conn: &mut SqliteConnection, key: &str) -> Result<Option<String>, Trouble> {
+    Ok(sqlx::query_scalar(sql::GET_META).bind(key).fetch_optional(conn).await?)
+}
+
+async fn set_meta(conn: &mut SqliteConnection, key: &str, value: &str) -> Result<(), Trouble> {
+    sqlx::query(sql::SET_META).bind(key).bind(value).execute(conn).await?;
+    Ok(())
+}

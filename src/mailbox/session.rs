@@ -1,0 +1,206 @@
+//! Work on one opened file, until it is swapped or the daemon stops.
+//!
+//! Whatever was taken or has changed becomes a pending uid, and a pending row is written as the store has it, never as a
+//! verdict was remembered: what is interrupted anywhere is simply done again.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Setup;
+use super::file::Mailbox;
+use super::trouble::Trouble;
+use super::watch::{Looks, Watch};
+use crate::engine::Engine;
+use crate::store::{Commit, MailboxMark};
+
+/// The safety look, should inotify miss a commit; the contract promises 250 ms, its own time included.
+const TICK: Duration = Duration::from_millis(200);
+/// Write-backs follow one another at this distance, so that many facts share one fsync.
+const PACE: Duration = Duration::from_millis(20);
+/// The WAL is emptied when nobody has written for this long.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long the last write-back may take; what it does not reach is written at the next start.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// A foreign reader keeps the WAL from being emptied: not tried again before this.
+const CHECKPOINT_AGAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub struct Session {
+    pub(super) setup: Setup,
+    pub(super) engine: Engine,
+    pub(super) file: Mailbox,
+    /// Rows that are to be written as the store has them.
+    pub(super) pending: BTreeSet<String>,
+    /// The numbers of pending rows, as far as they were read here. Some have tokens that cannot be searched for.
+    pub(super) ids: HashMap<String, i64>,
+    /// Cancel wishes that were passed on.
+    pub(super) asked: HashSet<String>,
+    pub(super) highest_id: i64,
+    /// Unfinished rows up to this one are as the store has them; none when all are.
+    pub(super) reconciled: Option<i64>,
+    pub(super) next_retain: Instant,
+    commits: watch::Receiver<Commit>,
+    seen_commit: Option<u64>,
+    watch: Watch,
+    looks: Looks,
+    version: Option<i64>,
+    new_rows: bool,
+    cancel_wishes: bool,
+    last_step: Instant,
+    next_checkpoint: Option<Instant>,
+}
+
+/// What to do after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    Again,
+    Wait,
+}
+
+impl Session {
+    pub async fn open(setup: &Setup, engine: &Engine) -> Result<Session, Trouble> {
+        let store = engine.store();
+        let cursor = store.mailbox_cursor().await?;
+        // Before the file is opened: what happens to it from now on is noticed.
+        let commits = store.commits();
+        let file = Mailbox::open(&setup.path, store.instance(), cursor.mark, cursor.last).await?;
+        let watch = Watch::new(&setup.path);
+        let mark = MailboxMark { written: file.written, highest_id: cursor.mark.highest_id };
+        if mark != cursor.mark {
+            store.set_mailbox_mark(mark).await?;
+        }
+        let now = Instant::now();
+        Ok(Session {
+            setup: setup.clone(),
+            engine: engine.clone(),
+            file,
+            pending: BTreeSet::new(),
+            ids: HashMap::new(),
+            asked: HashSet::new(),
+            highest_id: mark.highest_id,
+            reconciled: Some(0),
+            next_retain: now,
+            commits,
+            seen_commit: None,
+            watch,
+            looks: Looks::default(),
+            version: None,
+            new_rows: true,
+            cancel_wishes: true,
+            last_step: now,
+            next_checkpoint: Some(now + QUIET),
+        })
+    }
+
+    /// Does a bounded part of what is to be done.
+    pub async fn step(&mut self) -> Result<Next, Trouble> {
+        self.last_step = Instant::now();
+        self.file.check_identity()?;
+        self.look().await?;
+        self.seen_commit = Some(self.commits.borrow_and_update().number);
+        // While the file is locked, nothing more is taken than can be answered.
+        let mut more = !self.pending.is_empty() && self.deliver().await?;
+        if self.new_rows {
+            self.new_rows = self.take().await? > 0;
+            more |= self.new_rows;
+        }
+        more |= self.deliver().await?;
+        if self.cancel_wishes && self.pending.is_empty() {
+            self.pass_on_cancel_wishes().await?;
+            self.cancel_wishes = false;
+        }
+        more |= self.reconcile().await?;
+        if Instant::now() >= self.next_retain {
+            more |= self.retain().await?;
+        }
+        if more {
+            self.busy();
+            return Ok(Next::Again);
+        }
+        self.checkpoint_when_quiet().await;
+        Ok(Next::Wait)
+    }
+
+    /// Waits for anything that may call for a step.
+    pub async fn wait(&mut self, stop: &CancellationToken) {
+        let Session { commits, seen_commit, last_step, watch, looks, .. } = self;
+        let (seen, paced) = (*seen_commit, *last_step + PACE);
+        let news = async {
+            if commits.wait_for(|commit| Some(commit.number) != seen).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep_until(paced).await;
+        };
+        let noticed = tokio::select! {
+            () = stop.cancelled() => false,
+            () = news => false,
+            () = watch.noticed() => true,
+            () = looks.due() => false,
+            () = tokio::time::sleep(TICK) => false,
+        };
+        if noticed {
+            self.looks.begin();
+        }
+    }
+
+    /// Writes what is left to be written and closes the file.
+    pub async fn finish(mut self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        loop {
+            match self.deliver().await {
+                Ok(true) if Instant::now() < deadline => {}
+                Ok(_) => break,
+                Err(trouble) => {
+                    tracing::warn!(error = %trouble, "the last facts will be written to the mailbox at the next start");
+                    break;
+                }
+            }
+        }
+        self.file.close(false).await;
+    }
+
+    /// Leaves a file that cannot be worked on as it is.
+    pub async fn abandon(self, moved: bool) {
+        self.file.close(moved).await;
+    }
+
+    pub fn wal_bytes(&self) -> u64 {
+        self.file.wal_bytes()
+    }
+
+    /// Finds out whether another program has committed anything.
+    async fn look(&mut self) -> Result<(), Trouble> {
+        let version = self.file.data_version().await?;
+        if self.version != Some(version) {
+            self.file.check_schema().await?;
+            self.version = Some(version);
+            self.looks.end();
+            self.new_rows = true;
+            self.cancel_wishes = true;
+            self.busy();
+        }
+        Ok(())
+    }
+
+    /// The file was written to, by whomever.
+    pub(super) fn busy(&mut self) {
+        self.next_checkpoint = Some(Instant::now() + QUIET);
+    }
+
+    async fn checkpoint_when_quiet(&mut self) {
+        if self.next_checkpoint.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        self.next_checkpoint = None;
+        if self.file.wal_bytes() > 0 {
+            self.file.checkpoint().await;
+            if self.file.check_identity().is_ok() && self.file.wal_bytes() > 0 {
+                self.next_checkpoint = Some(Instant::now() + CHECKPOINT_AGAIN);
+            }
+        }
+    }
+}

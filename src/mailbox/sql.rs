@@ -1,0 +1,109 @@
+//! Every SQL text of the mailbox. A test prepares each of them against a freshly made file.
+//!
+//! These run in our own SQLite and may use what is new in it; what runs inside other programs is in `migrations/mailbox`.
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
+        $($(#[$doc])* pub const $name: &str = $sql;)+
+        /// All of them, by name.
+        pub const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+    };
+}
+
+/// The schema, forward only: the file's `user_version` says how many of these it has seen.
+pub const MIGRATIONS: &[&str] = &[include_str!("../../migrations/mailbox/0001_mailbox.sql")];
+
+/// How an object of ours that differs is removed before it is put back.
+pub const DROPS: &[(&str, &str)] = &[
+    ("jobs_insert", "DROP TRIGGER jobs_insert"),
+    ("jobs_identity", "DROP TRIGGER jobs_identity"),
+    ("jobs_dedupe", "DROP INDEX jobs_dedupe"),
+    ("jobs_new", "DROP INDEX jobs_new"),
+    ("jobs_unfinished", "DROP INDEX jobs_unfinished"),
+    ("jobs_cancel", "DROP INDEX jobs_cancel"),
+    ("jobs_finished", "DROP INDEX jobs_finished"),
+    ("events_job", "DROP INDEX events_job"),
+];
+
+/// A text of a foreign row: its storage class, and its bytes unless there are too many. Only the row's header is read to
+/// find out, so that a row of 200 MB costs nothing.
+macro_rules! text {
+    ($column:literal, $most:literal) => {
+        concat!(
+            "typeof(",
+            $column,
+            "), CASE WHEN typeof(",
+            $column,
+            ") IN ('text', 'blob') AND octet_length(",
+            $column,
+            ") <= ",
+            $most,
+            " THEN CAST(",
+            $column,
+            " AS BLOB) END"
+        )
+    };
+}
+
+macro_rules! number {
+    ($column:literal) => {
+        concat!("typeof(", $column, "), CASE typeof(", $column, ") WHEN 'integer' THEN ", $column, " END")
+    };
+}
+
+statements! {
+    BEGIN_WRITE = "BEGIN IMMEDIATE";
+    BEGIN_READ = "BEGIN";
+    COMMIT = "COMMIT";
+    ROLLBACK = "ROLLBACK";
+
+    // ---- the file itself
+    DATA_VERSION = "PRAGMA data_version";
+    SCHEMA_VERSION = "PRAGMA schema_version";
+    USER_VERSION = "PRAGMA user_version";
+    /// As many as there are [`MIGRATIONS`].
+    SET_USER_VERSION = "PRAGMA user_version = 1";
+    CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)";
+    COUNT_TABLES = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+    /// What is ours by name, and what others hung on it.
+    SCHEMA = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema \
+        WHERE tbl_name COLLATE NOCASE IN ('jobs', 'events', 'opros_meta') ORDER BY type, name";
+    GET_META = "SELECT CAST(value AS TEXT) FROM opros_meta WHERE key = $1";
+    SET_META = "INSERT INTO opros_meta (key, value) VALUES ($1, $2) \
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    HIGHEST_ID = "SELECT coalesce((SELECT CAST(seq AS INTEGER) FROM sqlite_sequence WHERE name = 'jobs'), 0)";
+    FORGET_SEQUENCE = "DELETE FROM sqlite_sequence WHERE name = 'jobs'";
+    SET_SEQUENCE = "INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', $1)";
+
+    // ---- taking
+    NEW_ROWS = concat!(
+        "SELECT id, cancel_requested, ", text!("uid", 200), ", ", text!("kind", 200), ", ", text!("params", 65536), ", ",
+        text!("account", 200), ", ", text!("dedupe_key", 200), ", ", text!("tag", 200), ", ", number!("priority"), ", ",
+        number!("not_before"), ", ", number!("deadline"), " FROM jobs WHERE state = 'new' ORDER BY id LIMIT $1"
+    );
+    CANCEL_WISHES = "SELECT id, CAST(uid AS BLOB) FROM jobs WHERE cancel_requested = 1 \
+        AND state IN ('queued', 'submitting', 'waiting', 'in_doubt') AND id > $1 ORDER BY id LIMIT $2";
+
+    // ---- writing back
+    FIND_ROWS = "SELECT uid, id FROM jobs WHERE uid IN (SELECT value FROM json_each($1))";
+    /// Brings back rows that the file has lost.
+    RESTORE_ROWS = "INSERT OR IGNORE INTO jobs (uid, kind, params, account, dedupe_key, priority, deadline, tag) \
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7 FROM json_each($1)";
+    UPDATE_ROWS = "UPDATE OR IGNORE jobs SET state = j.value->>1, job_id = j.value->>2, remote_id = j.value->>3, \
+        error_code = j.value->>4, error = j.value->>5, result = j.value->>6, updated_at = j.value->>7, \
+        finished_at = j.value->>8 FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
+    SET_RESULT = "UPDATE jobs SET result = $2 WHERE id = $1";
+    WRITE_EVENTS = "INSERT INTO events (seq, job, type, at, data, event_id) \
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each($1) WHERE true \
+        ON CONFLICT (seq) DO UPDATE SET job = excluded.job, type = excluded.type, at = excluded.at, \
+        data = excluded.data, event_id = excluded.event_id";
+    UNFINISHED = "SELECT id, CAST(uid AS BLOB), state FROM jobs WHERE state IN ('queued', 'submitting', 'waiting', 'in_doubt') \
+        AND id > $1 ORDER BY id LIMIT $2";
+
+    // ---- retention, in bounded steps from the oldest on
+    OLD_ROWS = "SELECT id FROM jobs WHERE finished_at IS NOT NULL AND finished_at < $1 \
+        AND state IN ('succeeded', 'failed', 'cancelled', 'expired', 'rejected') ORDER BY finished_at LIMIT $2";
+    DELETE_ROWS = "DELETE FROM jobs WHERE id IN (SELECT value FROM json_each($1))";
+    OLD_EVENTS = "SELECT seq FROM (SELECT seq, at FROM events ORDER BY seq LIMIT $2) WHERE at < $1";
+    DELETE_EVENTS = "DELETE FROM events WHERE seq IN (SELECT value FROM json_each($1))";
+}

@@ -1,0 +1,58 @@
+//! What can be wrong with the mailbox, by what is to be done about it.
+
+use crate::store::StoreError;
+
+/// Health causes. Each is a stable word for programs.
+pub const LOCKED: &str = "mailbox_locked";
+pub const UNAVAILABLE: &str = "mailbox_unavailable";
+pub const TAMPERED: &str = "mailbox_schema";
+pub const NOT_OURS: &str = "mailbox_not_ours";
+pub const WAL: &str = "mailbox_wal";
+pub const STORE: &str = "mailbox_store";
+pub const ALL: [&str; 6] = [LOCKED, UNAVAILABLE, TAMPERED, NOT_OURS, WAL, STORE];
+
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// Another program holds a lock: try again, on the same connection.
+    #[error("locked: {0}")]
+    Busy(String),
+    /// The name leads to another file now, or to none: open what is there.
+    #[error("the file was deleted, replaced or restored")]
+    Moved,
+    /// It must not be used as it is; the sentence says how to mend it.
+    #[error("{what}")]
+    Refused { cause: &'static str, what: String },
+    #[error("{0}")]
+    Sqlite(String),
+    /// The store's trouble, not the mailbox's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Trouble {
+    pub fn refused(cause: &'static str, what: impl Into<String>) -> Self {
+        Trouble::Refused { cause, what: what.into() }
+    }
+
+    pub fn unavailable(what: impl Into<String>) -> Self {
+        Self::refused(UNAVAILABLE, what)
+    }
+
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Trouble::Busy(_))
+    }
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        let code = match &error {
+            sqlx::Error::Database(db) => db.code().and_then(|code| code.parse::<i32>().ok()),
+            _ => None,
+        };
+        // The low byte is the primary result code (sqlite.org/rescode.html): 5 BUSY, 6 LOCKED.
+        match code.map(|code| code & 0xff) {
+            Some(5 | 6) => Trouble::Busy(error.to_string()),
+            _ => Trouble::Sqlite(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What the mailbox promises to other programs, on real files, with real foreign connections.
+
+mod hostile;
+mod house;
+mod rows;
+mod schema;
+mod swaps;
