@@ -36,7 +36,7 @@ async fn week(hashes: usize, days: u64) -> bool {
     let per_day = |calls: u64| calls as f64 / hashes as f64 / days as f64;
     println!("{hashes} hashes, {days} days, in {:.1} s", began.elapsed().as_secs_f64());
     println!("show per hash and day       {:.2}", per_day(daemon.calls("alta.show")));
-    println!("all requests per hash, day  {:.2}", per_day(watch.requests));
+    println!("all requests per hash, day  {:.2}", per_day(daemon.requests("alta")));
     println!("track_list per day          {:.0}", daemon.calls("alta.track_list") as f64 / days as f64);
     println!("news told                   {} of {}", watch.told, watch.news);
     println!("greatest lag of an event    {} min", watch.greatest_lag.as_secs() / 60);

@@ -23,7 +23,6 @@ pub async fn order(daemon: &TestDaemon, hashes: usize) -> Vec<JobId> {
 
 #[derive(Debug, Default)]
 pub struct Watch {
-    pub requests: u64,
     /// Reports that showed something else than the ones before them, and how many of them became an event.
     pub news: usize,
     pub told: usize,
@@ -40,7 +39,7 @@ impl Watch {
         for event in daemon.events_of(EventType::JobUpdated).await {
             told.entry(event.job.unwrap()).or_default().push(event.at);
         }
-        let mut watch = Watch { requests: daemon.requests("alta"), ..Watch::default() };
+        let mut watch = Watch::default();
         for job in jobs {
             let hash = daemon.job(*job).await.remote_id.unwrap();
             let told = told.remove(job).unwrap_or_default();
