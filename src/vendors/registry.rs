@@ -1,7 +1,6 @@
 //! Every vendor, one line each. Everything else walks this table.
 
 use super::{KindSpec, Vendor, alta, rlab, tronk, vagvin};
-use super::{KindSpec, Vendor, rlab, tronk, vagvin};
 
 /// A vendor that opros knows.
 #[derive(Debug, Clone, Copy)]
