@@ -134,9 +134,9 @@ impl Callbacks {
             };
             let Some(last) = events.last() else { return Ok(moved) };
             round.cursor = last.seq;
-            let ours = events.iter().filter(|event| {
-                event.account.as_ref().is_some_and(|account| self.inner.accounts.contains(account))
-            });
+            let ours = events
+                .iter()
+                .filter(|event| event.account.as_ref().is_some_and(|account| self.inner.accounts.contains(account)));
             moved.extend(ours.filter_map(|event| event.job));
         }
     }

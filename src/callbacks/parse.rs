@@ -30,8 +30,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    pub const DEFAULT: Limits =
-        Limits { body: 32 << 20, file: 32 << 20, parts: 64, values: 50_000, depth: 32, headers: 8 << 10, text: 4 << 20 };
+    pub const DEFAULT: Limits = Limits {
+        body: 32 << 20,
+        file: 32 << 20,
+        parts: 64,
+        values: 50_000,
+        depth: 32,
+        headers: 8 << 10,
+        text: 4 << 20,
+    };
 }
 
 impl Default for Limits {

@@ -1,13 +1,13 @@
 //! One binary for all integration tests.
 
 mod admin;
+mod callbacks;
 mod cli;
 mod config;
 mod layers;
 mod lifecycle_table;
-mod process;
-mod lifecycle_table;
 mod mailbox;
+mod process;
 mod simulator;
 mod store;
 mod vendors;

@@ -186,15 +186,17 @@ pub async fn job_files(pool: &SqlitePool, job: JobId) -> Result<Vec<JobFile>, St
     let file = |(name, sha256, content_type, size): (String, String, Option<String>, i64)| {
         let what = format!("{size} is no size");
         let size = u64::try_from(size);
-        let size =
-            size.map_err(|_| StoreError::Corrupt { table: "job_files", column: "size", id: job.0, what })?;
+        let size = size.map_err(|_| StoreError::Corrupt { table: "job_files", column: "size", id: job.0, what })?;
         Ok(JobFile { name, sha256, content_type, size })
     };
     rows.into_iter().map(file).collect()
 }
 
 pub async fn known_files(pool: &SqlitePool, hashes: &[String]) -> Result<BTreeSet<String>, StoreError> {
-    let known: Vec<String> =
-        sqlx::query_scalar(sql::KNOWN_FILES).bind(json!(hashes).to_string()).fetch_all(pool).await.map_err(sort_error)?;
+    let known: Vec<String> = sqlx::query_scalar(sql::KNOWN_FILES)
+        .bind(json!(hashes).to_string())
+        .fetch_all(pool)
+        .await
+        .map_err(sort_error)?;
     Ok(known.into_iter().collect())
 }
