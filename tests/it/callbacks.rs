@@ -3,5 +3,6 @@
 mod deliveries;
 mod hostile;
 mod house;
+mod killed;
 mod operators;
 mod stored;

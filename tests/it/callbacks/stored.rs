@@ -117,7 +117,7 @@ async fn match_step_and_files_are_one_transaction_or_nothing() {
 
     let done = store.deliver(delivery(State::Waiting, vec![file.clone()])).await.unwrap();
     assert!(matches!(done, Delivered::Done(Some(job)) if job.state == State::Succeeded));
-    assert_eq!(store.job_files(job).await.unwrap(), [file.clone()]);
+    assert_eq!(store.job_files(job).await.unwrap(), std::slice::from_ref(&file));
     let again = store.deliver(delivery(State::Succeeded, Vec::new())).await.unwrap();
     assert_eq!(again, Delivered::Taken(job));
     let known = store.known_files(&[file.sha256.clone(), "11".repeat(32)]).await.unwrap();
