@@ -205,7 +205,8 @@ fn callback_settings(config: &Config) -> Result<callbacks::Settings, FileError> 
     })
 }
 
-fn account_setups(config: &Config, clock: &SharedClock) -> Result<Vec<AccountSetup>, ClientError> {
+/// The accounts as the engine wants them.
+pub fn account_setups(config: &Config, clock: &SharedClock) -> Result<Vec<AccountSetup>, ClientError> {
     let budget = AnswerBudget::default();
     // Any secret may be echoed by any vendor, through a user's params for instance.
     let secrets: Vec<String> = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned()).collect();

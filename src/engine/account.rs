@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::failstop::FailStop;
+use super::wake::Wake;
 use crate::clock::SharedClock;
 use crate::domain::account::{Balance, BreakerNews};
 use crate::domain::privacy::masked;
@@ -56,7 +57,7 @@ pub struct Runner {
     pub setup: AccountSetup,
     pub shared: Shared,
     /// Something may be due sooner than was thought.
-    pub wake: Notify,
+    pub wake: Wake,
     account: Mutex<Account>,
     busy: Mutex<Busy>,
     /// When the last request left this process; guards `min_interval` to the letter.
@@ -77,7 +78,7 @@ impl Runner {
         Arc::new(Self {
             setup,
             shared,
-            wake: Notify::new(),
+            wake: Wake::default(),
             account: Mutex::new(account),
             busy: Mutex::default(),
             last_sent: tokio::sync::Mutex::new(None),
@@ -118,6 +119,18 @@ impl Runner {
         }
         account.version += 1;
         Some(AccountChange { name: self.setup.name.clone(), account: account.clone(), events })
+    }
+
+    /// The account's state, to be stored whether it changed or not.
+    pub fn as_it_stands(&self) -> AccountChange {
+        let mut account = lock(&self.account);
+        account.version += 1;
+        AccountChange { name: self.setup.name.clone(), account: account.clone(), events: Vec::new() }
+    }
+
+    /// Takes the right to make the next call; the one after it keeps its distance from now on.
+    pub fn take_slot(&self, now: Timestamp) {
+        lock(&self.account).last_call_at = Some(now);
     }
 
     // ---- what is under way ---------------------------------------------------------------------------------------
@@ -302,13 +315,12 @@ pub struct Occupied {
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        {
-            let mut busy = lock(&self.runner.busy);
-            busy.requests -= 1;
-            for job in &self.jobs {
-                busy.jobs.remove(job);
-            }
+        let mut busy = lock(&self.runner.busy);
+        busy.requests -= 1;
+        for job in &self.jobs {
+            busy.jobs.remove(job);
         }
+        // Under the lock: whoever sees that nothing is under way sees that the account was woken, too.
         self.runner.wake.notify_one();
     }
 }
