@@ -126,9 +126,7 @@ impl Client {
     fn mask(&self, body: Bytes, request: &Request) -> Bytes {
         let mut needles: Vec<String> = Vec::new();
         for secret in self.settings.secrets.iter().cloned().chain(request.secrets()) {
-            if secret.len() >= SHORTEST_MASKED {
-                needles.extend(spellings(&secret));
-            }
+            needles.extend(maskable(&secret));
         }
         let Ok(search) = AhoCorasick::new(&needles) else { return body };
         if !search.is_match(&body[..]) {
@@ -136,6 +134,11 @@ impl Client {
         }
         search.replace_all_bytes(&body, &vec!["***"; needles.len()]).into()
     }
+}
+
+/// The spellings of a secret that are masked; none of one that is too short.
+pub fn maskable(secret: &str) -> Vec<String> {
+    if secret.len() >= SHORTEST_MASKED { spellings(secret) } else { Vec::new() }
 }
 
 /// A secret as it is, as it stands in a URL, and as it stands in JSON.
