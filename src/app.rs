@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{self, AdminState};
 use crate::clock::SharedClock;
 use crate::config::{Account, AccountKind, CodeMeaning, Config};
+use crate::domain::hosts::HostPolicy;
 use crate::domain::policy::PollStep;
 use crate::engine::Engine;
 use crate::engine::account::{AccountSetup, Limits};
@@ -174,6 +175,16 @@ fn account_setup(
         alert_after: match &account.kind {
             AccountKind::Rlab(rlab) => rlab.alert_after,
             AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => Duration::ZERO,
+        },
+        advice: match &account.kind {
+            AccountKind::Rlab(_) => Some(rlab::ADVICE),
+            AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => None,
+        },
+        hosts: match &account.kind {
+            AccountKind::Rlab(rlab) => {
+                Some(HostPolicy { reserve: rlab.reserve_url.is_some(), reserve_after: rlab.reserve_after })
+            }
+            AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => None,
         },
     })
 }

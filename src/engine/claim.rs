@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::account::Runner;
 use super::bisect::SetId;
 use super::wake::Rest;
-use super::{chore, step};
+use super::{chore, log, step};
 use crate::domain::account::Gate;
 use crate::domain::state::Input;
 use crate::domain::{Call, Job, JobId, Reason, Timestamp};
@@ -89,11 +89,17 @@ pub async fn run(runner: Arc<Runner>, tracker: TaskTracker, stop: CancellationTo
 /// One look at what is due, and as many requests as there is room for.
 async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Result<Rest, StoreError> {
     let now = runner.now();
+    if let StoreHealth::Blocked { .. } = runner.shared.store.health() {
+        return Ok(Rest::Until(now + LOOK_AGAIN));
+    }
+    let trial = chore::try_primary(runner, tracker);
     let account = runner.account();
     let in_flight = runner.requests_in_flight();
     let (room, lanes) = match account.gate(now) {
         Gate::Paused => return Ok(Rest::Woken),
-        Gate::Frozen(until) | Gate::Broken(until) => return Ok(Rest::Until(until)),
+        Gate::Frozen(until) => return Ok(Rest::Until(until)),
+        Gate::Broken(until) => return Ok(Rest::Until(trial.map_or(until, |trial| trial.min(until)))),
+        Gate::Probe if chore::probe(runner, tracker) => return Ok(Rest::Woken),
         // One request finds out whether the vendor is back; a free one if there is any.
         Gate::Probe => (1_usize.saturating_sub(in_flight), vec![Lane::Free, Lane::Submit]),
         Gate::FreeCallsOnly | Gate::Open => {
@@ -101,9 +107,6 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
             (runner.setup.limits.max_in_flight.saturating_sub(in_flight), vec![first, second])
         }
     };
-    if let StoreHealth::Blocked { .. } = runner.shared.store.health() {
-        return Ok(Rest::Until(now + LOOK_AGAIN));
-    }
     if room == 0 {
         return Ok(Rest::Woken);
     }
@@ -116,7 +119,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     while left > 0
         && let Some(chore) = runner.next_chore()
     {
-        chore::spawn_chore(runner, tracker, chore);
+        chore::spawn_chore(runner, tracker, chore, None);
         left -= 1;
     }
     let free_only = account.pause.is_some();
@@ -135,7 +138,8 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     if left == 0 {
         return Ok(if interval.is_zero() { Rest::Woken } else { Rest::Until(now + interval) });
     }
-    next_look(runner, &lanes, picked.company_until, now).await
+    let other = [picked.company_until, trial].into_iter().flatten().min();
+    next_look(runner, &lanes, other, now).await
 }
 
 /// What was looked at too recently, by this or another job, is put off until it may be looked at again.
@@ -149,10 +153,10 @@ fn under_floor(runner: &Runner, group: &Group, now: Timestamp) -> Option<Vec<(Jo
 async fn next_look(
     runner: &Runner,
     lanes: &[Lane],
-    company_until: Option<Timestamp>,
+    other: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Rest, StoreError> {
-    let mut at = company_until;
+    let mut at = other;
     for lane in lanes {
         let due = runner.shared.store.next_due(runner.name(), *lane).await?;
         // What is due now and was not picked is under way or waits for company: its end wakes us.
@@ -297,7 +301,7 @@ async fn give_up(runner: &Runner, jobs: Vec<(JobId, Input)>) -> Result<(), Store
     let changes = jobs.into_iter().map(|(job, input)| Change { job, input }).collect();
     for result in runner.shared.store.apply(Changes::of(runner.now(), changes)).await? {
         match result {
-            Ok(job) => step::log_end(&job),
+            Ok(job) => log::log_end(&job),
             Err(error) => {
                 tracing::debug!(account = runner.name(), error = %error, "a job moved on before it was given up")
             }

@@ -14,6 +14,8 @@ mod claim;
 pub mod explain;
 pub mod failstop;
 pub mod intake;
+mod log;
+mod meaning;
 pub mod ops;
 mod recover;
 pub mod schedule;
