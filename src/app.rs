@@ -15,6 +15,7 @@ use crate::callbacks::parse::Limits as CallbackLimits;
 use crate::callbacks::{self, Callbacks, door};
 use crate::clock::SharedClock;
 use crate::config::{Account, AccountKind, CodeMeaning, Config};
+use crate::domain::hosts::HostPolicy;
 use crate::domain::policy::PollStep;
 use crate::engine::Engine;
 use crate::engine::account::{AccountSetup, Limits};
@@ -237,6 +238,16 @@ fn account_setup(
         alert_after: match &account.kind {
             AccountKind::Rlab(rlab) => rlab.alert_after,
             AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => Duration::ZERO,
+        },
+        advice: match &account.kind {
+            AccountKind::Rlab(_) => Some(rlab::ADVICE),
+            AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => None,
+        },
+        hosts: match &account.kind {
+            AccountKind::Rlab(rlab) => {
+                Some(HostPolicy { reserve: rlab.reserve_url.is_some(), reserve_after: rlab.reserve_after })
+            }
+            AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => None,
         },
     })
 }

@@ -22,7 +22,7 @@ const SMALL_ANSWER: usize = 256 << 10;
 /// How many large answers are held at a time, over all accounts.
 const LARGE_ANSWERS: usize = 2;
 /// Secrets shorter than this are not masked in answers: they would hit innocent text.
-const SHORTEST_MASKED: usize = 6;
+const SHORTEST_MASKED: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Retry-After beyond a day is a vendor's slip.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
