@@ -52,20 +52,27 @@ impl Clock for SystemClock {
 /// The machine's clock run `speed` times faster from the moment it was made: for `demo` and `simulate`.
 #[derive(Debug, Clone, Copy)]
 pub struct ScaledClock {
+    /// The real time at which it was made, and the time that it showed then.
     origin: Timestamp,
+    start: Timestamp,
     speed: f64,
 }
 
 impl ScaledClock {
     pub fn new(speed: f64) -> Self {
-        Self { origin: SystemClock.now(), speed: speed.max(0.001) }
+        Self::starting_at(SystemClock.now(), speed)
+    }
+
+    /// One that shows `start` now.
+    pub fn starting_at(start: Timestamp, speed: f64) -> Self {
+        Self { origin: SystemClock.now(), start, speed: speed.max(0.001) }
     }
 }
 
 impl Clock for ScaledClock {
     fn now(&self) -> Timestamp {
         let real = SystemClock.now().since(self.origin);
-        self.origin + real.mul_f64(self.speed)
+        self.start + real.mul_f64(self.speed)
     }
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {

@@ -160,7 +160,8 @@ fn build(settings: &ClientSettings, idle_connections: usize) -> Result<reqwest::
         .retry(reqwest::retry::never())
         .no_proxy()
         .http1_only()
-        .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
+        // Well before the time-out of the whole call: only a failed connect proves that nothing was sent.
+        .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout.mul_f64(0.8)))
         .pool_max_idle_per_host(idle_connections)
         .pool_idle_timeout(Duration::from_secs(20))
         .referer(false)

@@ -1,12 +1,20 @@
 //! opros carries paid requests to slow vendors, polls politely until the answer is there, and tells whoever waits.
 
+pub mod admin;
+pub mod app;
 pub mod callbacks;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod engine;
+pub mod health;
 pub mod http;
+pub mod lifecycle;
+pub mod listener;
 pub mod mailbox;
 pub mod simulator;
 pub mod store;
+pub mod telemetry;
 pub mod vendors;

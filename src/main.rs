@@ -1,1 +1,38 @@
-fn main() {}
+//! The binary: reads the command line and hands over.
+
+use std::process::ExitCode;
+
+use opros::cli::{self, Command};
+use opros::config::Sources;
+use opros::{demo, lifecycle, simulator};
+
+fn main() -> ExitCode {
+    let cli = cli::parse();
+    let globals = cli.globals;
+    let threads = match &cli.command {
+        Command::Client(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Command::Serve(_) | Command::Simulate(_) | Command::Demo(_) => {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+        }
+    };
+    let runtime = match threads {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("opros cannot start its threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => {
+                lifecycle::serve(Sources::from_process(globals.config.clone(), globals.overrides(&args.set))).await
+            }
+            Command::Simulate(args) => simulator::command::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Client(command) => cli::run(&globals, command).await.into(),
+        }
+    });
+    // What still runs after a second signal is not waited for.
+    runtime.shutdown_background();
+    code
+}

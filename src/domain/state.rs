@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::event::{EventType, NewEvent};
-use super::policy::retry_at;
+use super::policy::{Growth, retry_at};
 use super::{Call, Job, Reason, State, Timestamp};
 
 /// What happened to a job.
@@ -34,6 +34,8 @@ pub enum Input {
     Resolve(Resolution),
     /// Bring the job's next touch forward.
     Wake,
+    /// There is nothing to do before then.
+    Postpone { until: Timestamp },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -72,7 +74,7 @@ pub enum Outcome {
     /// A look-up found the request.
     Found { remote_id: String, memo: Option<String>, next_at: Timestamp },
     /// A complete look-up found nothing.
-    Absent { settle: Duration, resubmit: bool },
+    Absent { settle: Duration, resubmit: bool, memo: Option<String> },
     /// The vendor was told of the cancellation; or it refused to hear of it, and why.
     Told { refused: Option<Reason> },
 }
@@ -192,7 +194,8 @@ pub fn step(job: Job, input: Input, now: Timestamp) -> Result<Step, Refused> {
         Input::Abandon { reason } => next.abandon(reason)?,
         Input::Cancel => next.cancel_wished()?,
         Input::Resolve(resolution) => next.resolve(resolution)?,
-        Input::Wake => next.wake()?,
+        Input::Wake => next.touch_at(now, "waking")?,
+        Input::Postpone { until } => next.touch_at(until, "postponing")?,
     }
     Ok(next.step)
 }
@@ -279,6 +282,7 @@ impl Next {
         if self.step.job.turn != turn {
             return Err(Refused::Stale { job: self.step.job.id.0, turn, current: self.step.job.turn });
         }
+        let nothing_new = matches!(outcome, Outcome::Unchanged { next_at: Some(_), .. });
         match (self.state(), call) {
             (State::Submitting, Call::Submit) => self.submit_ended(outcome)?,
             (State::Waiting, Call::Poll) => self.poll_ended(outcome)?,
@@ -286,9 +290,11 @@ impl Next {
             (State::InDoubt, Call::LookUp) => self.look_up_ended(outcome)?,
             _ => return Err(self.illegal("the end of such a call")),
         }
-        // A call ends once. The same answer, offered again by a writer that does not know whether it was committed,
+        // A call ends once, unless it brought nothing. The same answer, offered again by a writer that does not know whether it was committed,
         // must miss: one empty look-up counted twice would prove a paid request absent.
-        self.job().turn += 1;
+        if !nothing_new {
+            self.job().turn += 1;
+        }
         Ok(())
     }
 
@@ -375,10 +381,11 @@ impl Next {
             Outcome::NotTaken { reason, again_at } => self.poll_failed(reason, again_at),
             Outcome::Unclear { reason } | Outcome::AccountHeld { reason } => self.poll_failed(reason, None),
             Outcome::Ended(End::Failure { reason, .. }) => self.finish(State::Cancelled, Some(reason)),
+            // One of several things that have to be called off is; the wish stands, so the next is told at once.
+            Outcome::Progressed { memo, next_at, .. } => self.polled(memo, next_at),
             Outcome::Accepted { .. }
             | Outcome::Unchanged { .. }
             | Outcome::Observed { .. }
-            | Outcome::Progressed { .. }
             | Outcome::Ended(End::Success { .. })
             | Outcome::Found { .. }
             | Outcome::Absent { .. } => return Err(self.illegal("such an answer to a cancellation")),
@@ -392,7 +399,12 @@ impl Next {
                 self.close_attempt(AttemptEnd::Accepted);
                 self.accepted(Some(remote_id), memo, next_at);
             }
-            Outcome::Absent { settle, resubmit } => self.absent(settle, resubmit),
+            Outcome::Absent { settle, resubmit, memo } => {
+                if memo.is_some() {
+                    self.job().memo = memo;
+                }
+                self.absent(settle, resubmit);
+            }
             Outcome::NotTaken { reason: _, again_at } => {
                 let now = self.now;
                 let job = self.job();
@@ -428,8 +440,8 @@ impl Next {
                 self.emit(EventType::JobAccepted, json!({ "settled_by": "delivery" }));
                 self.end_by_vendor(end);
             }
-            State::Failed | State::Cancelled | State::Expired => self.attach_late(end),
-            State::Queued | State::Submitting | State::Succeeded | State::Rejected => {
+            State::Succeeded | State::Failed | State::Cancelled | State::Expired => self.attach_late(end),
+            State::Queued | State::Submitting | State::Rejected => {
                 return Err(self.illegal("a delivery"));
             }
         }
@@ -538,11 +550,10 @@ impl Next {
         Ok(())
     }
 
-    fn wake(&mut self) -> Result<(), Refused> {
-        let now = self.now;
+    fn touch_at(&mut self, at: Timestamp, what: &'static str) -> Result<(), Refused> {
         match self.state() {
             State::Queued | State::Waiting => {
-                self.job().due_at = Some(now);
+                self.job().due_at = Some(at);
                 Ok(())
             }
             State::Submitting
@@ -551,7 +562,7 @@ impl Next {
             | State::Failed
             | State::Cancelled
             | State::Expired
-            | State::Rejected => Err(self.illegal("waking")),
+            | State::Rejected => Err(self.illegal(what)),
         }
     }
 
@@ -654,8 +665,10 @@ impl Next {
         let job = self.job();
         job.reason = Some(reason);
         let retry = job.again(again_at, now);
-        // Never sooner than the vendor's pace allowed when the call began.
-        job.due_at = Some(job.due_at.map_or(retry, |paced| paced.max(retry)));
+        // Never sooner than the vendor's pace allowed when the call began; but a pace of hours is no reason to leave a lost
+        // answer for hours.
+        let floor = job.due_at.unwrap_or(retry).min(now + Growth::ERRORS.ceiling);
+        job.due_at = Some(retry.max(floor));
     }
 
     fn polled(&mut self, memo: Option<String>, next_at: Timestamp) {

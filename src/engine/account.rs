@@ -1,6 +1,6 @@
 //! One account at work: its driver, its client, its limits, and what it knows of the vendor's mood.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,13 +11,16 @@ use super::failstop::FailStop;
 use crate::clock::SharedClock;
 use crate::domain::account::{Balance, BreakerNews};
 use crate::domain::privacy::masked;
-use crate::domain::{Account, EventType, JobId, NewEvent, PauseSource, Reason, Timestamp};
+use crate::domain::{Account, EventType, JobId, NewEvent, Pause, PauseSource, Reason, Timestamp};
 use crate::http::Client;
 use crate::store::{AccountChange, Store};
-use crate::vendors::{AccountCall, AccountNews, Vendor};
+use crate::vendors::{AccountCall, AccountNews, Floor, Vendor};
 
 /// How old the stored time of the last success may get before it is written again.
 const SUCCESS_NOTE_EVERY: Duration = Duration::from_secs(60);
+
+/// Beyond this many remembered looks, those whose floor has passed are forgotten.
+const LOOKED_KEPT: usize = 10_000;
 
 /// How an account is set up; comes from the config.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct Shared {
     pub store: Arc<dyn Store>,
     pub clock: SharedClock,
     pub failstop: FailStop,
+    /// A deadline may have come closer.
+    pub deadlines: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -60,6 +65,8 @@ pub struct Runner {
 
 #[derive(Debug, Default)]
 struct Busy {
+    /// When things with a floor were last looked at, by the vendor's ids.
+    looked: HashMap<String, Timestamp>,
     jobs: HashSet<JobId>,
     requests: usize,
     chores: VecDeque<AccountCall>,
@@ -133,6 +140,19 @@ impl Runner {
         busy.requests += 1;
         busy.jobs.extend(&jobs);
         Occupied { runner: Arc::clone(self), jobs }
+    }
+
+    /// Takes the right to look at something with a floor; or says when it may be looked at.
+    pub fn look(&self, floor: &Floor, now: Timestamp) -> Result<(), Timestamp> {
+        let mut busy = lock(&self.busy);
+        if let Some(at) = busy.looked.get(&floor.key).map(|last| *last + floor.every).filter(|at| *at > now) {
+            return Err(at);
+        }
+        if busy.looked.len() >= LOOKED_KEPT {
+            busy.looked.retain(|_, last| *last + floor.every > now);
+        }
+        busy.looked.insert(floor.key.clone(), now);
+        Ok(())
     }
 
     pub fn add_chore(&self, call: AccountCall) {
@@ -251,13 +271,24 @@ impl Runner {
     fn balance(&self, balance: Balance) -> Option<AccountChange> {
         let threshold = self.driver().balance_low();
         self.change(|account| {
-            let low = threshold.is_some_and(|threshold| balance.amount < threshold);
+            let low = threshold.is_some_and(|threshold| balance.amount <= threshold);
             let well_above = threshold.is_none_or(|threshold| balance.amount >= threshold * 1.1);
             let data = json!({ "balance": balance.amount, "unit": balance.unit, "threshold": threshold });
+            let more = account.balance.as_ref().is_none_or(|before| balance.amount > before.amount);
+            let paid_up = |pause: &Pause| pause.by == PauseSource::Vendor && pause.submits_only;
+            let mut events = Vec::new();
+            if more && well_above && balance.amount > 0.0 && account.pause.as_ref().is_some_and(paid_up) {
+                // New orders were stopped for want of money, and there is money again.
+                account.resume();
+                events.push(NewEvent { kind: EventType::AccountResumed, data: json!({ "by": "balance" }) });
+            }
             let announce = low && !account.low_announced;
             account.low_announced = (account.low_announced || low) && !well_above;
             account.balance = Some(balance);
-            if announce { vec![NewEvent { kind: EventType::AccountBalanceLow, data }] } else { Vec::new() }
+            if announce {
+                events.push(NewEvent { kind: EventType::AccountBalanceLow, data });
+            }
+            events
         })
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! Architecture invariant: limits are asked before jobs are picked; nothing is claimed to be put back.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -55,10 +57,17 @@ enum Next {
 pub async fn run(runner: Arc<Runner>, tracker: TaskTracker, stop: CancellationToken) {
     let mut first = Lane::Submit;
     while !stop.is_cancelled() && !runner.shared.failstop.is_raised() {
-        let next = match round(&runner, &tracker, first).await {
-            Ok(next) => next,
-            Err(error) => {
+        let next = match AssertUnwindSafe(round(&runner, &tracker, first)).catch_unwind().await {
+            Ok(Ok(next)) => next,
+            Ok(Err(error)) => {
                 tracing::error!(account = runner.name(), error = %error, "the store did not say what is due");
+                Next::Until(runner.now() + LOOK_AGAIN)
+            }
+            Err(_) => {
+                tracing::error!(
+                    account = runner.name(),
+                    "choosing what is due panicked; it is tried again. This is a bug of opros"
+                );
                 Next::Until(runner.now() + LOOK_AGAIN)
             }
         };
@@ -88,8 +97,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
         Gate::Frozen(until) | Gate::Broken(until) => return Ok(Next::Until(until)),
         // One request finds out whether the vendor is back; a free one if there is any.
         Gate::Probe => (1_usize.saturating_sub(in_flight), vec![Lane::Free, Lane::Submit]),
-        Gate::FreeCallsOnly => (runner.setup.limits.max_in_flight.saturating_sub(in_flight), vec![Lane::Free]),
-        Gate::Open => {
+        Gate::FreeCallsOnly | Gate::Open => {
             let second = if first == Lane::Submit { Lane::Free } else { Lane::Submit };
             (runner.setup.limits.max_in_flight.saturating_sub(in_flight), vec![first, second])
         }
@@ -112,16 +120,31 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
         step::spawn_chore(runner, tracker, chore);
         left -= 1;
     }
-    let picked = pick(runner, &lanes, now, left).await?;
+    let free_only = account.pause.is_some();
+    let picked = pick(runner, &lanes, now, left, free_only).await?;
     give_up(runner, picked.given_up).await?;
+    let mut too_early = Vec::new();
     for group in picked.groups.into_iter().take(left) {
+        if let Some(postponed) = under_floor(runner, &group, now) {
+            too_early.extend(postponed);
+            continue;
+        }
         step::spawn_call(runner, tracker, group);
         left -= 1;
     }
+    give_up(runner, too_early).await?;
     if left == 0 {
         return Ok(if interval.is_zero() { Next::Woken } else { Next::Until(now + interval) });
     }
     next_look(runner, &lanes, picked.company_until, now).await
+}
+
+/// What was looked at too recently, by this or another job, is put off until it may be looked at again.
+fn under_floor(runner: &Runner, group: &Group, now: Timestamp) -> Option<Vec<(JobId, Input)>> {
+    let [claimed] = group.jobs.as_slice() else { return None };
+    let floor = runner.driver().floor(group.call, &claimed.view())?;
+    let until = runner.look(&floor, now).err()?;
+    Some(vec![(claimed.job.id, Input::Postpone { until })])
 }
 
 async fn next_look(
@@ -146,14 +169,22 @@ async fn next_look(
 #[derive(Debug, Default)]
 struct Picked {
     groups: Vec<Group>,
-    /// Jobs with nothing left to ask.
+    /// Jobs that need no call: nothing left to ask, nothing to ask yet, or damaged.
     given_up: Vec<(JobId, Input)>,
+    /// New orders are stopped; what costs nothing goes on.
+    free_only: bool,
     /// When a group that waits for company goes without it.
     company_until: Option<Timestamp>,
 }
 
-async fn pick(runner: &Runner, lanes: &[Lane], now: Timestamp, room: usize) -> Result<Picked, StoreError> {
-    let mut picked = Picked::default();
+async fn pick(
+    runner: &Runner,
+    lanes: &[Lane],
+    now: Timestamp,
+    room: usize,
+    free_only: bool,
+) -> Result<Picked, StoreError> {
+    let mut picked = Picked { free_only, ..Picked::default() };
     if room == 0 {
         return Ok(picked);
     }
@@ -192,6 +223,10 @@ fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
             picked.given_up.push((id, Input::GiveUp { reason }));
             return;
         }
+        Due::Later(until) => {
+            picked.given_up.push((id, Input::Postpone { until }));
+            return;
+        }
         Due::Nothing => return,
     };
     let oldest_due = due.job.due_at.unwrap_or(now);
@@ -202,6 +237,9 @@ fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
             return;
         }
     };
+    if picked.free_only && call == Call::Submit && !claimed.job.traits.repeatable {
+        return;
+    }
     let batch = runner.driver().batch(&claimed.view(), call);
     let open = picked.groups.iter_mut().find(|group| {
         batch.max > 1 && group.call == call && group.batch.key == batch.key && group.jobs.len() < batch.max

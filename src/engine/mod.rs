@@ -37,8 +37,6 @@ struct Inner {
     shared: Shared,
     intake: Intake,
     runners: BTreeMap<String, Arc<Runner>>,
-    /// A deadline may have come closer.
-    deadlines: Notify,
     /// No new calls from now on.
     stop: CancellationToken,
     /// Loops and calls that shutdown waits for.
@@ -54,7 +52,7 @@ impl Engine {
         setups: Vec<AccountSetup>,
     ) -> Result<Self, StoreError> {
         let known = store.accounts().await?;
-        let shared = Shared { store, clock, failstop };
+        let shared = Shared { store, clock, failstop, deadlines: Arc::new(Notify::new()) };
         let drivers = setups.iter().map(|s| (s.name.clone(), (s.vendor, Arc::clone(&s.driver)))).collect();
         let runners = setups
             .into_iter()
@@ -69,7 +67,6 @@ impl Engine {
                 shared,
                 intake: Intake::new(drivers),
                 runners,
-                deadlines: Notify::new(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
@@ -93,7 +90,7 @@ impl Engine {
             inner.tasks.spawn(claim::run(Arc::clone(runner), inner.tasks.clone(), inner.stop.clone()));
         }
         let (engine, stop) = (self.clone(), inner.stop.clone());
-        inner.tasks.spawn(async move { sweep::run(engine.inner.shared.clone(), &engine.inner.deadlines, stop).await });
+        inner.tasks.spawn(async move { sweep::run(engine.inner.shared.clone(), stop).await });
         Ok(())
     }
 

@@ -36,7 +36,7 @@ impl Engine {
             self.wake(&account);
         }
         if has_deadline {
-            self.inner.deadlines.notify_one();
+            self.inner.shared.deadlines.notify_one();
         }
         Ok(accepted)
     }

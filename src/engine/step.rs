@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 
 use super::account::Runner;
@@ -29,9 +30,30 @@ pub fn spawn_call(runner: &Arc<Runner>, tracker: &TaskTracker, group: Group) {
     let occupied = runner.occupy(group.jobs.iter().map(|claimed| claimed.job.id).collect());
     let runner = Arc::clone(runner);
     tracker.spawn(async move {
-        make_call(&runner, group).await;
+        let jobs: Vec<JobId> = group.jobs.iter().map(|claimed| claimed.job.id).collect();
+        if AssertUnwindSafe(make_call(&runner, group)).catch_unwind().await.is_err() {
+            after_panic(&runner, jobs).await;
+        }
         drop(occupied);
     });
+}
+
+/// A bug must not kill the daemon, and a job whose submit it cut off must not wait for a restart: it is in doubt now.
+async fn after_panic(runner: &Runner, jobs: Vec<JobId>) {
+    tracing::error!(
+        account = runner.name(),
+        jobs = jobs.len(),
+        "a call panicked; what it may have submitted is in doubt. This is a bug of opros"
+    );
+    let changes = jobs.into_iter().map(|job| Change { job, input: Input::Recover }).collect();
+    match runner.shared.store.apply(Batch::of(runner.now(), changes)).await {
+        Ok(results) => results.into_iter().flatten().for_each(|job| log_end(&job)),
+        Err(error) => {
+            store_failed(runner, &error, "the next start finds these jobs in doubt");
+        }
+    }
+    // A bug that strikes at once must not strike in a tight loop.
+    tokio::time::sleep(COMMIT_AGAIN).await;
 }
 
 async fn make_call(runner: &Runner, group: Group) {
@@ -201,8 +223,7 @@ async fn read(runner: &Runner, call: Call, jobs: &[Claimed], answer: &Answer) ->
         Verdict::Outcome(Outcome::Unclear { reason }) => Some(reason.clone()),
         Verdict::Outcome(_) | Verdict::Seen(_) | Verdict::Split { .. } => None,
     });
-    let all_unclear = reading.verdicts.iter().all(|v| matches!(v, Verdict::Outcome(Outcome::Unclear { .. })));
-    if let Some(reason) = unclear.filter(|_| all_unclear) {
+    if let Some(reason) = unclear.filter(|_| !reading.readable) {
         accounts.extend(runner.failed(reason.clone()));
         if answer.status == 503 {
             // No body of the vendor's: it provably did not take the request.
@@ -307,7 +328,12 @@ async fn commit(runner: &Runner, batch: Batch) {
             Ok(results) => {
                 for result in results {
                     match result {
-                        Ok(job) => log_end(&job),
+                        Ok(job) => {
+                            if job.deadline.is_some() && !job.state.is_final() {
+                                runner.shared.deadlines.notify_one();
+                            }
+                            log_end(&job);
+                        }
                         Err(error) => {
                             tracing::warn!(account = runner.name(), error = %error, "an answer came too late to count")
                         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::account::Shared;
@@ -13,8 +12,8 @@ use crate::store::{Batch, Change, StoreError};
 const STEP: usize = 500;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Ends overdue jobs until `stop`; `wake` says that a deadline may have come closer.
-pub async fn run(shared: Shared, wake: &Notify, stop: CancellationToken) {
+/// Ends overdue jobs until `stop`.
+pub async fn run(shared: Shared, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let next = match expire(&shared).await {
             Ok(next) => next,
@@ -31,7 +30,7 @@ pub async fn run(shared: Shared, wake: &Notify, stop: CancellationToken) {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = wake.notified() => {}
+            () = shared.deadlines.notified() => {}
             () = timer => {}
         }
     }
@@ -43,9 +42,8 @@ async fn expire(shared: &Shared) -> Result<Option<crate::domain::Timestamp>, Sto
         let now = shared.clock.now();
         let overdue = shared.store.overdue(now, STEP).await?;
         if overdue.is_empty() {
-            // A deadline that is past belongs to a job whose call is out: it is looked at again when that has ended.
-            let next = shared.store.next_deadline().await?;
-            return Ok(next.map(|at| at.max(now + Duration::from_millis(10))));
+            // Jobs that are being sent are not among them: the end of their call wakes this again.
+            return shared.store.next_deadline().await;
         }
         let changes = overdue.into_iter().map(|job| Change { job, input: Input::Expire }).collect();
         for job in shared.store.apply(Batch::of(now, changes)).await?.into_iter().flatten() {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,8 @@ pub struct Setup {
     pub path: PathBuf,
     pub retention_finished: Duration,
     pub retention_events: Duration,
+    /// Told each time the file was opened and can be inserted into.
+    pub opened: Arc<Notify>,
 }
 
 impl Setup {
@@ -86,7 +89,10 @@ impl Keeper {
     async fn serve(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             match Session::open(&self.setup, &self.engine, self.known).await {
-                Ok(session) => self.work(session, &stop).await,
+                Ok(session) => {
+                    self.setup.opened.notify_one();
+                    self.work(session, &stop).await;
+                }
                 Err(trouble) => self.board.show(&trouble),
             }
             if !stop.is_cancelled() {

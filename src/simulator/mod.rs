@@ -8,6 +8,7 @@ mod alta;
 mod bodies;
 mod call;
 mod callback;
+pub mod command;
 mod control;
 mod faults;
 mod ledger;

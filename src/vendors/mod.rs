@@ -14,6 +14,7 @@ use crate::domain::policy::Growth;
 use crate::domain::state::{End, Outcome};
 use crate::domain::{Call, Job, Reason, Timestamp, Traits};
 
+pub mod alta;
 pub mod lenient;
 pub mod registry;
 pub mod rlab;
@@ -55,6 +56,11 @@ pub trait Vendor: Send + Sync + Debug {
         1
     }
 
+    /// What must not be asked about more often than this, whichever job asks: an id of the vendor's, and the span.
+    fn floor(&self, _call: Call, _job: &JobView<'_>) -> Option<Floor> {
+        None
+    }
+
     /// One request for these jobs: one job, or as many as [`Vendor::batch`] allows with the same key.
     fn request(&self, call: Call, jobs: &[JobView<'_>], now: Timestamp) -> Request;
 
@@ -91,6 +97,13 @@ pub trait Vendor: Send + Sync + Debug {
     fn balance_low(&self) -> Option<f64> {
         None
     }
+}
+
+/// The shortest time between two looks at the same thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Floor {
+    pub key: String,
+    pub every: Duration,
 }
 
 /// A job as a driver sees it.
@@ -141,6 +154,8 @@ pub enum Due {
     Call(Call),
     /// There is nothing left to ask: the job expires with this reason.
     GiveUp(Reason),
+    /// Nothing before then.
+    Later(Timestamp),
     Nothing,
 }
 
@@ -163,25 +178,29 @@ impl Batch {
 pub struct Reading {
     /// About the account, whatever it says of the jobs.
     pub account: Option<AccountNews>,
+    /// The vendor answered in a form of its own, even where that settles nothing for the jobs: it can be reached.
+    pub readable: bool,
     /// One for each job, in their order.
     pub verdicts: Vec<Verdict>,
 }
 
 impl Reading {
     pub fn one(verdict: impl Into<Verdict>) -> Self {
-        Self { account: None, verdicts: vec![verdict.into()] }
+        Self::all(1, verdict)
     }
 
     /// The same verdict for every job of the request.
     pub fn all(count: usize, verdict: impl Into<Verdict>) -> Self {
         let verdict = verdict.into();
-        Self { account: None, verdicts: vec![verdict; count] }
+        let readable = !matches!(verdict, Verdict::Outcome(Outcome::Unclear { .. }));
+        Self { account: None, readable, verdicts: vec![verdict; count] }
     }
 
     /// The account is at fault: it pauses, and all jobs of the request go back.
     pub fn held(count: usize, reason: Reason) -> Self {
         Self {
             account: Some(AccountNews::Pause { reason: reason.clone(), submits_only: false }),
+            readable: true,
             verdicts: vec![Outcome::AccountHeld { reason }.into(); count],
         }
     }

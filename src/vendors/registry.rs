@@ -1,6 +1,6 @@
 //! Every vendor, one line each. Everything else walks this table.
 
-use super::{KindSpec, Vendor, rlab, tronk, vagvin};
+use super::{KindSpec, Vendor, alta, rlab, tronk, vagvin};
 
 /// A vendor that opros knows.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +13,7 @@ pub struct Entry {
 
 pub const VENDORS: &[Entry] = &[
     Entry { name: "tronk", base_url: Some(tronk::BASE_URL), kinds: tronk::KINDS },
+    Entry { name: "alta", base_url: Some(alta::BASE_URL), kinds: alta::KINDS },
     Entry { name: "rlab", base_url: Some(rlab::BASE_URL), kinds: rlab::KINDS },
     Entry { name: "vagvin", base_url: None, kinds: vagvin::KINDS },
 ];
@@ -21,6 +22,7 @@ pub const VENDORS: &[Entry] = &[
 #[derive(Debug, Clone)]
 pub enum Settings {
     Tronk(tronk::Settings),
+    Alta(alta::Settings),
     Rlab(rlab::Settings),
     Vagvin(vagvin::Settings),
 }
@@ -29,6 +31,7 @@ pub enum Settings {
 pub fn open(settings: Settings) -> Box<dyn Vendor> {
     match settings {
         Settings::Tronk(settings) => Box::new(tronk::Tronk::new(settings)),
+        Settings::Alta(settings) => Box::new(alta::Alta::new(settings)),
         Settings::Rlab(settings) => Box::new(rlab::Rlab::new(settings)),
         Settings::Vagvin(settings) => Box::new(vagvin::VagVin::new(settings)),
     }

@@ -276,3 +276,11 @@ fn the_event_that_ends_a_job_is_the_one_of_its_state_and_comes_once() {
         }
     }
 }
+
+#[test]
+fn a_job_held_as_absent_ends_when_it_is_cancelled() {
+    let mut held = job(State::InDoubt, ASKABLE);
+    (held.absences, held.due_at) = (2, None);
+    let step = step(held, Input::Cancel, NOW).expect("cancelling is legal");
+    assert_eq!((step.job.state, step.job.submissions), (State::Cancelled, 0), "no look-up is due that could end it");
+}

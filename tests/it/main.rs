@@ -1,8 +1,12 @@
 //! One binary for all integration tests.
 
+mod admin;
+mod cli;
 mod config;
+mod layers;
 mod lifecycle_table;
 mod mailbox;
+mod process;
 mod simulator;
 mod store;
 mod vendors;

@@ -126,7 +126,7 @@ async fn a_second_owner_of_the_same_file_is_refused_with_words() {
     let dir = tempfile::tempdir().unwrap();
     let _first = open(&dir).await;
     let second = SqliteStore::open(&dir.path().join("opros.db"), true, clock()).await;
-    let message = second.err().expect("refused").to_string();
+    let message = second.expect_err("refused").to_string();
     assert!(message.contains("another opros runs on the store"), "{message}");
 }
 

@@ -96,7 +96,7 @@ fn unknown_params_are_refused_by_name() {
 #[test]
 fn params_that_are_no_object_are_refused() {
     every_kind(|_, driver, kind| {
-        for other in [json!(null), json!([]), json!("x"), json!(1), json!(true)] {
+        for other in [json!([]), json!("x"), json!(1), json!(true)] {
             let problems = driver.check(kind.name, &other).expect_err(kind.name);
             assert!(problems.iter().all(|problem| problem.pointer.starts_with("/params")), "{problems:?}");
         }
@@ -212,7 +212,7 @@ fn took_it(verdict: &Verdict) -> bool {
 }
 
 fn may_take(kind: &KindSpec, status: u16) -> bool {
-    samples::ANY_2XX_ACCEPTS.contains(&kind.name) && (200..300).contains(&status)
+    samples::ANSWER_UNKNOWN.contains(&kind.name) && (200..300).contains(&status)
 }
 
 #[test]
@@ -222,10 +222,7 @@ fn the_corpus_is_large_enough() {
 
 #[test]
 fn nothing_that_nobody_said_is_an_acceptance_a_find_or_a_refusal() {
-    let answers: Vec<Answer> = corpus::hostile()
-        .into_iter()
-        .flat_map(|body| corpus::STATUSES.map(|status| answer(status, body.clone())))
-        .collect();
+    let answers = corpus::hostile_answers();
     every_call(|_, driver, kind, call, count| {
         for answer in &answers {
             let reading = read(driver, kind, call, count, answer);
@@ -302,15 +299,16 @@ fn an_acceptance_that_was_cut_is_none() {
 fn account_calls_read_anything() {
     for vendor in VENDORS {
         let driver = samples::open(vendor.name, CANARY);
+        let unknown = vendor.kinds.iter().any(|kind| samples::ANSWER_UNKNOWN.contains(&kind.name));
         for call in [AccountCall::Credentials, AccountCall::Balance] {
-            for body in corpus::hostile() {
-                for status in corpus::STATUSES {
-                    let reading = driver.read_account(call, &answer(status, body.clone()), NOW);
-                    let asked = driver.account_request(call, NOW).is_some();
-                    let quiet = reading.news.is_empty() || matches!(status, 401..=403);
-                    assert!(quiet, "{}: news out of nothing: {reading:?}", vendor.name);
-                    assert!(!asked || reading.unclear.is_some() || !reading.news.is_empty(), "{}", vendor.name);
-                }
+            for answer in corpus::hostile_answers() {
+                let reading = driver.read_account(call, &answer, NOW);
+                let told = format!("{}: {}: {reading:?}", vendor.name, excerpt(&answer));
+                // Some vendors have no words for a bad key; theirs are the HTTP statuses for it.
+                let quiet = reading.news.is_empty() || matches!(answer.status, 401..=403) || unknown;
+                assert!(quiet, "news out of nothing: {told}");
+                let asked = driver.account_request(call, NOW).is_some();
+                assert!(!asked || unknown || reading.unclear.is_some() || !reading.news.is_empty(), "silence: {told}");
             }
         }
     }

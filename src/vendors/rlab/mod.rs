@@ -217,6 +217,10 @@ impl Vendor for Rlab {
         }
     }
 
+    fn widest_batch(&self) -> usize {
+        MAX_TRACKS
+    }
+
     fn batch(&self, view: &JobView<'_>, call: Call) -> Batch {
         if !is_track(view) {
             return Batch::SINGLE;

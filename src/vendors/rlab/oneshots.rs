@@ -150,6 +150,7 @@ fn user_info(reply: &Reply, now: Timestamp) -> Reading {
     match UserInfo::of(reply) {
         Ok(user) => Reading {
             account: user.pause().or_else(|| user.balance(now)),
+            readable: true,
             verdicts: vec![succeeded(user.result()).into()],
         },
         Err(reason) => Reading::one(lenient::unclear(reason)),

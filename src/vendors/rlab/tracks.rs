@@ -74,7 +74,7 @@ pub fn read(driver: &Rlab, call: Call, jobs: &[JobView<'_>], answer: &Answer, no
 
 impl Batch<'_> {
     fn each(&self, verdict: impl Fn(&JobView<'_>) -> Verdict) -> Reading {
-        Reading { account: None, verdicts: self.jobs.iter().map(verdict).collect() }
+        Reading { account: None, readable: true, verdicts: self.jobs.iter().map(verdict).collect() }
     }
 
     fn all(&self, verdict: impl Into<Verdict>) -> Reading {
@@ -99,6 +99,7 @@ impl Batch<'_> {
                     reason: reason.clone(),
                     submits_only: money && self.call == Call::Submit,
                 }),
+                readable: true,
                 verdicts: self.all(Outcome::AccountHeld { reason }).verdicts,
             },
             Refusal::Later(reason) => self.all(Outcome::NotTaken { reason, again_at: None }),
@@ -184,7 +185,7 @@ impl Batch<'_> {
         let track = track_of(view, Call::LookUp);
         if self.is_test() {
             // The vendor stored nothing; a parcel of that number is another job's.
-            return Outcome::Absent { settle: common.settle, resubmit: true }.into();
+            return Outcome::Absent { settle: common.settle, resubmit: true, memo: None }.into();
         }
         if items.get(&track).is_some() {
             let next_at = cadence::first_poll(&self.driver.settings, view.job, self.now);
@@ -194,7 +195,7 @@ impl Batch<'_> {
             return self.unclear("incomplete_look_up", "the list does not prove that the track is absent").into();
         }
         let resubmit = common.resubmit && !has_reason(view.job, PARTLY_ADDED_AGAIN);
-        Outcome::Absent { settle: common.settle, resubmit }.into()
+        Outcome::Absent { settle: common.settle, resubmit, memo: None }.into()
     }
 
     fn polled(&self) -> Reading {

@@ -187,10 +187,11 @@ impl Vendor for Tronk {
     }
 
     fn read(&self, call: Call, jobs: &[JobView<'_>], answer: &Answer, now: Timestamp) -> Reading {
-        let mut whole = Reading { account: None, verdicts: Vec::with_capacity(jobs.len()) };
+        let mut whole = Reading { account: None, readable: false, verdicts: Vec::with_capacity(jobs.len()) };
         for job in jobs {
             let one = self.read_one(call, job, answer, now);
             whole.account = whole.account.or(one.account);
+            whole.readable |= one.readable;
             whole.verdicts.extend(one.verdicts);
         }
         whole

@@ -41,8 +41,8 @@ pub(crate) fn every_outcome() -> Vec<Outcome> {
         Outcome::Ended(success()),
         Outcome::Ended(failure()),
         Outcome::Found { remote_id: "1".into(), memo: None, next_at: LATER },
-        Outcome::Absent { settle: Duration::from_secs(60), resubmit: false },
-        Outcome::Absent { settle: Duration::from_secs(60), resubmit: true },
+        Outcome::Absent { settle: Duration::from_secs(60), resubmit: false, memo: None },
+        Outcome::Absent { settle: Duration::from_secs(60), resubmit: true, memo: None },
         Outcome::Told { refused: None },
         Outcome::Told { refused: Some(reason()) },
     ]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use opros::domain::state::{AttemptChange, Begin, End, Input, Outcome, Refused, Resolution, Step, step};
+use opros::domain::state::{AttemptChange, AttemptEnd, Begin, End, Input, Outcome, Refused, Resolution, Step, step};
 use opros::domain::{Call, Job, State, Timestamp, Traits};
 use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         3 => prop::sample::select(every_outcome()),
         1 => (0u64..120, any::<bool>())
-            .prop_map(|(settle, resubmit)| Outcome::Absent { settle: Duration::from_secs(settle), resubmit }),
+            .prop_map(|(settle, resubmit)| Outcome::Absent { settle: Duration::from_secs(settle), resubmit, memo: None }),
     ]
 }
 
@@ -131,8 +131,14 @@ impl World {
         };
         prop_assert!(!stale, "a stale answer changed something: {:?}", input);
         if let Input::End { .. } = input {
-            let again = step(next.job.clone(), input.clone(), self.now);
-            prop_assert!(again.is_err(), "the same answer counted twice: {:?}", input);
+            // Refused, or without any further effect: an answer that brings nothing may be brought twice.
+            if let Ok(again) = step(next.job.clone(), input.clone(), self.now) {
+                prop_assert_eq!(&again.job, &next.job, "the same answer counted twice: {:?}", input);
+                prop_assert!(again.events.is_empty() && again.attempt.is_none(), "told twice: {:?}", input);
+            }
+        }
+        if let Input::End { call: Call::Poll, outcome: Outcome::AccountHeld { .. }, .. } = input {
+            prop_assert!(next.job.due_at >= before.due_at, "sooner than the pace of the call that was held");
         }
         counters(&before, &input, &next)?;
         a_final_state_stays(&before, &next)?;
@@ -211,6 +217,10 @@ fn counters(before: &Job, input: &Input, step: &Step) -> Result<(), TestCaseErro
         };
         prop_assert!(proof, "{:?} took a submission off", input);
     }
+    // The counter and the ledger tell one story.
+    if let Some(AttemptChange::Close { end: AttemptEnd::NotSent | AttemptEnd::Absent, .. }) = &step.attempt {
+        prop_assert_eq!(after.submissions + 1, before.submissions, "{:?}", input);
+    }
     Ok(())
 }
 
@@ -262,6 +272,9 @@ fn to_the_end(world: &mut World, submit_taken: bool) -> Result<(), TestCaseError
         let input = match (world.job.state, world.job.next_call()) {
             (State::Submitting, _) if submit_taken => end(world, Call::Submit, every_outcome()[3].clone()),
             (State::Submitting, _) => end(world, Call::Submit, every_outcome()[2].clone()),
+            (State::InDoubt, Some(_)) if world.job.due_at.is_none() => {
+                return Err(TestCaseError::fail("asked twice, found absent, wished away, and nobody will touch it"));
+            }
             (State::InDoubt, None) => Input::Resolve(Resolution::Adopt("2".into())),
             (state, _) if state.is_final() => return Ok(()),
             (_, Some(call)) => {
@@ -272,7 +285,9 @@ fn to_the_end(world: &mut World, submit_taken: bool) -> Result<(), TestCaseError
                     world,
                     call,
                     match call {
-                        Call::LookUp => Outcome::Absent { settle: Duration::from_secs(60), resubmit: false },
+                        Call::LookUp => {
+                            Outcome::Absent { settle: Duration::from_secs(60), resubmit: false, memo: None }
+                        }
                         _ => Outcome::Told { refused: None },
                     },
                 )
@@ -322,7 +337,7 @@ proptest! {
             world.now = (world.now + Duration::from_secs(gap)).max(world.job.due_at.unwrap_or(world.now));
             let begin = world.begin(Call::LookUp);
             world.play(begin)?;
-            let absent = Outcome::Absent { settle: Duration::from_secs(settle), resubmit: true };
+            let absent = Outcome::Absent { settle: Duration::from_secs(settle), resubmit: true, memo: None };
             world.play(Input::End { turn: world.job.turn, call: Call::LookUp, outcome: absent })?;
             if world.job.state == State::Queued {
                 let first = counted.expect("a first empty look-up was counted before");

@@ -1,7 +1,22 @@
 //! Whole answers that say nothing a vendor ever said, and answers that only their own vendor gives.
 
+use opros::domain::exchange::Answer;
+
+use super::play::answer;
+
 /// HTTP statuses that reach a driver: the engine itself classes 429 and redirects.
 pub const STATUSES: [u16; 14] = [200, 201, 202, 204, 400, 401, 402, 403, 404, 409, 422, 500, 502, 503];
+
+/// Bodies from here on are read under two statuses only: what is heavy is the parsing, which knows no status.
+const HEAVY: usize = 4096;
+
+/// Every body of nobody under every status.
+pub fn hostile_answers() -> Vec<Answer> {
+    let statuses = |body: &[u8]| if body.len() < HEAVY { &STATUSES[..] } else { &[200, 500][..] };
+    let under_all =
+        |body: Vec<u8>| statuses(&body).iter().map(|status| answer(*status, body.clone())).collect::<Vec<_>>();
+    hostile().into_iter().flat_map(under_all).collect()
+}
 
 /// Answers of nobody.
 pub fn hostile() -> Vec<Vec<u8>> {
@@ -129,7 +144,7 @@ const TEXTS: &[&str] = &[
     "{\"resultState\":null,\"resultData\":[]}",
 ];
 
-/// What a vendor itself says when all is well, by its page: proof at that vendor, noise at every other.
+/// What a vendor itself says when all or a part is well, by its page: proof at that vendor, noise at every other.
 pub const WELL_MEANT: &[(&str, &str)] = &[
     ("tronk", r#"{"start":"2024-05-20T12:00:00","error":null,"status":0,"id":123,"startgeneration":null,"msg":0}"#),
     ("tronk", r#"{"error":null,"status":1,"id":123,"resultJson":"{\"a\":1}","msg":"x"}"#),
@@ -146,6 +161,7 @@ pub const WELL_MEANT: &[(&str, &str)] = &[
         "rlab",
         r#"{"resultState":0,"resultInfo":"","resultData":[{"trackNumber":"1","trackMainStatus":0,"trackInfo":""}]}"#,
     ),
+    ("rlab", r#"{"resultState":1," resultInfo ":"Часть данных добавлены в базу, ошибок 2","resultData":null}"#),
     ("rlab", r#"{"resultState":0,"resultInfo":"","resultData":{"userBalance":384,"userExpireDate":"13.04.2015"}}"#),
 ];
 
@@ -157,6 +173,5 @@ pub const REFUSALS: &[(&str, &str)] = &[
     ("alta", r#"[{"status":"error","code":15,"descr":"Неподдерживаемый метод"}]"#),
     ("alta", r#"[{"status":"fail","descr":"Недостаточно средств"}]"#),
     ("rlab", r#"{"resultState":2," resultInfo ":"Некорректный ключ запроса в trackingRequestKey","resultData":null}"#),
-    ("rlab", r#"{"resultState":1," resultInfo ":"Часть данных добавлены в базу, ошибок 2","resultData":null}"#),
     ("vagvin", r#"{"error":"text"}"#),
 ];

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use opros::vendors::registry::{self, Settings};
-use opros::vendors::{Common, Vendor, tronk};
+use opros::vendors::{Common, Vendor, rlab, tronk, vagvin};
 use secrecy::SecretString;
 
-/// Kinds whose vendor says nothing of the answer, so that design.md §11 takes any 2xx for an acceptance.
-pub const ANY_2XX_ACCEPTS: &[&str] = &["vagvin.report"];
+/// Kinds of whose answer their vendor says nothing: design.md §11 takes any 2xx for an acceptance, and it is kept raw.
+pub const ANSWER_UNKNOWN: &[&str] = &["vagvin.report", "vagvin.balance"];
 
 /// The driver of an account with nothing but this secret in every secret setting.
 pub fn open(vendor: &str, secret: &str) -> Box<dyn Vendor> {
     let secret = SecretString::from(secret);
     registry::open(match vendor {
         "tronk" => Settings::Tronk(tronk::Settings::new(common(), secret)),
+        "rlab" => Settings::Rlab(rlab::Settings::new(1, secret)),
+        "vagvin" => Settings::Vagvin(vagvin::Settings::new(common(), secret)),
         other => panic!("{other} is in the registry and has no line here"),
     })
 }

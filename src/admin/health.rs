@@ -1,0 +1,148 @@
+//! Is opros ready, and if not quite: why, and since when.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::accounts::Counts;
+use super::params::Params;
+use super::problem::Problem;
+use super::state::AdminState;
+use super::views::time;
+use crate::domain::account::Gate;
+use crate::domain::{State as JobState, Timestamp};
+use crate::engine::account::Runner;
+use crate::health::Severity;
+use crate::store::{JobFilter, StoreError, StoreHealth};
+
+/// Jobs in doubt that are asked for their age: the newest; with more than these the oldest may be older.
+const LOOKED_AT: usize = 20;
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HealthView {
+    /// `ready`, `degraded` or `blocked`.
+    #[schema(example = "ready")]
+    status: &'static str,
+    causes: Vec<CauseView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CauseView {
+    /// A sentence.
+    what: String,
+    #[serde(serialize_with = "time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// A stable word, such as `account_paused:tronk`.
+    code: String,
+    #[serde(skip)]
+    #[schema(ignore)]
+    blocks: bool,
+}
+
+impl CauseView {
+    fn degraded(code: String, what: String, since: Option<Timestamp>) -> Self {
+        Self { what, since, code, blocks: false }
+    }
+}
+
+/// Readiness with reasons.
+#[utoipa::path(
+    get, path = "/v1/health", tag = "operation",
+    responses(
+        (status = 200, description = "Ready, or degraded", body = HealthView),
+        (status = 503, description = "Blocked: nothing can be committed", body = HealthView),
+    )
+)]
+pub async fn health(State(state): State<AdminState>, params: Params) -> Result<Response, Problem> {
+    params.only(&[])?;
+    let view = look(&state).await;
+    let code = if view.status == "blocked" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    Ok((code, Json(view)).into_response())
+}
+
+/// Everything that is known to be wrong, the worst first.
+pub async fn look(state: &AdminState) -> HealthView {
+    let engine = state.engine();
+    let mut causes: Vec<CauseView> = Vec::new();
+    if let Some(reason) = engine.failstop().reason() {
+        let since = Some(state.failed_at());
+        causes.push(CauseView { what: reason.to_owned(), since, code: "stopping".to_owned(), blocks: true });
+    }
+    if let StoreHealth::Blocked { reason, since } = engine.store().health() {
+        causes.push(CauseView { what: reason, since: Some(since), code: "store_blocked".to_owned(), blocks: true });
+    }
+    for cause in state.board().causes() {
+        let blocks = cause.severity == Severity::Blocked;
+        causes.push(CauseView { what: cause.what, since: Some(cause.since), code: cause.key, blocks });
+    }
+    for runner in engine.runners() {
+        causes.extend(of_account(runner));
+    }
+    match in_doubt(state).await {
+        Ok(doubt) => causes.extend(doubt),
+        Err(error) => causes.push(CauseView {
+            what: format!("the store cannot be read: {error}"),
+            since: None,
+            code: "store_unreadable".to_owned(),
+            blocks: true,
+        }),
+    }
+    causes.sort_by_key(|cause| !cause.blocks);
+    let status = match causes.first() {
+        None => "ready",
+        Some(worst) if worst.blocks => "blocked",
+        Some(_) => "degraded",
+    };
+    HealthView { status, causes }
+}
+
+fn of_account(runner: &Runner) -> Option<CauseView> {
+    let (name, account) = (runner.name(), runner.account());
+    let (code, what, since) = match account.gate(runner.now()) {
+        Gate::Paused | Gate::FreeCallsOnly => {
+            let pause = account.pause.as_ref()?;
+            let stopped = if pause.submits_only { "new orders of the account" } else { "the account" };
+            let verb = if pause.submits_only { "are stopped" } else { "is paused" };
+            let what = format!("{stopped} {name} {verb}: {}; then: opros resume {name}", pause.reason.message);
+            ("account_paused", what, Some(pause.since))
+        }
+        Gate::Frozen(until) => {
+            ("account_frozen", format!("the vendor of {name} asked for silence until {until}"), account.last_call_at)
+        }
+        Gate::Broken(_) | Gate::Probe => {
+            let why = account.last_error.as_ref().map(|reason| format!(": {}", reason.message)).unwrap_or_default();
+            let what = format!("the vendor of {name} does not answer{why}");
+            ("account_unreachable", what, account.breaker.open_since)
+        }
+        Gate::Open => return None,
+    };
+    Some(CauseView::degraded(format!("{code}:{name}"), what, since))
+}
+
+async fn in_doubt(state: &AdminState) -> Result<Option<CauseView>, StoreError> {
+    let store = state.engine().store();
+    let count = Counts::read(store.as_ref()).await?.all(JobState::InDoubt);
+    if count == 0 {
+        return Ok(None);
+    }
+    let filter = JobFilter { state: Some(JobState::InDoubt), limit: LOOKED_AT, ..JobFilter::default() };
+    let since = store.jobs(filter).await?.jobs.iter().filter_map(|details| details.job.doubt_since).min();
+    let jobs = if count == 1 { "1 job is".to_owned() } else { format!("{count} jobs are") };
+    let what = format!("{jobs} in doubt: the vendor may have been paid; see: opros jobs --state in_doubt");
+    Ok(Some(CauseView::degraded("jobs_in_doubt".to_owned(), what, since)))
+}
+
+impl HealthView {
+    /// 0 ready, 1 degraded, 2 blocked: for metrics.
+    pub fn level(&self) -> i64 {
+        match self.status {
+            "ready" => 0,
+            "degraded" => 1,
+            _ => 2,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Events as they happen.
+//!
+//! Nothing is buffered for a reader: the next page is read from the store when the connection asks for more. A reader that
+//! stands still costs one page, is cut by the listener's write time-out, and resumes from the last number it saw.
+
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Interval;
+
+use super::events::Wish;
+use super::problem::Problem;
+use super::state::AdminState;
+use super::views::EventView;
+use crate::domain::Event;
+use crate::store::{Commit, EventPage, StoreError};
+
+const PAGE: usize = 100;
+/// A silent stream says that it lives this often: proxies and clients give up on silence.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Live {
+    Sse,
+    Ndjson,
+}
+
+pub fn answer(state: AdminState, wish: Wish, format: Live) -> Result<Response, Problem> {
+    let place = state.stream_place();
+    let place = place.ok_or_else(|| Problem::too_busy("too many live streams are open: close some, or read pages"))?;
+    let commits = state.engine().store().commits();
+    // Both are taken before the answer begins: what is committed after that is on the stream.
+    let position = wish.after.unwrap_or_else(|| commits.borrow().last_seq);
+    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let reader = Reader { state, wish, format, position, left: wish.limit, commits, beat, _place: place };
+    let pieces = stream::unfold(reader, |mut reader| async move {
+        let piece = reader.next().await?;
+        reader.beat.reset();
+        Some((Ok::<_, Infallible>(Bytes::from(piece)), reader))
+    });
+    let kind = match format {
+        Live::Sse => "text/event-stream",
+        Live::Ndjson => "application/x-ndjson",
+    };
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")];
+    Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
+struct Reader {
+    state: AdminState,
+    wish: Wish,
+    format: Live,
+    /// The last number that was looked at.
+    position: i64,
+    left: Option<usize>,
+    commits: watch::Receiver<Commit>,
+    beat: Interval,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    /// The next piece of the stream; none at its end.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if self.left == Some(0) || self.state.stop().is_cancelled() {
+                return None;
+            }
+            // Marked as seen before the page is read: a commit during the read wakes the wait below.
+            self.commits.mark_unchanged();
+            match self.state.engine().store().events(self.position, PAGE).await {
+                Ok(EventPage::Gone { oldest }) => {
+                    let gap = self.gap(oldest);
+                    self.position = oldest - 1;
+                    return Some(gap);
+                }
+                Ok(EventPage::Events(events)) if !events.is_empty() => {
+                    let text = self.write(events);
+                    if !text.is_empty() {
+                        return Some(text);
+                    }
+                }
+                Ok(EventPage::Events(_)) => {
+                    if let Some(ended_or_beat) = self.wait().await {
+                        return ended_or_beat;
+                    }
+                }
+                Err(StoreError::Closed) => return None,
+                Err(error) => {
+                    tracing::error!(error = %error, "a live stream ends: the store did not answer");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Until something is committed (none), the stream is to end, or it is time for a sign of life.
+    async fn wait(&mut self) -> Option<Option<String>> {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.state.stop().cancelled() => return Some(None),
+                changed = self.commits.changed() => return changed.is_err().then_some(None),
+                _ = self.beat.tick() => match self.format {
+                    Live::Sse => return Some(Some(": opros is here\n\n".to_owned())),
+                    // NDJSON has no comments, and a local socket needs no sign of life.
+                    Live::Ndjson => {}
+                },
+            }
+        }
+    }
+
+    fn gap(&self, oldest: i64) -> String {
+        let after = self.position;
+        match self.format {
+            Live::Sse => {
+                format!("id: {}\nevent: gap\ndata: {{\"after\":{after},\"oldest\":{oldest}}}\n\n", oldest - 1)
+            }
+            Live::Ndjson => format!("{{\"gap\":{{\"after\":{after},\"oldest\":{oldest}}}}}\n"),
+        }
+    }
+
+    fn write(&mut self, events: Vec<Event>) -> String {
+        let instance = self.state.engine().store().instance();
+        let mut text = String::new();
+        for event in events {
+            if self.left == Some(0) {
+                break;
+            }
+            self.position = event.seq;
+            if self.wish.job.is_some_and(|job| event.job != Some(job)) {
+                continue;
+            }
+            self.left = self.left.map(|left| left - 1);
+            let (seq, kind) = (event.seq, event.kind.as_str());
+            // A view is numbers, texts and checked JSON: it can always be written, and on one line.
+            let json = serde_json::to_string(&EventView::new(instance, event)).unwrap_or_default();
+            let written = match self.format {
+                Live::Sse => write!(text, "id: {seq}\nevent: {kind}\ndata: {}\n\n", one_line(&json)),
+                Live::Ndjson => writeln!(text, "{}", one_line(&json)),
+            };
+            debug_assert!(written.is_ok(), "a String takes everything");
+        }
+        text
+    }
+}
+
+/// Stored JSON may have been written on several lines; between its values a line feed means nothing.
+fn one_line(json: &str) -> std::borrow::Cow<'_, str> {
+    if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ").into() } else { json.into() }
+}

@@ -1,0 +1,27 @@
+//! The admin socket: HTTP/1.1 and JSON for the CLI, for other programs and for Prometheus.
+//!
+//! Architecture invariant: handlers hold no state of their own and decide nothing about a job; they read requests, call the
+//! engine or the store, and write answers. Every change runs in a task of its own, because hyper drops a handler when its
+//! client leaves, and a change that was begun must end.
+
+mod accounts;
+mod body;
+mod bulk;
+mod events;
+mod health;
+mod jobs;
+mod lines;
+mod list;
+mod live;
+mod metrics;
+mod moves;
+mod params;
+mod problem;
+mod request;
+mod router;
+mod state;
+mod views;
+
+pub use self::problem::Problem;
+pub use self::router::{openapi, router};
+pub use self::state::AdminState;

@@ -1,0 +1,80 @@
+//! The routes, declared once: axum serves them and the OpenAPI page is generated from them.
+
+use axum::Router;
+use axum::http::{Method, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::problem::Problem;
+use super::state::AdminState;
+use super::{accounts, events, health, jobs, list, metrics, moves};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "opros",
+        description = "The admin socket of opros: HTTP/1.1 and JSON on a Unix socket. What is refused is \
+                       application/problem+json (RFC 9457); times are RFC 3339 with milliseconds, UTC."
+    ),
+    tags(
+        (name = "jobs", description = "Requests to vendors, each carried to its final answer"),
+        (name = "events", description = "Facts, numbered without gaps"),
+        (name = "accounts", description = "Credentials at vendors, with their limits and moods"),
+        (name = "operation", description = "For those who run it"),
+    )
+)]
+struct Contract;
+
+fn routes() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::with_openapi(Contract::openapi())
+        .routes(routes!(jobs::submit, list::list))
+        .routes(routes!(jobs::show))
+        .routes(routes!(jobs::timeline))
+        .routes(routes!(moves::cancel))
+        .routes(routes!(moves::retry))
+        .routes(routes!(moves::resolve))
+        .routes(routes!(events::events))
+        .routes(routes!(accounts::list))
+        .routes(routes!(accounts::pause))
+        .routes(routes!(accounts::resume))
+        .routes(routes!(health::health))
+        .routes(routes!(metrics::metrics))
+}
+
+/// The contract as JSON, OpenAPI 3.1.
+pub fn openapi() -> String {
+    // Made of texts and numbers: it can always be written.
+    routes().into_openapi().to_json().unwrap_or_default()
+}
+
+/// Everything that the admin socket serves.
+pub fn router(state: AdminState) -> Router {
+    let contract = Bytes::from(openapi());
+    let page = move || {
+        let contract = contract.clone();
+        async move { ([(header::CONTENT_TYPE, "application/json")], contract).into_response() }
+    };
+    let (router, _) = routes().split_for_parts();
+    router
+        .route("/openapi.json", get(page.clone()))
+        .route("/v1/openapi.json", get(page))
+        .route("/v1/metrics", get(metrics::metrics))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(state)
+}
+
+async fn no_such_path(uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(100).collect();
+    Problem::not_found(format!("nothing is served at {path:?}; see /openapi.json"))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let method: String = method.as_str().chars().take(20).collect();
+    let path: String = uri.path().chars().take(100).collect();
+    Problem::wrong_method(format!("{path:?} does not know {method}; see Allow and /openapi.json")).into_response()
+}

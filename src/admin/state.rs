@@ -1,0 +1,96 @@
+//! What the handlers share.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::problem::Problem;
+use crate::domain::Timestamp;
+use crate::engine::Engine;
+use crate::health::HealthBoard;
+use crate::listener::Peer;
+use crate::listener::body::BodyBudget;
+
+/// Live streams at a time: half of the connections, so that watchers never lock operators out.
+const LIVE_STREAMS: usize = 128;
+/// Bulk submissions that are read at a time; each holds up to a few MiB.
+const BULKS: usize = 4;
+
+#[derive(Debug, Clone)]
+pub struct AdminState {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    board: HealthBoard,
+    stop: CancellationToken,
+    bodies: BodyBudget,
+    streams: Arc<Semaphore>,
+    bulks: Arc<Semaphore>,
+    /// When health first saw that the daemon must stop.
+    failed_at: OnceLock<Timestamp>,
+}
+
+impl AdminState {
+    /// `stop` ends live streams; hand the same token to [`crate::listener::serve`].
+    pub fn new(engine: Engine, board: HealthBoard, stop: CancellationToken) -> Self {
+        let inner = Inner {
+            engine,
+            board,
+            stop,
+            bodies: BodyBudget::default(),
+            streams: Arc::new(Semaphore::new(LIVE_STREAMS)),
+            bulks: Arc::new(Semaphore::new(BULKS)),
+            failed_at: OnceLock::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    pub fn board(&self) -> &HealthBoard {
+        &self.inner.board
+    }
+
+    pub fn stop(&self) -> &CancellationToken {
+        &self.inner.stop
+    }
+
+    pub fn bodies(&self) -> &BodyBudget {
+        &self.inner.bodies
+    }
+
+    pub fn failed_at(&self) -> Timestamp {
+        *self.inner.failed_at.get_or_init(|| self.inner.engine.now())
+    }
+
+    /// A place for a live stream; none while all are taken.
+    pub fn stream_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.streams).try_acquire_owned().ok()
+    }
+
+    /// Waits for a place; none never comes, for the semaphore is not closed.
+    pub async fn bulk_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.bulks).acquire_owned().await.ok()
+    }
+}
+
+/// Carries a change through even if the client leaves meanwhile: hyper then drops the handler, but not this.
+pub async fn carry_through<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::spawn(change).await {
+        Ok(result) => result,
+        Err(_) => Err(Problem::internal("the change could not be carried through; see the log of opros")),
+    }
+}
+
+/// Who asks, for the log: 4294967295 (nobody's number) where the kernel named none.
+pub fn uid(peer: Option<&Peer>) -> u32 {
+    peer.and_then(Peer::uid).unwrap_or(u32::MAX)
+}

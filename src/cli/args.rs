@@ -1,0 +1,305 @@
+//! The command line as types.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::when::Moment;
+use super::{exit, params};
+use crate::config::duration;
+use crate::domain::State;
+
+/// Carries paid requests to slow vendors, polls politely until the answer is there, and tells whoever waits.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "opros", version, after_help = exit::HELP, disable_help_subcommand = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// These stand anywhere on the command line.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Globals {
+    /// The configuration file [default: /etc/opros/opros.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The admin socket [default: OPROS_ADMIN__SOCKET, the configuration's, or /run/opros/admin.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Print what opros said, as JSON; lists and streams one value a line
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Globals {
+    /// Settings that flags override, dotted keys with the text of their values; the last of equal keys counts.
+    pub fn overrides(&self, set: &[(String, String)]) -> Vec<(String, String)> {
+        let socket = self.socket.as_ref().map(|path| ("admin.socket".to_owned(), path.display().to_string()));
+        set.iter().cloned().chain(socket).collect()
+    }
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    Serve(ServeArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Play the four vendors on a local port, with faults on demand
+    Simulate(SimulateArgs),
+    /// Show opros at work: a daemon, simulated vendors and a few jobs, all on this machine
+    Demo(DemoArgs),
+}
+
+/// What speaks to a daemon, or to nobody.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ClientCommand {
+    /// Hand in a job, or a file of jobs
+    #[command(after_long_help = params::HELP)]
+    Submit(SubmitArgs),
+    /// List jobs, the newest first
+    Jobs(JobsArgs),
+    /// Show all of a job
+    Show(ShowArgs),
+    /// Follow events as they happen
+    Watch(WatchArgs),
+    /// Wait until jobs have ended; the exit code says how
+    #[command(after_help = exit::HELP)]
+    Wait(WaitArgs),
+    /// Say why a job is not done, and what happens next
+    Explain(JobArg),
+    /// Cancel jobs, as soon as their state allows
+    Cancel(CancelArgs),
+    /// Start a finished job again, as a new job
+    Retry(RetryArgs),
+    /// Decide on a job in doubt
+    Resolve(ResolveArgs),
+    /// List accounts: limits, breaker, balance, last error
+    Accounts,
+    /// Make no calls for an account until it is resumed
+    Pause(PauseArgs),
+    /// Let an account call again; also closes its breaker and ends a freeze
+    Resume(AccountArg),
+    /// Say whether opros is well, and why not
+    Health,
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell
+    Completions {
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigCommand {
+    /// Check the configuration without a daemon; says everything that is wrong at once
+    Check,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// Override a setting, such as log.filter=debug; can be given again
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SimulateArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8099")]
+    pub listen: SocketAddr,
+    /// How many times faster the vendors' time runs
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
+    pub speed: f64,
+    /// Everything that looks random follows from this
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Append every paid submission here, one JSON value a line
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+    /// What is to go wrong, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct DemoArgs {
+    /// Keep the databases, and say where they are
+    #[arg(long)]
+    pub keep: bool,
+    /// Plain lines, also on a terminal
+    #[arg(long)]
+    pub plain: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SubmitArgs {
+    /// What to ask for, such as tronk.report
+    #[arg(required_unless_present = "file", value_name = "KIND")]
+    pub kind: Option<String>,
+    /// key=value is text, key:=json is JSON, key[]=value adds to a list
+    #[arg(value_name = "KEY=VALUE", conflicts_with = "params")]
+    pub words: Vec<String>,
+    /// The params as a JSON object; - reads them from stdin
+    #[arg(long, value_name = "JSON")]
+    pub params: Option<String>,
+    /// A file with one job a line, as POST /v1/jobs takes them; - reads stdin
+    #[arg(long, value_name = "NDJSON", conflicts_with_all = ["kind", "words", "params", "account", "dedupe_key", "priority", "tag", "not_before", "deadline", "force"])]
+    pub file: Option<PathBuf>,
+    /// The account, where the vendor has several
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// While a job with this key is unfinished, it is the answer instead of a new one
+    #[arg(long, value_name = "KEY")]
+    pub dedupe_key: Option<String>,
+    /// 0 goes first, 9 last [default: 5]
+    #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u8).range(0..=9))]
+    pub priority: Option<u8>,
+    /// Your own mark, to find the job by
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// Send nothing before this: a time in RFC 3339, or a duration from now such as 10m
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+    pub not_before: Option<Moment>,
+    /// Give up at this time, or after this long
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+    pub deadline: Option<Moment>,
+    /// Skip the checks of check digits (adds "force": true to the params)
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct JobsArgs {
+    /// queued, submitting, waiting, in_doubt, succeeded, failed, cancelled, expired or rejected
+    #[arg(long)]
+    pub state: Option<State>,
+    /// Such as tronk.report
+    #[arg(long)]
+    pub kind: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    #[arg(long)]
+    pub tag: Option<String>,
+    #[arg(long, value_name = "KEY")]
+    pub dedupe_key: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    pub job: JobArg,
+    /// Also every event, observation and call, in order
+    #[arg(long)]
+    pub timeline: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub struct JobArg {
+    /// The job's number
+    #[arg(value_name = "ID", value_parser = job_number())]
+    pub id: i64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct WatchArgs {
+    /// Start after this event's number instead of now; 0 replays all that is kept
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(i64).range(0..))]
+    pub after: Option<i64>,
+    /// Only jobs of this kind (tronk.report, or all of tronk); can be given again
+    #[arg(long)]
+    pub kind: Vec<String>,
+    /// Only events of this type (job.succeeded, or all of account); can be given again
+    #[arg(long = "type", value_name = "TYPE")]
+    pub types: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct WaitArgs {
+    #[arg(required = true, value_name = "ID", value_parser = job_number())]
+    pub ids: Vec<i64>,
+    /// Wait at most this long, such as 90s or 2h; then the exit code is 15
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CancelArgs {
+    #[arg(required = true, value_name = "ID", value_parser = job_number())]
+    pub ids: Vec<i64>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RetryArgs {
+    #[command(flatten)]
+    pub job: JobArg,
+    /// Also when the job succeeded: it is paid for once more
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ResolveArgs {
+    #[command(flatten)]
+    pub job: JobArg,
+    #[command(flatten)]
+    pub how: Resolution,
+}
+
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct Resolution {
+    /// The vendor does not have it: send it again
+    #[arg(long)]
+    pub resubmit: bool,
+    /// The vendor has it, under this id
+    #[arg(long, value_name = "REMOTE_ID")]
+    pub adopt: Option<String>,
+    /// Give the job up
+    #[arg(long)]
+    pub fail: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PauseArgs {
+    #[command(flatten)]
+    pub account: AccountArg,
+    /// Why, for whoever looks next
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct AccountArg {
+    /// The account's name
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+fn job_number() -> clap::builder::RangedI64ValueParser<i64> {
+    clap::value_parser!(i64).range(1..)
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE, such as log.filter=debug")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let wrong = || "must be a number between 0.001 and 1000000".to_owned();
+    text.parse().ok().filter(|speed| (0.001..=1e6).contains(speed)).ok_or_else(wrong)
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}

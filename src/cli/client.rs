@@ -1,0 +1,169 @@
+//! The client of the admin socket: HTTP/1.1 over a Unix socket, one connection a request.
+
+use std::error::Error as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::{Body, Method, RequestBuilder, Response, Url, header, redirect};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::failure::Failure;
+use super::problem::Problem;
+use super::socket;
+
+/// A plain call reads or writes a few rows; a daemon that takes longer is in trouble.
+const CALL: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(5);
+/// A job's result may have 16 MiB, and a page holds several.
+const LARGEST_ANSWER: usize = 512 << 20;
+
+pub struct Client {
+    http: reqwest::Client,
+    socket: PathBuf,
+}
+
+/// A whole answer that is a success.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        read(&self.body)
+    }
+}
+
+/// Reads what opros said.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    serde_json::from_str(text)
+        .map_err(|error| Failure::Broken(format!("opros answered what this version does not understand: {error}")))
+}
+
+impl Client {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "src/http.rs speaks to vendors; this client speaks to our own socket"
+    )]
+    pub fn new(socket: PathBuf) -> Result<Client, Failure> {
+        let http = reqwest::Client::builder()
+            .unix_socket(socket.as_path())
+            .connect_timeout(CONNECT)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .gzip(false)
+            // Nothing is encrypted here; without this the machine's certificates are read at every start.
+            .tls_certs_only([])
+            // A restarted daemon must not meet requests on a connection of its predecessor: they could be sent twice.
+            .pool_max_idle_per_host(0)
+            .user_agent(concat!("opros-cli/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Failure::Broken(format!("cannot make an HTTP client: {error}")))?;
+        Ok(Client { http, socket })
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Answer, Failure> {
+        self.call(self.request(Method::GET, path).query(query)).await
+    }
+
+    pub async fn post(&self, path: &[&str], body: &impl Serialize) -> Result<Answer, Failure> {
+        self.call(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Of any status: what `/v1/health` says with 503 is an answer too.
+    pub async fn get_any(&self, path: &[&str]) -> Result<Answer, Failure> {
+        self.whole(self.request(Method::GET, path)).await
+    }
+
+    /// A live stream; its head must come soon, its body may last for ever.
+    pub async fn stream(&self, path: &[&str], query: &[(&str, String)], accept: &str) -> Result<Response, Failure> {
+        let request = self.request(Method::GET, path).query(query).header(header::ACCEPT, accept);
+        let head = tokio::time::timeout(CALL, request.send()).await.map_err(|_| self.too_slow())?;
+        self.checked(head.map_err(|error| self.failure(error))?).await
+    }
+
+    /// Sends a body of unknown length. Sets no time-out: the caller sees whether both sides still move.
+    pub async fn upload(&self, path: &[&str], content_type: &str, body: Body) -> Result<Response, Failure> {
+        let request = self.request(Method::POST, path).header(header::CONTENT_TYPE, content_type);
+        let request = request.header(header::ACCEPT, content_type).body(body);
+        self.checked(request.send().await.map_err(|error| self.failure(error))?).await
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = Url::parse("http://opros/").expect("a constant");
+        // Escapes what an account's name may hold.
+        url.path_segments_mut().expect("http has paths").clear().extend(path);
+        self.http.request(method, url)
+    }
+
+    async fn call(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        let answer = self.whole(request).await?;
+        match answer.status {
+            200..300 => Ok(answer),
+            status => Err(Failure::Refused { status, problem: Problem::of(status, &answer.body) }),
+        }
+    }
+
+    async fn whole(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        let response = request.timeout(CALL).send().await.map_err(|error| self.failure(error))?;
+        let status = response.status().as_u16();
+        Ok(Answer { status, body: self.body(response).await? })
+    }
+
+    async fn checked(&self, response: Response) -> Result<Response, Failure> {
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let body = tokio::time::timeout(CALL, self.body(response)).await.map_err(|_| self.too_slow())??;
+        Err(Failure::Refused { status, problem: Problem::of(status, &body) })
+    }
+
+    async fn body(&self, mut response: Response) -> Result<String, Failure> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(error))? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(Failure::Broken("opros answered with more than 512 MiB".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(String::from_utf8(body).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// What went wrong on the way, in words.
+    pub fn failure(&self, error: reqwest::Error) -> Failure {
+        if error.is_timeout() {
+            return self.too_slow();
+        }
+        let connecting = error.is_connect();
+        let error = error.without_url();
+        let mut cause = error.source();
+        let mut root = error.to_string();
+        while let Some(inner) = cause {
+            if let Some(io) = inner.downcast_ref::<io::Error>().filter(|_| connecting) {
+                return Failure::Unreachable(socket::explain(&self.socket, io));
+            }
+            root = inner.to_string();
+            cause = inner.source();
+        }
+        Failure::Broken(format!("the connection to opros at {} broke: {root}", self.socket.display()))
+    }
+
+    pub fn too_slow(&self) -> Failure {
+        let (at, limit) = (self.socket.display(), CALL.as_secs());
+        Failure::Unreachable(format!("opros at {at} did not answer within {limit} s. See: systemctl status opros"))
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! The command line: the same binary as the daemon, speaking to its admin socket.
+//!
+//! Architecture invariant: commands know the socket's contract and nothing of the store, the engine or the vendors.
+//! `serve`, `simulate` and `demo` are declared here and run by whoever called [`parse`].
+
+pub mod accounts;
+pub mod args;
+pub mod bulk;
+pub mod client;
+pub mod config_check;
+pub mod exit;
+pub mod explain;
+pub mod failure;
+pub mod follow;
+pub mod health;
+pub mod jobs;
+pub mod operate;
+pub mod output;
+pub mod params;
+pub mod problem;
+pub mod socket;
+pub mod sse;
+pub mod submit;
+pub mod table;
+pub mod text;
+pub mod wait;
+pub mod watch;
+pub mod when;
+pub mod wire;
+
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+
+pub use self::args::{Cli, ClientCommand, Command, ConfigCommand, DemoArgs, Globals, ServeArgs, SimulateArgs};
+use self::client::Client;
+pub use self::exit::Exit;
+use self::failure::Failure;
+use self::output::Term;
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::Sources;
+
+/// Reads the process's command line; help and mistakes end the process as clap does.
+pub fn parse() -> Cli {
+    Cli::parse()
+}
+
+/// Carries out a client's command on the process's own streams.
+pub async fn run(globals: &Globals, command: ClientCommand) -> Exit {
+    let mut term = Term::process(globals.json);
+    run_on(&mut term, &SystemClock::shared(), globals, command).await
+}
+
+/// The same with streams and time handed in.
+pub async fn run_on(term: &mut Term, clock: &SharedClock, globals: &Globals, command: ClientCommand) -> Exit {
+    let done = dispatch(term, clock, globals, command).await;
+    let done = done.and_then(|exit| term.finish().map(|()| exit).map_err(Failure::from));
+    match done {
+        Ok(exit) => exit,
+        Err(failure) if failure.is_broken_pipe() => Exit::Ok,
+        Err(failure) => complain(term, &failure),
+    }
+}
+
+/// One line for people; with `--json` the daemon's own words too.
+fn complain(term: &mut Term, failure: &Failure) -> Exit {
+    if let Failure::Refused { problem, .. } = failure
+        && let Some(raw) = problem.raw.as_deref().filter(|_| term.json)
+    {
+        // Where stdout is gone, stderr may still be there.
+        let _ = term.say_json(raw);
+    }
+    let words = text::block(&failure.to_string());
+    let _ = term.note(format!("{} {words}", output::styled(output::BAD, "error:")));
+    failure.exit()
+}
+
+async fn dispatch(
+    term: &mut Term,
+    clock: &SharedClock,
+    globals: &Globals,
+    command: ClientCommand,
+) -> Result<Exit, Failure> {
+    match command {
+        ClientCommand::Completions { shell } => completions(term, shell),
+        ClientCommand::Config(ConfigCommand::Check) => {
+            config_check::check(term, &Sources::from_process(globals.config.clone(), globals.overrides(&[])))
+        }
+        command => {
+            let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
+            let client = Client::new(sources.client_socket())?;
+            talk(&mut Session { term, client: &client, clock }, command).await
+        }
+    }
+}
+
+/// What every command that speaks to the daemon needs.
+#[derive(Debug)]
+pub struct Session<'a> {
+    pub term: &'a mut Term,
+    pub client: &'a Client,
+    pub clock: &'a SharedClock,
+}
+
+async fn talk(session: &mut Session<'_>, command: ClientCommand) -> Result<Exit, Failure> {
+    match command {
+        ClientCommand::Submit(args) => submit::submit(session, args).await,
+        ClientCommand::Jobs(args) => jobs::list(session, args).await,
+        ClientCommand::Show(args) => jobs::show(session, args).await,
+        ClientCommand::Watch(args) => watch::watch(session, args).await,
+        ClientCommand::Wait(args) => wait::wait(session, args).await,
+        ClientCommand::Explain(job) => explain::explain(session, job.id).await,
+        ClientCommand::Cancel(args) => operate::cancel(session, args).await,
+        ClientCommand::Retry(args) => operate::retry(session, args).await,
+        ClientCommand::Resolve(args) => operate::resolve(session, args).await,
+        ClientCommand::Accounts => accounts::list(session).await,
+        ClientCommand::Pause(args) => accounts::pause(session, args).await,
+        ClientCommand::Resume(account) => accounts::resume(session, account).await,
+        ClientCommand::Health => health::health(session).await,
+        ClientCommand::Config(_) | ClientCommand::Completions { .. } => Ok(Exit::Ok),
+    }
+}
+
+fn completions(term: &mut Term, shell: Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "opros", &mut script);
+    term.say(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,191 @@
+//! What opros says on the socket, read leniently: a field that is missing hides no other.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::problem::Problem;
+use super::when::lenient;
+use crate::domain::{State, Timestamp};
+
+/// A stored code and sentence.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Reason {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Job {
+    pub id: i64,
+    pub state: State,
+    #[serde(flatten)]
+    pub rest: JobRest,
+}
+
+/// Everything that a sentence can do without.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct JobRest {
+    pub kind: Option<String>,
+    pub account: Option<String>,
+    pub params: Value,
+    pub tag: Option<String>,
+    pub priority: Option<i64>,
+    pub dedupe_key: Option<String>,
+    pub remote_id: Option<String>,
+    pub attempts: Option<i64>,
+    pub polls: Option<i64>,
+    pub errors: Option<i64>,
+    pub result: Value,
+    pub error: Option<Reason>,
+    pub why: Option<String>,
+    pub mailbox_uid: Option<String>,
+    pub retry_of: Option<i64>,
+    #[serde(deserialize_with = "lenient")]
+    pub next_at: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub deadline: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub created_at: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub submitted_at: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub updated_at: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub finished_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct JobPage {
+    pub jobs: Vec<Box<RawValue>>,
+    #[serde(default)]
+    pub next: Value,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Timeline {
+    pub timeline: Vec<Box<RawValue>>,
+}
+
+/// One line's fate in a bulk submit.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Verdict {
+    pub status: u16,
+    #[serde(default)]
+    pub line: Option<u64>,
+    #[serde(default)]
+    pub problem: Option<Problem>,
+}
+
+/// A CloudEvent.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Event {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub subject: Option<String>,
+    pub sequence: Option<Value>,
+    #[serde(deserialize_with = "lenient")]
+    pub time: Option<Timestamp>,
+    pub data: Value,
+}
+
+impl Event {
+    /// Text by CloudEvents' rules; a number is understood too.
+    pub fn seq(&self) -> Option<i64> {
+        match self.sequence.as_ref()? {
+            Value::String(text) => text.parse().ok(),
+            other => other.as_i64(),
+        }
+    }
+
+    pub fn job(&self) -> Option<i64> {
+        self.kind.starts_with("job.").then_some(self.subject.as_deref()?)?.parse().ok()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Accounts {
+    pub accounts: Vec<Box<RawValue>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Account {
+    pub name: String,
+    pub vendor: Option<String>,
+    pub paused: Option<Pause>,
+    #[serde(deserialize_with = "lenient")]
+    pub frozen_until: Option<Timestamp>,
+    pub breaker: Option<Breaker>,
+    pub limits: Option<Limits>,
+    pub in_flight: Option<i64>,
+    pub queued: Option<i64>,
+    pub waiting: Option<i64>,
+    pub balance: Option<Balance>,
+    pub last_error: Option<LastError>,
+    #[serde(deserialize_with = "lenient")]
+    pub last_success_at: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub next_call_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Pause {
+    pub by: Option<String>,
+    pub code: Option<String>,
+    pub message: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub since: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Breaker {
+    pub open: bool,
+    pub failures: Option<i64>,
+    #[serde(deserialize_with = "lenient")]
+    pub probe_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    pub max_in_flight: Option<i64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Balance {
+    pub amount: Value,
+    pub unit: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct LastError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Health {
+    pub status: String,
+    #[serde(default)]
+    pub causes: Vec<Cause>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Cause {
+    pub what: String,
+    #[serde(deserialize_with = "lenient")]
+    pub since: Option<Timestamp>,
+}

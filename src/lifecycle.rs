@@ -1,0 +1,99 @@
+//! From start to end of `opros serve`: signals, systemd, and the exit code.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::app::{Daemon, StartError};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{Config, Sources};
+use crate::telemetry;
+
+/// The configuration is wrong: starting again does not help (systemd: RestartPreventExitStatus).
+pub const EXIT_CONFIG: u8 = 78;
+/// It does not start: store or socket are not to be had.
+pub const EXIT_START: u8 = 1;
+/// The store cannot be trusted any more.
+pub const EXIT_FAILSTOP: u8 = 70;
+
+/// A drain that takes longer than the longest call and this was cut.
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until a signal or a fault ends it.
+pub async fn serve(sources: Sources) -> ExitCode {
+    let config = match crate::config::load(&sources) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("opros does not start, the configuration is wrong:\n{problems}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if let Err(error) = telemetry::init(&config.log) {
+        eprintln!("opros does not start: {error}");
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    match run(&config, SystemClock::shared()).await {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("opros does not start: {error}");
+            ExitCode::from(EXIT_START)
+        }
+    }
+}
+
+async fn run(config: &Config, clock: SharedClock) -> Result<ExitCode, StartError> {
+    let daemon = Daemon::start(config, clock).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        accounts = config.accounts.len(),
+        socket = %config.admin.socket.display(),
+        store = %config.store.path.display(),
+        "opros is ready"
+    );
+    notify(&[NotifyState::Ready]);
+    let (mut term, mut int) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
+    let failstop = daemon.engine().failstop().clone();
+    let failed = tokio::select! {
+        () = heard(&mut term) => false,
+        () = heard(&mut int) => false,
+        () = failstop.raised() => true,
+    };
+    let calls = daemon.engine().calls_in_flight();
+    tracing::info!(calls, "stopping: no new calls; those under way are waited for (a second signal stops at once)");
+    notify(&[NotifyState::Stopping]);
+    let patience = daemon.longest_call() + DRAIN_MARGIN;
+    tokio::select! {
+        stopped = tokio::time::timeout(patience, daemon.stop()) => match stopped {
+            Ok(()) => tracing::info!("stopped; nothing was cut off"),
+            Err(_) => tracing::warn!("stopped in spite of calls under way: the next start finds them in doubt"),
+        },
+        () = heard(&mut term) => tracing::warn!("stopped at once: calls under way are found in doubt at the next start"),
+        () = heard(&mut int) => tracing::warn!("stopped at once: calls under way are found in doubt at the next start"),
+    }
+    Ok(if failed { ExitCode::from(EXIT_FAILSTOP) } else { ExitCode::SUCCESS })
+}
+
+fn listen(kind: SignalKind) -> Option<Signal> {
+    signal(kind).inspect_err(|error| tracing::warn!(error = %error, "a signal cannot be listened to")).ok()
+}
+
+async fn heard(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(error = %error, "systemd was not told");
+    }
+}

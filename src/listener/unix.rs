@@ -1,0 +1,104 @@
+//! Binding a Unix socket without a moment in which the wrong ones may connect, and without taking anybody's file away.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use super::Socket;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("the directory {0} does not exist: create it, or set another path for the socket")]
+    NoDirectory(PathBuf),
+    #[error("{0} is there already and is no socket: opros does not replace it. Move it away, or set another path")]
+    NotASocket(PathBuf),
+    #[error("another opros answers at {0}: stop it first, or set another path for the socket")]
+    Live(PathBuf),
+    #[error("cannot make the socket {path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// A listening Unix socket; its file goes with it.
+#[derive(Debug)]
+pub struct UnixSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode: the file is removed only while it is ours.
+    file: (u64, u64),
+}
+
+impl UnixSocket {
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|file| file == self.file)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), error = %error, "the socket's file could not be removed");
+        }
+    }
+}
+
+/// Binds at `path` with these permission bits. A socket that nobody answers at is replaced; anything else there is refused.
+///
+/// The socket is made in a private directory beside its place, gets its mode there and is then moved: umask, which belongs
+/// to the whole process, plays no part, and nobody can connect before the mode is set.
+pub async fn bind(path: &Path, mode: u32) -> Result<Socket, BindError> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !directory.is_dir() {
+        return Err(BindError::NoDirectory(directory.to_owned()));
+    }
+    make_way(path).await?;
+    let failed = |source| BindError::Io { path: path.to_owned(), source };
+    let private = tempfile::Builder::new()
+        .prefix(".op")
+        .rand_bytes(4)
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(directory)
+        .map_err(failed)?;
+    let born = private.path().join("s");
+    let listener = UnixListener::bind(&born).map_err(failed)?;
+    fs::set_permissions(&born, Permissions::from_mode(mode)).map_err(failed)?;
+    let file = identity(&born).map_err(failed)?;
+    fs::rename(&born, path).map_err(failed)?;
+    Ok(Socket::Unix(UnixSocket { listener, path: path.to_owned(), file }))
+}
+
+/// Refuses whatever is not a dead socket.
+async fn make_way(path: &Path) -> Result<(), BindError> {
+    let failed = |source| BindError::Io { path: path.to_owned(), source };
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(failed)?,
+    };
+    // A symbolic link is refused too: what it points to may be anybody's.
+    if !found.file_type().is_socket() {
+        return Err(BindError::NotASocket(path.to_owned()));
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        // A full queue means that somebody holds it.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(BindError::Live(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+        Ok(_) => Err(BindError::Live(path.to_owned())),
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+}

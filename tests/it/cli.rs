@@ -1,0 +1,7 @@
+//! The command line against a daemon that says what a test wrote for it.
+
+mod commands;
+mod fake;
+mod jobs;
+mod streams;
+mod words;
