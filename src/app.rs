@@ -142,7 +142,8 @@ pub fn retention(config: &Config) -> Retention {
     Retention { finished: retention.finished, events: retention.events, calls: retention.calls }
 }
 
-fn account_setups(config: &Config, clock: &SharedClock) -> Result<Vec<AccountSetup>, ClientError> {
+/// The accounts as the engine wants them.
+pub fn account_setups(config: &Config, clock: &SharedClock) -> Result<Vec<AccountSetup>, ClientError> {
     let budget = AnswerBudget::default();
     // Any secret may be echoed by any vendor, through a user's params for instance.
     let secrets: Vec<String> = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned()).collect();
