@@ -79,7 +79,7 @@ impl Mailbox {
         if !identity(path)?.is_same_file(before) {
             return Err(Trouble::Moved);
         }
-        migrate(&mut conn).await?;
+        migrate(&mut conn, known).await?;
         let schema = schema::check(&mut conn).await?;
         let written = claim(&mut conn, instance, known, last).await?;
         let identity = identity(path)?;
@@ -237,7 +237,7 @@ fn share(path: &Path, file: &File) -> Result<(), Trouble> {
 }
 
 /// Brings the schema up to date; a foreign database is left alone.
-async fn migrate(conn: &mut SqliteConnection) -> Result<(), Trouble> {
+async fn migrate(conn: &mut SqliteConnection, known: MailboxMark) -> Result<(), Trouble> {
     let newest = sql::MIGRATIONS.len() as i64;
     let version: i64 = sqlx::query_scalar(sql::USER_VERSION).fetch_one(&mut *conn).await?;
     if version == newest {
@@ -259,6 +259,8 @@ async fn migrate(conn: &mut SqliteConnection) -> Result<(), Trouble> {
     }
     sqlx::raw_sql(sql::SET_USER_VERSION).execute(&mut *tx).await?;
     set_meta(&mut tx, META_FORMAT, &newest.to_string()).await?;
+    // In the same transaction: other programs insert as soon as they see the table.
+    raise_ids(&mut tx, known).await?;
     Ok(tx.commit().await?)
 }
 
@@ -287,13 +289,19 @@ async fn claim(conn: &mut SqliteConnection, instance: &str, known: MailboxMark, 
         );
     }
     set_meta(&mut tx, META_WRITTEN, &written.to_string()).await?;
-    let highest: i64 = sqlx::query_scalar(sql::HIGHEST_ID).fetch_one(&mut *tx).await?;
-    if highest < known.highest_id {
-        sqlx::query(sql::FORGET_SEQUENCE).execute(&mut *tx).await?;
-        sqlx::query(sql::SET_SEQUENCE).bind(known.highest_id + ID_MARGIN).execute(&mut *tx).await?;
-    }
+    raise_ids(&mut tx, known).await?;
     tx.commit().await?;
     Ok(written)
+}
+
+/// A file that lost rows gives their numbers to no others.
+async fn raise_ids(conn: &mut SqliteConnection, known: MailboxMark) -> Result<(), Trouble> {
+    let highest: i64 = sqlx::query_scalar(sql::HIGHEST_ID).fetch_one(&mut *conn).await?;
+    if highest < known.highest_id {
+        sqlx::query(sql::FORGET_SEQUENCE).execute(&mut *conn).await?;
+        sqlx::query(sql::SET_SEQUENCE).bind(known.highest_id + ID_MARGIN).execute(&mut *conn).await?;
+    }
+    Ok(())
 }
 
 async fn meta_number(conn: &mut SqliteConnection, key: &str) -> Result<i64, Trouble> {
