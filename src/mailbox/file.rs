@@ -107,29 +107,20 @@ impl Mailbox {
         Ok(sqlx::query_scalar(sql::DATA_VERSION).fetch_one(&mut self.conn).await?)
     }
 
-    /// Looks again at what others may have planted, when the schema changed since the last look.
+    /// The schema is still the one that was looked at. A copy that was put back by SQLite's own means changes its number,
+    /// too: both call for opening the file anew.
     pub async fn check_schema(&mut self) -> Result<(), Trouble> {
-        if self.schema.is_current(&mut self.conn).await? {
-            return Ok(());
-        }
-        self.schema = schema::check(&mut self.conn).await?;
-        // A restored copy changes the schema's number as well; its notes tell.
-        let written = meta_number(&mut self.conn, META_WRITTEN).await?;
-        if written < self.written { Err(Trouble::Moved) } else { Ok(()) }
+        if self.schema.is_current(&mut self.conn).await? { Ok(()) } else { Err(Trouble::Altered) }
     }
 
     /// Begins a transaction in which the schema is known to be ours.
     pub async fn begin(&mut self, statement: &'static str) -> Result<(), Trouble> {
-        loop {
-            sqlx::query(statement).execute(&mut self.conn).await?;
-            let current = self.schema.is_current(&mut self.conn).await;
-            if matches!(current, Ok(true)) {
-                return Ok(());
-            }
+        sqlx::query(statement).execute(&mut self.conn).await?;
+        let checked = self.check_schema().await;
+        if checked.is_err() {
             self.rollback().await;
-            current?;
-            self.check_schema().await?;
         }
+        checked
     }
 
     pub async fn commit(&mut self) -> Result<(), Trouble> {
