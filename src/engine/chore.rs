@@ -32,6 +32,7 @@ pub fn probe(runner: &Arc<Runner>, tracker: &TaskTracker) -> bool {
     }
     if runner.requests_in_flight() == 0 {
         let trial = runner.account().hosts.trial_at(policy).is_some_and(|at| at <= runner.now());
+        runner.take_slot(runner.now());
         spawn_chore(runner, tracker, AccountCall::Credentials, trial.then_some(Host::Primary));
     }
     true
@@ -49,6 +50,7 @@ pub fn try_primary(runner: &Arc<Runner>, tracker: &TaskTracker) -> Option<Timest
         return None;
     }
     runner.driver().account_request(AccountCall::Credentials, now)?;
+    runner.take_slot(now);
     spawn_chore(runner, tracker, AccountCall::Credentials, Some(Host::Primary));
     runner.account().hosts.trial_at(policy)
 }
@@ -59,7 +61,7 @@ async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried
     let mut accounts: Vec<AccountChange> = tried.into_iter().chain(change).collect();
     let host = to.unwrap_or(in_use);
     request.host = host;
-    accounts.extend(mark_call(runner, runner.now()));
+    accounts.extend(mark_call(runner));
     let (sent_at, exchange) = send(runner, &request, None).await;
     let status = exchange.as_ref().ok().map(|received| received.answer.status);
     let (outcome, note) = match exchange {

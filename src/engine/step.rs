@@ -123,7 +123,7 @@ async fn begin(
             Change { job: claimed.job.id, input: Input::Begin(begin) }
         })
         .collect();
-    let accounts = account.into_iter().chain(mark_call(runner, now)).collect();
+    let accounts = account.into_iter().chain(mark_call(runner)).collect();
     let begun = match runner.shared.store.apply(Batch { at: now, changes, accounts, call: None }).await {
         Ok(begun) => begun,
         Err(error) => {
@@ -162,15 +162,9 @@ async fn begin(
     None
 }
 
-/// Notes when the account called, where that limits the next call; survives a restart.
-pub fn mark_call(runner: &Runner, now: Timestamp) -> Option<AccountChange> {
-    if runner.setup.limits.min_interval.is_zero() {
-        return None;
-    }
-    runner.change(|account| {
-        account.last_call_at = Some(now);
-        Vec::new()
-    })
+/// When the account called is stored before it calls, where that limits the next call: the distance survives a restart.
+pub fn mark_call(runner: &Runner) -> Option<AccountChange> {
+    (!runner.setup.limits.min_interval.is_zero()).then(|| runner.as_it_stands())
 }
 
 pub async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Timestamp, Result<Received, SendError>) {

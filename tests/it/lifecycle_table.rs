@@ -4,11 +4,13 @@ mod inputs;
 mod properties;
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use opros::domain::state::{Input, Step, step};
-use opros::domain::{EventType, Job, JobId, State, Timestamp, Traits};
+use opros::domain::policy::retry_at;
+use opros::domain::state::{Begin, Input, Outcome, Step, step};
+use opros::domain::{Call, EventType, Job, JobId, State, Timestamp, Traits};
 
-use inputs::every_input;
+use inputs::{LATER, every_input, reason};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const PLAIN: Traits = Traits { repeatable: false, look_up: false, tell_cancel: false, tracker: false };
@@ -138,11 +140,12 @@ look_up: absent twice, resubmit .   .   .   Q   .   .   .   .   .
 cancel: not taken               .   .   W   .   .   .   .   .   .
 cancel: account held            .   .   W   .   .   .   .   .   .
 cancel: unclear                 .   .   W   .   .   .   .   .   .
+cancel: progressed              .   .   W   .   .   .   .   .   .
 cancel: failure                 .   .   C   .   .   .   .   .   .
 cancel: told                    .   .   C   .   .   .   .   .   .
 cancel: told, refused           .   .   C   .   .   .   .   .   .
-delivered success               .   .   S   Sa  .   Fu  Cu  Xu  .
-delivered failure               .   .   F   Fa  .   Fu  Cu  Xu  .
+delivered success               .   .   S   Sa  Su  Fu  Cu  Xu  .
+delivered failure               .   .   F   Fa  Su  Fu  Cu  Xu  .
 recover                         .   Dd  .   .   .   .   .   .   .
 expire                          X   .   X   .   .   .   .   .   .
 give up                         .   .   X   .   .   .   .   .   .
@@ -151,6 +154,7 @@ resolve: resubmit               .   .   .   Q   .   .   .   .   .
 resolve: adopt                  .   .   .   Wa  .   .   .   .   .
 resolve: fail                   .   .   .   F   .   .   .   .   .
 wake                            Q   .   W   .   .   .   .   .   .
+postpone                        Q   .   W   .   .   .   .   .   .
 begin submit as a free call     never
 begin look-up                   never
 begin cancel                    never
@@ -185,7 +189,6 @@ cancel: unchanged               never
 cancel: nothing left to ask     never
 cancel: observed                never
 cancel: observed, the last      never
-cancel: progressed              never
 cancel: success                 never
 cancel: found                   never
 cancel: absent twice            never
@@ -273,6 +276,60 @@ fn the_event_that_ends_a_job_is_the_one_of_its_state_and_comes_once() {
                     "{name} on {state}"
                 );
             }
+        }
+    }
+}
+
+/// A poll that begins now and may be repeated at `paced`.
+fn polling(paced: Timestamp) -> Job {
+    let begin = Begin::Free { call: Call::Poll, next_at: paced };
+    step(job(State::Waiting, PLAIN), Input::Begin(begin), NOW).expect("a waiting job is polled").job
+}
+
+#[test]
+fn a_lost_poll_is_repeated_at_the_vendors_pace_but_after_five_minutes_at_the_latest() {
+    let minutes = |count: u64| NOW + Duration::from_secs(60 * count);
+    let due = |errors: u32, paced: Timestamp, outcome: &Outcome| {
+        let job = Job { errors, ..polling(paced) };
+        let end = Input::End { turn: job.turn, call: Call::Poll, outcome: outcome.clone() };
+        step(job, end, NOW).expect("legal").job.due_at.expect("a waiting job is due")
+    };
+    let unclear = Outcome::Unclear { reason: reason() };
+    let unsent = Outcome::NotTaken { reason: reason(), again_at: None };
+    let silent = Outcome::NotTaken { reason: reason(), again_at: Some(minutes(120)) };
+    for lost in [unclear, unsent] {
+        assert_eq!(due(0, NOW, &lost), retry_at(1, JobId(1), NOW));
+        assert_eq!(due(0, minutes(1), &lost), minutes(1));
+        assert_eq!(due(0, minutes(360), &lost), minutes(5));
+        assert_eq!(due(20, minutes(1), &lost), retry_at(21, JobId(1), NOW));
+    }
+    for paced in [NOW, minutes(1), minutes(360)] {
+        assert_eq!(due(0, paced, &silent), minutes(120));
+    }
+}
+
+#[test]
+fn waking_and_postponing_move_the_due_time_and_nothing_else() {
+    for state in [State::Queued, State::Waiting] {
+        for (input, due) in [(Input::Wake, NOW), (Input::Postpone { until: LATER }, LATER)] {
+            let before = Job { due_at: Some(NOW - Duration::from_secs(5)), ..job(state, PLAIN) };
+            let step = step(before.clone(), input, NOW).expect("legal");
+            assert_eq!(step.job, Job { due_at: Some(due), updated_at: NOW, ..before });
+            assert!(step.events.is_empty() && step.attempt.is_none());
+        }
+    }
+}
+
+#[test]
+fn an_empty_look_up_leaves_the_drivers_notes_on_the_row() {
+    for (memo, expected) in [(None, Some("old")), (Some("new"), Some("new"))] {
+        for resubmit in [false, true] {
+            let before = Job { memo: Some("old".into()), ..job(State::InDoubt, ASKABLE) };
+            let settle = Duration::from_secs(60);
+            let outcome = Outcome::Absent { settle, resubmit, memo: memo.map(str::to_owned) };
+            let end = Input::End { turn: before.turn, call: Call::LookUp, outcome };
+            let after = step(before, end, NOW).expect("legal").job;
+            assert_eq!(after.memo.as_deref(), expected, "the driver reads them when {} goes on", after.state);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One binary for all integration tests.
 
 mod admin;
+mod callbacks;
 mod cli;
 mod config;
 mod layers;
@@ -11,4 +12,5 @@ mod rlab;
 mod simulator;
 mod store;
 mod support;
+mod tronk;
 mod vendors;

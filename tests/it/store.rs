@@ -56,6 +56,10 @@ fn submit(token: &str) -> Input {
     Input::Begin(Begin::Submit { token: token.to_owned(), request_hash: "h".to_owned() })
 }
 
+fn poll(next_at: Timestamp) -> Input {
+    Input::Begin(Begin::Free { call: Call::Poll, next_at })
+}
+
 fn accepted(turn: u32) -> Input {
     let outcome = Outcome::Accepted { remote_id: Some("77".to_owned()), memo: None, next_at: start() };
     Input::End { turn, call: Call::Submit, outcome }
@@ -103,8 +107,31 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
         "LIST_JOBS_BY_TAG",
         "LIST_JOBS_BY_KEY",
         "LIST_JOBS",
+        "KEEP_CALLBACK",
+        "CALLBACK_OWNER",
+        "OWN_CALLBACK",
+        "GET_CALLBACK",
+        "LIST_UNMATCHED",
+        "UNMATCHED_AFTER",
+        "UNMATCHED_OF_CAR",
+        "CALLBACK_BODY",
+        "CANDIDATES",
+        "JOB_FILES",
+        "KNOWN_FILES",
     ];
-    let tables = ["jobs", "bodies", "attempts", "observations", "events", "calls", "mailbox_rows", "m"];
+    let tables = [
+        "jobs",
+        "bodies",
+        "attempts",
+        "observations",
+        "events",
+        "calls",
+        "mailbox_rows",
+        "m",
+        "callbacks",
+        "callback_bodies",
+        "job_files",
+    ];
     for name in hot {
         let (_, statement) = sql::ALL.iter().find(|(known, _)| *known == name).expect(name);
         let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
@@ -151,13 +178,13 @@ async fn a_job_goes_from_accept_to_its_one_terminal_event() {
     assert_eq!((begun.state, begun.submissions, begun.turn), (State::Submitting, 1, 1));
     assert!(store.due("tronk", Lane::Submit, start(), 10).await.unwrap().is_empty());
 
-    one(&store, job, accepted(1)).await.unwrap();
+    one(&store, job, accepted(begun.turn)).await.unwrap();
     let due = store.due("tronk", Lane::Free, start(), 10).await.unwrap();
     assert_eq!(due[0].job.remote_id.as_deref(), Some("77"));
 
-    one(&store, job, Input::Begin(Begin::Free { call: Call::Poll, next_at: start() })).await.unwrap();
+    let polled = one(&store, job, poll(start())).await.unwrap();
     let end = Outcome::Ended(End::Success { result: r#"{"ok":true}"#.to_owned() });
-    one(&store, job, Input::End { turn: 2, call: Call::Poll, outcome: end }).await.unwrap();
+    one(&store, job, Input::End { turn: polled.turn, call: Call::Poll, outcome: end }).await.unwrap();
 
     let details = store.job(job).await.unwrap().unwrap();
     assert_eq!((details.job.state, details.result.as_deref()), (State::Succeeded, Some(r#"{"ok":true}"#)));
@@ -169,12 +196,35 @@ async fn a_job_goes_from_accept_to_its_one_terminal_event() {
 }
 
 #[tokio::test]
+async fn an_unchanged_answer_leaves_the_row_alone_and_every_other_one_ends_the_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir).await;
+    let follow = NewJob { follow: Some("hash".to_owned()), ..new_job() };
+    let job = id(store.accept(vec![follow], start()).await.unwrap()[0]);
+    let paced = start() + Duration::from_secs(900);
+    let begun = one(&store, job, poll(paced)).await.unwrap();
+
+    let end = |outcome| Change { job, input: Input::End { turn: begun.turn, call: Call::Poll, outcome } };
+    let unchanged = end(Outcome::Unchanged { memo: None, next_at: Some(paced) });
+    for minute in 1..3 {
+        let at = start() + Duration::from_secs(60 * minute);
+        store.apply(Batch::of(at, vec![unchanged.clone()])).await.unwrap().remove(0).unwrap();
+        // The row still bears the time of the poll's beginning.
+        assert_eq!(store.job(job).await.unwrap().unwrap().job, begun);
+    }
+
+    let lost = end(Outcome::Unclear { reason: Reason::new("lost", "lost") });
+    let twice = store.apply(Batch::of(start(), vec![lost.clone(), lost, unchanged])).await.unwrap();
+    assert_eq!(twice.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false]);
+}
+
+#[tokio::test]
 async fn an_answer_to_an_older_call_misses() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir).await;
     let job = id(store.accept(vec![new_job()], start()).await.unwrap()[0]);
-    one(&store, job, submit("t1")).await.unwrap();
-    let stale = one(&store, job, accepted(0)).await;
+    let begun = one(&store, job, submit("t1")).await.unwrap();
+    let stale = one(&store, job, accepted(begun.turn - 1)).await;
     assert!(matches!(stale, Err(ApplyError::Refused(opros::domain::state::Refused::Stale { .. }))), "{stale:?}");
 }
 
@@ -245,7 +295,7 @@ async fn submits_are_due_by_priority_and_then_by_age() {
     assert_eq!(due.iter().map(|due| due.job.id.0).collect::<Vec<_>>(), [3, 4, 1, 2]);
     let first_two = store.due("tronk", Lane::Submit, now, 2).await.unwrap();
     assert_eq!(first_two.iter().map(|due| due.job.id.0).collect::<Vec<_>>(), [3, 4]);
-    let next = store.next_due("tronk", Lane::Submit).await.unwrap();
+    let next = store.next_due("tronk", Lane::Submit, Timestamp::MIN).await.unwrap();
     assert_eq!(next, Some(start()));
 }
 
@@ -326,7 +376,7 @@ async fn an_observation_and_its_event_stand_in_the_timeline_with_the_raw_answer(
     let follow =
         NewJob { follow: Some("hash".to_owned()), traits: Traits { tracker: true, ..Traits::default() }, ..new_job() };
     let job = id(store.accept(vec![follow], start()).await.unwrap()[0]);
-    one(&store, job, Input::Begin(Begin::Free { call: Call::Poll, next_at: start() })).await.unwrap();
+    let polled = one(&store, job, poll(start())).await.unwrap();
     let observation = Observation {
         fingerprint: "f1".to_owned(),
         data: r#"{"station":"A"}"#.to_owned(),
@@ -334,7 +384,7 @@ async fn an_observation_and_its_event_stand_in_the_timeline_with_the_raw_answer(
         raw: "RAW".to_owned(),
     };
     let outcome = Outcome::Observed { observation, memo: None, next_at: start(), end: None };
-    one(&store, job, Input::End { turn: 1, call: Call::Poll, outcome }).await.unwrap();
+    one(&store, job, Input::End { turn: polled.turn, call: Call::Poll, outcome }).await.unwrap();
     let timeline = store.timeline(job).await.unwrap();
     assert!(timeline.iter().any(|e| matches!(e, TimelineEntry::Observation { raw, .. } if raw == "RAW")));
     assert!(timeline.iter().any(|e| matches!(e, TimelineEntry::Event(e) if e.kind == EventType::JobUpdated)));

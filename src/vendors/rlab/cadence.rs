@@ -6,14 +6,18 @@
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
+use super::adding::Adding;
 use super::status::{is_at_counter, is_near_end};
 use crate::domain::policy::{Growth, spread};
 use crate::domain::{Job, Timestamp};
 
-/// The driver's notes on a track that the vendor has.
+/// The driver's notes on a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memo {
+    /// While the vendor does not have it: how it is to be added.
+    #[serde(skip_serializing_if = "Adding::is_usual")]
+    pub adding: Adding,
     /// How many polls had been made at the last change: the wait grows from there.
     #[serde(skip_serializing_if = "is_zero")]
     pub base: u32,
@@ -76,7 +80,7 @@ pub fn next_poll(settings: &Settings, job: &Job, memo: &Memo, polls: u32, now: T
 /// Notes after an observation. The first sight of a parcel is no change: nothing is known to have moved.
 pub fn changed(job: &Job, before: Memo, status: Option<i64>, now: Timestamp) -> Memo {
     let base = if job.seen.is_some() { job.polls } else { before.base };
-    Memo { base, status, since: status.filter(|status| is_near_end(*status)).map(|_| now), missing: 0 }
+    Memo { base, status, since: status.filter(|status| is_near_end(*status)).map(|_| now), ..Memo::default() }
 }
 
 #[cfg(test)]

@@ -86,12 +86,12 @@ fn the_first_sight_of_a_parcel_is_no_change() {
     assert_eq!(changed(&job, Memo::default(), Some(0), NOW).base, 0);
     job.seen = Some("before".to_owned());
     let memo = changed(&job, Memo { missing: 4, ..Memo::default() }, Some(9), NOW);
-    assert_eq!(memo, Memo { base: 1, status: Some(9), since: Some(NOW), missing: 0 });
+    assert_eq!(memo, Memo { base: 1, status: Some(9), since: Some(NOW), ..Memo::default() });
 }
 
 #[test]
 fn notes_survive_a_restart_and_unreadable_ones_are_none() {
-    let memo = Memo { base: 3, status: Some(9), since: Some(NOW), missing: 2 };
+    let memo = Memo { base: 3, status: Some(9), since: Some(NOW), missing: 2, ..Memo::default() };
     let mut job = unspread();
     job.memo = memo.to_json();
     assert_eq!(Memo::of(&job), memo);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use self::adding::Adding;
 use self::cadence::Memo;
 use self::wire::{MAX_TRACKS, Operation};
 use super::{
@@ -15,6 +16,7 @@ use crate::domain::exchange::{Answer, Request};
 use crate::domain::policy::Growth;
 use crate::domain::{Call, Timestamp, Traits};
 
+mod adding;
 mod cadence;
 mod oneshots;
 mod params;
@@ -230,10 +232,13 @@ impl Vendor for Rlab {
         }
         let test = is_test(view);
         let (key, max) = match call {
-            // What was found absent travels among itself: a partial success of others cannot hide it again.
-            Call::Submit if tracks::is_readded(view.job) && !test => ("add_again", MAX_TRACKS),
-            Call::Submit if test => ("add_test", MAX_TRACKS),
-            Call::Submit => ("add", MAX_TRACKS),
+            Call::Submit => match (Memo::of(view.job).adding, test) {
+                (Adding::Alone | Adding::AloneAgain, _) => return Batch::SINGLE,
+                (Adding::Apart, false) => ("add_apart", MAX_TRACKS),
+                (Adding::Apart, true) => ("add_test_apart", MAX_TRACKS),
+                (Adding::Usual, false) => ("add", MAX_TRACKS),
+                (Adding::Usual, true) => ("add_test", MAX_TRACKS),
+            },
             Call::Poll | Call::LookUp if test => ("get_test", MAX_TRACKS),
             Call::Poll | Call::LookUp => ("get", MAX_TRACKS),
             Call::Cancel if tracks::deletes_alone(view.job) => return Batch::SINGLE,

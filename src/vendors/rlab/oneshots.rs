@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::adding::CONTRADICTION;
 use super::refusal::{self, Refusal};
 use super::track_info::{Items, sight};
 use super::wire::{Data, Reply, ResultState};
@@ -22,9 +23,9 @@ pub fn read(driver: &Rlab, view: &JobView<'_>, answer: &Answer, now: Timestamp) 
         return refused(driver, &reply);
     }
     match view.job.kind.as_str() {
-        "rlab.info" => Reading::one(info(view, &reply)),
+        "rlab.info" => info(view, &reply),
         "rlab.user_info" => user_info(&reply, now),
-        _ => Reading::one(done(view, &reply)),
+        _ => done(view, &reply),
     }
 }
 
@@ -37,6 +38,16 @@ fn refused(driver: &Rlab, reply: &Reply) -> Reading {
     }
 }
 
+/// The vendor answered in its own form.
+fn readable(outcome: Outcome) -> Reading {
+    Reading { readable: true, ..Reading::one(outcome) }
+}
+
+fn partial(reply: &Reply) -> Reading {
+    let message = format!("R-Lab did part of it and does not say which: {}", reply.words());
+    readable(failed(Reason::new("partial", message), reply))
+}
+
 fn failed(reason: Reason, reply: &Reply) -> Outcome {
     Outcome::Ended(End::Failure { reason, result: Some(json!({ "answer": reply.whole }).to_string()) })
 }
@@ -46,14 +57,14 @@ fn succeeded(result: Value) -> Outcome {
 }
 
 /// Each track that the vendor has, as `rlab.track` shows it, and the numbers that it does not have.
-fn info(view: &JobView<'_>, reply: &Reply) -> Outcome {
+fn info(view: &JobView<'_>, reply: &Reply) -> Reading {
     let items = match Items::of(reply) {
         Ok(items) => items,
-        Err(reason) => return lenient::unclear(reason),
+        Err(reason) => return Reading::one(lenient::unclear(reason)),
     };
     if !items.readable {
         let message = format!("R-Lab's list cannot be read as a whole: {}", reply.words());
-        return lenient::unclear(Reason::new("incomplete_list", message));
+        return readable(lenient::unclear(Reason::new("incomplete_list", message)));
     }
     let mut found = Vec::new();
     let mut missing = Vec::new();
@@ -63,20 +74,25 @@ fn info(view: &JobView<'_>, reply: &Reply) -> Outcome {
             None => missing.push(track),
         }
     }
-    succeeded(json!({ "tracks": found, "missing": missing }))
+    if found.is_empty() && !items.complete {
+        // A part that holds none of them: nothing is known of any.
+        return partial(reply);
+    }
+    readable(succeeded(json!({ "tracks": found, "missing": missing })))
 }
 
 /// `deltrack` and `updatetrack`: the words are all there is.
-fn done(view: &JobView<'_>, reply: &Reply) -> Outcome {
+fn done(view: &JobView<'_>, reply: &Reply) -> Reading {
     if reply.is_plain_success() {
         let tracks = tracks_of(view.params);
-        return succeeded(json!({ "tracks": tracks, "test_mode": super::is_test(view), "answer": reply.whole }));
+        let result = json!({ "tracks": tracks, "test_mode": super::is_test(view), "answer": reply.whole });
+        return readable(succeeded(result));
     }
     if reply.state == ResultState::Partial {
-        let message = format!("R-Lab did part of it and does not say which: {}", reply.words());
-        return failed(Reason::new("partial", message), reply);
+        return partial(reply);
     }
-    lenient::unclear(Reason::new("contradiction", format!("R-Lab's success contradicts itself: {}", reply.words())))
+    let message = format!("R-Lab's success contradicts itself: {}", reply.words());
+    readable(lenient::unclear(Reason::new(CONTRADICTION, message)))
 }
 
 // ---- the account -----------------------------------------------------------------------------------------------

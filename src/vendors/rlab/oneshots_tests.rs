@@ -39,6 +39,31 @@ fn info_shows_what_the_vendor_has_and_names_what_it_lacks() {
 }
 
 #[test]
+fn a_part_that_holds_none_of_the_tracks_says_nothing_of_them() {
+    let params = json!({"tracks": [FIRST, SECOND]});
+    for data in ["null", "[]", r#"[{"trackNumber":"X1"}]"#] {
+        let body = format!(r#"{{"resultState":1,"resultInfo":"Часть","resultData":{data}}}"#);
+        assert_eq!(code(&read("rlab.info", params.clone(), &body)), "failed partial", "{data}");
+    }
+    let body = format!(r#"{{"resultState":1,"resultInfo":"Часть","resultData":[{{"trackNumber":"{FIRST}"}}]}}"#);
+    assert_eq!(result(&read("rlab.info", params, &body))["missing"], json!([SECOND]));
+}
+
+#[test]
+fn an_unclear_answer_in_the_vendors_own_form_is_readable() {
+    let own = [
+        ("rlab.info", r#"{"resultState":0,"resultInfo":"","resultData":["?"]}"#, "unclear incomplete_list"),
+        ("rlab.delete", r#"{"resultState":0,"resultInfo":"ошибок 1"}"#, "unclear contradiction"),
+        ("rlab.update", r#"{"resultState":0}"#, "unclear contradiction"),
+    ];
+    for (kind, body, expected) in own {
+        let reading = read(kind, json!({"tracks": [FIRST]}), body);
+        assert_eq!((code(&reading).as_str(), reading.readable), (expected, true), "{kind}");
+        assert!(!read(kind, json!({"tracks": [FIRST]}), "<html>").readable, "{kind}");
+    }
+}
+
+#[test]
 fn deletions_and_updates_end_with_the_vendors_words() {
     let params = json!({"tracks": [FIRST]});
     let deleted = result(&read("rlab.delete", params.clone(), include_str!("fixtures/deltrack_done.json")));

@@ -238,10 +238,15 @@ fn calls_travel_by_the_hundred_and_apart_from_test_mode() {
 }
 
 #[test]
-fn what_was_found_absent_and_what_was_half_deleted_travel_by_themselves() {
+fn what_is_added_again_and_what_was_half_deleted_travel_by_themselves() {
     let mut parcel = Parcel::new(1, FIRST, State::Queued);
-    parcel.job = with_reason(parcel.job, "absent");
-    assert_eq!(driver().batch(&parcel.view(), Call::Submit).key, "add_again");
+    for (stage, key, max) in
+        [("usual", "add", 100), ("apart", "add_apart", 100), ("alone", "", 1), ("alone_again", "", 1)]
+    {
+        parcel.job.memo = Some(json!({ "adding": stage }).to_string());
+        let batch = driver().batch(&parcel.view(), Call::Submit);
+        assert_eq!((batch.key, batch.max), (key, max), "{stage}");
+    }
     parcel.job = with_reason(parcel.job, tracks::PARTLY_DELETED);
     assert_eq!(driver().batch(&parcel.view(), Call::Cancel).key, "del_check");
     assert_eq!(driver().request(Call::Cancel, &[parcel.view()], NOW).op, "gettrackinfo");

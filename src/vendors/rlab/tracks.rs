@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
+use super::adding::{ALREADY_THERE, Adding, CONTRADICTION, PARTLY_ADDED, REFUSED};
 use super::cadence::{self, Memo};
 use super::refusal::{self, Refusal};
 use super::status::DELIVERED;
@@ -15,27 +16,13 @@ use crate::domain::state::{End, Outcome};
 use crate::domain::{Call, Job, Reason, Timestamp};
 use crate::vendors::{AccountNews, JobView, Reading, Seen, Verdict, lenient};
 
-/// "Part of it was added", and the vendor does not say which.
-pub const PARTLY_ADDED: &str = "partial";
-/// The same of tracks that had been found absent and were sent again, and the vendor does not even say how many.
-pub const PARTLY_ADDED_AGAIN: &str = "partial_again";
 /// "Part of it was deleted", and the vendor does not say which.
 pub const PARTLY_DELETED: &str = "partly_deleted";
 /// Looked at after a partial deletion: it is still there.
 pub const STILL_THERE: &str = "still_there";
-/// What the state table says of a job that goes back to the queue because two look-ups did not find it.
-const ABSENT: &str = "absent";
 
 fn has_reason(job: &Job, code: &str) -> bool {
     job.reason.as_ref().is_some_and(|reason| reason.code == code)
-}
-
-/// Such tracks, when as many failed as were sent: they go in halves until each is alone.
-const AGAIN_REFUSED: &str = "again_refused";
-
-/// Whether it is sent again because it was found absent.
-pub fn is_readded(job: &Job) -> bool {
-    has_reason(job, ABSENT) || has_reason(job, AGAIN_REFUSED)
 }
 
 /// Whether a deletion is first to be looked at, since the vendor spoke of a part.
@@ -77,8 +64,9 @@ impl Batch<'_> {
         Reading { account: None, readable: true, verdicts: self.jobs.iter().map(verdict).collect() }
     }
 
+    /// The vendor answered in its own form, even where that settles nothing.
     fn all(&self, verdict: impl Into<Verdict>) -> Reading {
-        Reading::all(self.jobs.len(), verdict)
+        Reading { readable: true, ..Reading::all(self.jobs.len(), verdict) }
     }
 
     /// How many different tracks the request spoke of: two jobs on one track share an item.
@@ -110,7 +98,7 @@ impl Batch<'_> {
 
     /// The list of tracks; or what is true of every job without it.
     fn items(&self) -> Result<Items<'_>, Reading> {
-        Items::of(self.reply).map_err(|reason| self.all(lenient::unclear(reason)))
+        Items::of(self.reply).map_err(|reason| Reading::all(self.jobs.len(), lenient::unclear(reason)))
     }
 
     fn unclear(&self, code: &str, what: &str) -> Outcome {
@@ -122,14 +110,14 @@ impl Batch<'_> {
     fn added(&self) -> Reading {
         match self.reply.state {
             ResultState::Done if self.reply.is_plain_success() => self.each(|view| self.accepted(view)),
-            ResultState::Done => self.all(self.unclear("contradiction", "R-Lab's success contradicts itself")),
+            ResultState::Done => self.all(self.unclear(CONTRADICTION, "R-Lab's success contradicts itself")),
             ResultState::Partial => self.partly_added(),
             ResultState::Refused => self.refused(|view, reason| {
                 // How a second adding of a track is answered is not documented. Should the words say "already", then
                 // looking it up settles it: what is there is followed, what is not is added once more and then fails.
                 let already = self.reply.words().to_lowercase().contains("уже");
-                if already && !self.is_test() && !is_readded(view.job) {
-                    return self.unclear("already_there", "R-Lab seems to have the track already").into();
+                if already && !self.is_test() && adding(view) < Adding::AloneAgain {
+                    return self.unclear(ALREADY_THERE, "R-Lab seems to have the track already").into();
                 }
                 failed(reason)
             }),
@@ -147,25 +135,21 @@ impl Batch<'_> {
         Outcome::Accepted { remote_id: Some(track), memo: None, next_at }.into()
     }
 
-    /// Which tracks were added is settled by `gettrackinfo`; those that it lacks are added again, among themselves.
-    ///
-    /// That ends: after the first round only the bad ones are left. Alone, or when the vendor counts as many errors as there
-    /// were tracks, they are refused; where it does not even count, the second round leaves them to an operator.
+    /// Which tracks were added is settled by `gettrackinfo`; each that it lacks is added again alone and told alone.
     fn partly_added(&self) -> Reading {
-        let tracks = self.tracks();
-        let readded = self.jobs.iter().any(|view| is_readded(view.job));
-        let all_failed = self.reply.failed_items().is_some_and(|failed| failed >= tracks);
-        let refused = |code| Reason::new(code, format!("R-Lab refused it: {}", self.reply.words()));
-        if tracks == 1 && (all_failed || readded || self.is_test()) {
-            return self.all(failed(refused("vendor_refused")));
+        let refused = || Reason::new(REFUSED, format!("R-Lab refused it: {}", self.reply.words()));
+        if self.tracks() > 1 {
+            if self.is_test() {
+                // Checking stores nothing, so that there is nothing to look up.
+                return self.all(Verdict::Split { reason: refused() });
+            }
+        } else if self.is_test()
+            || self.reply.failed_items().is_some_and(|failed| failed > 0)
+            || self.jobs.iter().all(|view| adding(view).is_alone())
+        {
+            return self.all(failed(refused()));
         }
-        // Checking stores nothing, and of tracks that had been absent as many failed as were sent.
-        if self.is_test() || (readded && all_failed) {
-            return self.all(Verdict::Split { reason: refused(AGAIN_REFUSED) });
-        }
-        let uncounted = readded && self.reply.failed_items().is_none();
-        let code = if uncounted { PARTLY_ADDED_AGAIN } else { PARTLY_ADDED };
-        self.all(self.unclear(code, "R-Lab added part of the tracks of this request; which ones is looked up"))
+        self.all(self.unclear(PARTLY_ADDED, "R-Lab added part of the tracks of this request; which ones is looked up"))
     }
 
     // ---- gettrackinfo ------------------------------------------------------------------------------------------
@@ -185,7 +169,7 @@ impl Batch<'_> {
         let track = track_of(view, Call::LookUp);
         if self.is_test() {
             // The vendor stored nothing; a parcel of that number is another job's.
-            return Outcome::Absent { settle: common.settle, resubmit: true, memo: None }.into();
+            return self.absent(view, true);
         }
         if items.get(&track).is_some() {
             let next_at = cadence::first_poll(&self.driver.settings, view.job, self.now);
@@ -194,8 +178,18 @@ impl Batch<'_> {
         if !items.complete {
             return self.unclear("incomplete_look_up", "the list does not prove that the track is absent").into();
         }
-        let resubmit = common.resubmit && !has_reason(view.job, PARTLY_ADDED_AGAIN);
-        Outcome::Absent { settle: common.settle, resubmit, memo: None }.into()
+        self.absent(view, common.resubmit)
+    }
+
+    /// The look-up that completes the proof writes down how the track is to be added again; one before it must not, or the
+    /// same doubt would count twice.
+    fn absent(&self, view: &JobView<'_>, resubmit: bool) -> Verdict {
+        let settle = self.driver.settings.common.settle;
+        let before = Memo::of(view.job);
+        let next = before.adding.after_absence(view.job);
+        let news = next.filter(|next| *next != before.adding && view.job.absences > 0);
+        let memo = news.and_then(|adding| Memo { adding, ..before }.to_json());
+        Outcome::Absent { settle, resubmit: resubmit && next.is_some(), memo }.into()
     }
 
     fn polled(&self) -> Reading {
@@ -272,7 +266,7 @@ impl Batch<'_> {
         let told = |refused| Verdict::from(Outcome::Told { refused });
         match self.reply.state {
             ResultState::Done if self.reply.ok => self.all(told(None)),
-            ResultState::Done => self.all(self.unclear("contradiction", "R-Lab's success contradicts itself")),
+            ResultState::Done => self.all(self.unclear(CONTRADICTION, "R-Lab's success contradicts itself")),
             ResultState::Partial if self.tracks() > 1 => {
                 let message = format!("R-Lab deleted part of the tracks of this request: {}", self.reply.words());
                 self.again(Reason::new(PARTLY_DELETED, message))
@@ -309,6 +303,10 @@ impl Batch<'_> {
     fn again(&self, reason: Reason) -> Reading {
         self.all(Outcome::NotTaken { reason, again_at: Some(self.now) })
     }
+}
+
+fn adding(view: &JobView<'_>) -> Adding {
+    Memo::of(view.job).adding
 }
 
 fn failed(reason: Reason) -> Verdict {

@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::State;
-use crate::domain::state::{Begin, Input, step};
 use crate::vendors::Vendor;
 use crate::vendors::rlab::tests::{FIRST, NOW, Parcel, SECOND, answer, driver, settings, views, with_reason};
 
@@ -16,6 +15,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 fn pair(state: State) -> [Parcel; 2] {
     [Parcel::new(1, FIRST, state), Parcel::new(2, SECOND, state)]
+}
+
+/// A track that is added again in that way.
+fn at_stage(track: &str, adding: Adding) -> Parcel {
+    let mut parcel = Parcel::new(1, track, State::Submitting);
+    parcel.job.memo = Memo { adding, ..Memo::default() }.to_json();
+    parcel
 }
 
 fn read(call: Call, parcels: &[Parcel], body: &str) -> Reading {
@@ -129,8 +135,10 @@ fn a_track_that_the_vendor_has_already_is_looked_up_once() {
     let body = r#"{"resultState":2,"resultInfo":"Трек уже добавлен"}"#;
     let [parcel, _] = pair(State::Submitting);
     assert_eq!(names(&read(Call::Submit, std::slice::from_ref(&parcel), body)), ["unclear already_there"]);
-    let again = Parcel { job: with_reason(parcel.job, "absent"), ..parcel };
-    assert_eq!(names(&read(Call::Submit, &[again], body)), ["failed vendor_refused"]);
+    // Sent alone again because it was absent after such words, it fails with them.
+    for (stage, expected) in [(Adding::Alone, "unclear already_there"), (Adding::AloneAgain, "failed vendor_refused")] {
+        assert_eq!(names(&read(Call::Submit, &[at_stage(FIRST, stage)], body)), [expected]);
+    }
 }
 
 #[test]
@@ -154,20 +162,43 @@ fn a_partial_success_is_settled_by_looking_up() {
 }
 
 #[test]
-fn a_track_that_was_absent_and_fails_again_ends() {
-    let again = |tracks: &[&str]| -> Vec<Parcel> {
-        let parcels = tracks.iter().enumerate().map(|(at, track)| Parcel::new(at as i64, track, State::Submitting));
-        parcels.map(|parcel| Parcel { job: with_reason(parcel.job, "absent"), ..parcel }).collect()
-    };
+fn a_track_that_goes_alone_is_told_alone() {
     let uncounted = r#"{"resultState":1,"resultInfo":"Часть данных добавлены в базу"}"#;
-    // Alone it is refused; of two with two errors both are bad; where the vendor does not count, an operator decides.
-    assert_eq!(names(&read(Call::Submit, &again(&[FIRST]), uncounted)), ["failed vendor_refused"]);
-    assert_eq!(names(&read(Call::Submit, &again(&[FIRST, SECOND]), PARTIAL)), ["split again_refused"; 2]);
-    assert_eq!(names(&read(Call::Submit, &again(&[FIRST, SECOND]), uncounted)), ["unclear partial_again"; 2]);
-    assert_eq!(names(&read(Call::Submit, &again(&[FIRST, SECOND, "X1"]), PARTIAL)), ["unclear partial"; 3]);
-    let mut doubted = Parcel::new(1, FIRST, State::InDoubt);
-    doubted.job = with_reason(doubted.job, PARTLY_ADDED_AGAIN);
-    assert_eq!(names(&read(Call::LookUp, &[doubted], &list(&[]))), ["absent false"]);
+    let table = [
+        (Adding::Usual, "unclear partial"),
+        (Adding::Apart, "unclear partial"),
+        (Adding::Alone, "failed vendor_refused"),
+        (Adding::AloneAgain, "failed vendor_refused"),
+    ];
+    for (stage, expected) in table {
+        assert_eq!(names(&read(Call::Submit, &[at_stage(FIRST, stage)], uncounted)), [expected], "{stage:?}");
+    }
+    let counted = [at_stage(FIRST, Adding::Apart), at_stage(SECOND, Adding::Apart)];
+    assert_eq!(names(&read(Call::Submit, &counted, PARTIAL)), ["unclear partial"; 2]);
+}
+
+#[test]
+fn an_answer_in_the_vendors_own_form_is_readable_even_where_it_settles_nothing() {
+    let own = [
+        (Call::Submit, PARTIAL),
+        (Call::Submit, r#"{"resultState":0,"resultInfo":"Данные добавлены, ошибок 1"}"#),
+        (Call::Submit, r#"{"resultState":2,"resultInfo":"Трек уже добавлен"}"#),
+        (Call::LookUp, r#"{"resultState":1,"resultInfo":"","resultData":[]}"#),
+        (Call::LookUp, REFUSED),
+        (Call::Poll, r#"{"resultState":0,"resultInfo":"","resultData":["?"]}"#),
+        (Call::Cancel, r#"{"resultState":2,"resultInfo":"Нет такого трека"}"#),
+    ];
+    for (call, body) in own {
+        for count in 1..=2 {
+            assert!(read(call, &pair(State::Waiting)[..count], body).readable, "{call} {body}");
+        }
+    }
+    for body in ["", "<html>", "{}", r#"{"resultState":7,"resultInfo":""}"#] {
+        for call in Call::ALL {
+            assert!(!read(call, &pair(State::Waiting), body).readable, "{call} {body}");
+        }
+    }
+    assert!(!read(Call::Poll, &pair(State::Waiting), r#"{"resultState":0,"resultInfo":""}"#).readable, "no list");
 }
 
 #[test]
@@ -180,7 +211,7 @@ fn one_track_of_which_one_failed_is_refused() {
 fn a_checked_track_is_not_followed() {
     let test = |track: &str| Parcel::with(1, json!({"track": track, "test_mode": true}), State::Submitting);
     assert_eq!(names(&read(Call::Submit, &[test(FIRST)], DONE)), ["succeeded"]);
-    assert_eq!(names(&read(Call::Submit, &[test(FIRST), test(SECOND)], PARTIAL)), ["split again_refused"; 2]);
+    assert_eq!(names(&read(Call::Submit, &[test(FIRST), test(SECOND)], PARTIAL)), ["split vendor_refused"; 2]);
     assert_eq!(names(&read(Call::Submit, &[test(FIRST)], PARTIAL)), ["failed vendor_refused"]);
     // The parcel in the list is another job's.
     assert_eq!(names(&read(Call::LookUp, &[test(FIRST)], &list(&[item(FIRST, 4)]))), ["absent true"]);
@@ -336,74 +367,4 @@ fn after_a_partial_deletion_those_that_are_left_are_deleted_alone() {
     let checked = read(Call::Cancel, &halves, &list(&[item(SECOND, 4)]));
     assert_eq!(names(&checked), ["told ", "not taken still_there"]);
     assert_eq!(names(&read(Call::Cancel, &pair(State::Waiting)[..1], partial)), ["told vendor_refused"]);
-}
-
-// ---- through the state table -----------------------------------------------------------------------------------
-
-/// A vendor that adds what is good and speaks of a part.
-struct PartialVendor {
-    bad: &'static str,
-    has: HashSet<String>,
-    adds: Vec<Vec<String>>,
-}
-
-impl PartialVendor {
-    fn answer(&mut self, call: Call, tracks: Vec<String>) -> String {
-        if call != Call::Submit {
-            return list(
-                &tracks.iter().filter(|track| self.has.contains(*track)).map(|t| item(t, 0)).collect::<Vec<_>>(),
-            );
-        }
-        let failed = tracks.iter().filter(|track| *track == self.bad).count();
-        self.has.extend(tracks.iter().filter(|track| *track != self.bad).cloned());
-        self.adds.push(tracks);
-        let state = i32::from(failed > 0);
-        json!({"resultState": state, " resultInfo ": format!("Часть данных, ошибок {failed}")}).to_string()
-    }
-}
-
-/// Every due job takes its next step, those with one batch key together.
-fn round(vendor: &mut PartialVendor, parcels: &mut [Parcel], now: Timestamp) {
-    for call in [Call::Submit, Call::LookUp] {
-        let due = |parcel: &&mut Parcel| {
-            parcel.job.next_call() == Some(call) && parcel.job.due_at.is_none_or(|due| due <= now)
-        };
-        let mut group: Vec<&mut Parcel> = parcels.iter_mut().filter(due).collect();
-        if group.is_empty() {
-            continue;
-        }
-        for parcel in &mut group {
-            let begin = match call {
-                Call::Submit => Begin::Submit { token: "t".to_owned(), request_hash: "h".to_owned() },
-                Call::Poll | Call::LookUp | Call::Cancel => {
-                    Begin::Free { call, next_at: driver().pace(call, &parcel.view(), now) }
-                }
-            };
-            parcel.job = step(parcel.job.clone(), Input::Begin(begin), now).expect("legal").job;
-        }
-        let views: Vec<_> = group.iter().map(|parcel| parcel.view()).collect();
-        let tracks = views.iter().map(|view| track_of(view, call)).collect();
-        let reading = driver().read(call, &views, &answer(vendor.answer(call, tracks)), now);
-        for (parcel, verdict) in group.iter_mut().zip(reading.verdicts) {
-            let Verdict::Outcome(outcome) = verdict else { panic!("{verdict:?}") };
-            let end = Input::End { turn: parcel.job.turn, call, outcome };
-            parcel.job = step(parcel.job.clone(), end, now).expect("legal").job;
-        }
-    }
-}
-
-#[test]
-fn one_bad_track_of_a_partial_success_fails_alone_and_the_others_are_added_once() {
-    let mut vendor = PartialVendor { bad: "X7", has: HashSet::new(), adds: Vec::new() };
-    let mut parcels: Vec<Parcel> = (0..10).map(|n| Parcel::new(n, &format!("X{n}"), State::Queued)).collect();
-    for seconds in 0..400 {
-        round(&mut vendor, &mut parcels, NOW + Duration::from_secs(seconds));
-    }
-    assert_eq!(vendor.adds.len(), 2, "{:?}", vendor.adds);
-    assert_eq!(vendor.adds[1], ["X7"]);
-    for parcel in &parcels {
-        let bad = parcel.params["track"] == vendor.bad;
-        assert_eq!(parcel.job.state, if bad { State::Failed } else { State::Waiting });
-        assert_eq!(parcel.job.submissions, 1);
-    }
 }

@@ -14,10 +14,13 @@ const DEEPEST: usize = 6;
 /// The balance in an answer, if a number can be found.
 pub fn read(value: Option<&Value>, text: &str, now: Timestamp) -> Option<Balance> {
     let amount = match value {
-        Some(value) => NAMES.iter().find_map(|name| named(value, name, DEEPEST)).or_else(|| bare(value)),
-        None => None,
-    };
-    let amount = amount.or_else(|| after_name(text)).or_else(|| number(text))?;
+        Some(value) => NAMES
+            .iter()
+            .find_map(|name| named(value, name, DEEPEST))
+            .or_else(|| bare(value))
+            .or_else(|| in_words(value, DEEPEST)),
+        None => after_name(text).or_else(|| number(text)),
+    }?;
     let unit = if is_roubles(text) { "RUB" } else { "" };
     Some(Balance { amount, unit: unit.to_owned(), text: Some(lenient::excerpt(text)), at: now })
 }
@@ -49,6 +52,17 @@ fn bare(value: &Value) -> Option<f64> {
     if value.is_object() || value.is_array() { None } else { amount(value) }
 }
 
+/// A sentence somewhere in a document: its names and other fields are not read as words.
+fn in_words(value: &Value, depth: usize) -> Option<f64> {
+    let below = depth.checked_sub(1)?;
+    match value {
+        Value::String(text) => after_name(text),
+        Value::Object(fields) => fields.values().find_map(|value| in_words(value, below)),
+        Value::Array(items) => items.iter().find_map(|item| in_words(item, below)),
+        Value::Number(_) | Value::Bool(_) | Value::Null => None,
+    }
+}
+
 /// "Ваш баланс: 1 500,50 руб."
 fn after_name(text: &str) -> Option<f64> {
     let lower = text.to_lowercase();
@@ -59,25 +73,41 @@ fn starts_number(c: char) -> bool {
     c.is_ascii_digit() || c == '-'
 }
 
-/// A text that is one number, with blanks between thousands, a comma or a point, and perhaps a currency.
+/// What may follow the number in a text that is one.
+const CURRENCIES: [&str; 9] = ["", "₽", "р", "р.", "руб", "руб.", "рублей", "rub", "rur"];
+
+/// A text that is one number, with blanks between thousands, a comma or a point, and perhaps a currency. "502 Bad
+/// Gateway" and a date begin with a number, and are none.
 fn number(text: &str) -> Option<f64> {
     let text = text.trim();
-    if text.starts_with(starts_number) { leading(text) } else { None }
+    let (amount, rest) = split_number(text)?;
+    let alone = text.starts_with(starts_number) && CURRENCIES.contains(&rest.trim().to_lowercase().as_str());
+    alone.then_some(amount)
 }
 
 /// The number at the beginning of a text.
 fn leading(text: &str) -> Option<f64> {
+    split_number(text).map(|(amount, _)| amount)
+}
+
+/// The number at the beginning of a text, and what follows it.
+fn split_number(text: &str) -> Option<(f64, &str)> {
     let mut digits = String::new();
-    for c in text.chars() {
+    let mut rest = "";
+    for (at, c) in text.char_indices() {
         match c {
             '0'..='9' => digits.push(c),
             '-' | '−' if digits.is_empty() => digits.push('-'),
             ' ' | '\u{a0}' | '\u{202f}' => {}
             ',' | '.' if !digits.contains('.') => digits.push('.'),
-            _ => break,
+            _ => {
+                rest = &text[at..];
+                break;
+            }
         }
     }
-    digits.trim_end_matches('.').parse().ok().filter(|amount: &f64| amount.is_finite())
+    let amount: f64 = digits.trim_end_matches('.').parse().ok()?;
+    amount.is_finite().then_some((amount, rest))
 }
 
 fn is_roubles(text: &str) -> bool {

@@ -138,13 +138,14 @@ impl Vendor for VagVin {
     }
 
     /// A waiting report is due once only: when its call-back is overdue. It may be touched sooner (an operator adopted
-    /// or woke it); then there is nothing to do yet.
+    /// or woke it); then it waits on.
     fn due(&self, job: &Job, now: Timestamp) -> Due {
         if job.kind != REPORT || job.state != State::Waiting {
             return job.next_call().map_or(Due::Nothing, Due::Call);
         }
-        if now < self.overdue_at(job) {
-            return Due::Nothing;
+        let overdue_at = self.overdue_at(job);
+        if now < overdue_at {
+            return Due::Later(overdue_at);
         }
         Due::GiveUp(Reason::new(
             "gave_up",

@@ -13,13 +13,11 @@ pub const REPORT: &[&str] =
 const LONGEST: usize = 200;
 
 pub fn balance(params: &Value) -> Result<Checked, Vec<ParamProblem>> {
-    let problems = match params {
-        Value::Object(fields) => {
-            fields.keys().map(|name| ParamProblem::at(name, "vagvin.balance takes no params: leave it out")).collect()
-        }
-        Value::Null => Vec::new(),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => vec![no_object()],
+    let Some(fields) = params.as_object() else {
+        return Err(vec![ParamProblem::at("", "params must be a JSON object; vagvin.balance takes an empty one: {}")]);
     };
+    let problems: Vec<ParamProblem> =
+        fields.keys().map(|name| ParamProblem::at(name, "vagvin.balance takes no params: leave it out")).collect();
     if problems.is_empty() { Ok(Checked::new(json!({}))) } else { Err(problems) }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn every_outcome() -> Vec<Outcome> {
         Outcome::Ended(failure()),
         Outcome::Found { remote_id: "1".into(), memo: None, next_at: LATER },
         Outcome::Absent { settle: Duration::from_secs(60), resubmit: false, memo: None },
-        Outcome::Absent { settle: Duration::from_secs(60), resubmit: true, memo: None },
+        Outcome::Absent { settle: Duration::from_secs(60), resubmit: true, memo: Some("notes".into()) },
         Outcome::Told { refused: None },
         Outcome::Told { refused: Some(reason()) },
     ]
@@ -100,6 +100,7 @@ pub(crate) fn every_input() -> Vec<(&'static str, Make)> {
     add("resolve: adopt", Box::new(|_| Input::Resolve(Resolution::Adopt("2".into()))));
     add("resolve: fail", Box::new(|_| Input::Resolve(Resolution::Fail)));
     add("wake", Box::new(|_| Input::Wake));
+    add("postpone", Box::new(|_| Input::Postpone { until: LATER }));
     all
 }
 

@@ -130,10 +130,23 @@ fn a_balance_is_found_wherever_it_is_likely_to_stand() {
         (r#"{"status": "ok", "message": "Ваш баланс: 300 ₽"}"#, 300.0, "RUB"),
         ("12.5", 12.5, ""),
         ("1500 руб", 1500.0, "RUB"),
+        ("1 500,50 ₽", 1500.5, "RUB"),
+        ("-20 Руб.", -20.0, "RUB"),
     ] {
         assert_eq!(found(body), Some((amount, unit.to_owned())), "{body}");
     }
-    for body in [r#"{"status": "ok"}"#, "", "много", r#"{"balance": null}"#] {
+    for body in [
+        r#"{"status": "ok"}"#,
+        "",
+        "много",
+        r#"{"balance": null}"#,
+        "502 Bad Gateway",
+        "2024-05-20 12:00",
+        "1e999",
+        r#"{"balance": "14.11.2023"}"#,
+        r#"{"balance": null, "order": 77}"#,
+        r#"{"balance_updated_at": "2024-05-20"}"#,
+    ] {
         assert_eq!(found(body), None, "{body}");
     }
 }
