@@ -139,8 +139,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     if left == 0 {
         return Ok(if interval.is_zero() { Rest::Woken } else { Rest::Until(now + interval) });
     }
-    let other = [picked.company_until, trial].into_iter().flatten().min();
-    next_look(runner, &lanes, other, now).await
+    next_look(runner, &lanes, &picked.outlook, trial, now).await
 }
 
 /// What was looked at too recently, by this or another job, is put off until it may be looked at again.
@@ -151,22 +150,24 @@ fn under_floor(runner: &Runner, group: &Group, now: Timestamp) -> Option<Vec<(Jo
     Some(vec![(claimed.job.id, Input::Postpone { until })])
 }
 
+/// What is due now and was not picked is under way, held back or waits for company: an end or a time wakes us for it.
 async fn next_look(
     runner: &Runner,
     lanes: &[Lane],
-    other: Option<Timestamp>,
+    picked: &Outlook,
+    trial: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Rest, StoreError> {
-    let mut at = other;
+    let mut due = None;
     for lane in lanes {
-        let due = runner.shared.store.next_due(runner.name(), *lane).await?;
-        // What is due now and was not picked is under way or waits for company: its end wakes us.
-        let due = due.map(|due| if due <= now { now + LOOK_AGAIN } else { due });
-        at = match (at, due) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let next = runner.shared.store.next_due(runner.name(), *lane, now).await?;
+        due = due.into_iter().chain(next).min();
     }
+    // While somebody waits for company, those who come meanwhile are gathered, not met one by one.
+    let soonest = if picked.company_until.is_some() { now + LOOK_AGAIN } else { now };
+    let due = due.map(|due: Timestamp| due.max(soonest));
+    let more = picked.truncated.then_some(now + LOOK_AGAIN);
+    let at = [due, more, picked.company_until, trial].into_iter().flatten().min();
     Ok(at.map_or(Rest::Woken, Rest::Until))
 }
 
@@ -179,8 +180,16 @@ struct Picked {
     free_only: bool,
     /// Due jobs of refused batches: they travel by themselves.
     suspects: BTreeMap<SetId, Vec<Group>>,
+    outlook: Outlook,
+}
+
+/// What one look left for the next.
+#[derive(Debug, Default, Clone, Copy)]
+struct Outlook {
     /// When a group that waits for company goes without it.
     company_until: Option<Timestamp>,
+    /// More is due than was looked at.
+    truncated: bool,
 }
 
 async fn pick(
@@ -198,6 +207,7 @@ async fn pick(
     let mut queues = Vec::new();
     for lane in lanes {
         let due = runner.shared.store.due(runner.name(), *lane, now, limit).await?;
+        picked.outlook.truncated |= due.len() >= limit;
         queues.push(due.into_iter().filter(|due| !runner.is_busy(due.job.id)).collect::<Vec<_>>().into_iter());
     }
     // One of each lane in turn.
@@ -216,7 +226,7 @@ async fn pick(
     let waits_for_company =
         |group: &Group| group.jobs.len() < group.batch.max && group.oldest_due + group.batch.wait > now;
     let company = picked.groups.iter().filter(|group| waits_for_company(group));
-    picked.company_until = company.map(|group| group.oldest_due + group.batch.wait).min();
+    picked.outlook.company_until = company.map(|group| group.oldest_due + group.batch.wait).min();
     picked.groups.retain(|group| !waits_for_company(group));
     let suspects = std::mem::take(&mut picked.suspects);
     let tests = suspects.into_iter().filter_map(|(set, due)| test_of(runner, set, due));

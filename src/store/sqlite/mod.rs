@@ -295,8 +295,8 @@ impl Store for SqliteStore {
         reads::due(&self.readers, account, lane, now, limit).await
     }
 
-    async fn next_due(&self, account: &str, lane: Lane) -> Result<Option<Timestamp>, StoreError> {
-        reads::next_due(&self.readers, account, lane).await
+    async fn next_due(&self, account: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        reads::next_due(&self.readers, account, lane, after).await
     }
 
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
