@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::account::Runner;
 use super::bisect::SetId;
 use super::wake::Rest;
-use super::{chore, step};
+use super::{chore, log, step};
 use crate::domain::account::Gate;
 use crate::domain::state::Input;
 use crate::domain::{Call, Job, JobId, Reason, Timestamp};
@@ -99,11 +99,17 @@ pub async fn run(runner: Arc<Runner>, tracker: TaskTracker, stop: CancellationTo
 /// One look at what is due, and as many requests as there is room for.
 async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Result<Rest, StoreError> {
     let now = runner.now();
+    if let StoreHealth::Blocked { .. } = runner.shared.store.health() {
+        return Ok(Rest::Until(now + LOOK_AGAIN));
+    }
+    let trial = chore::try_primary(runner, tracker);
     let account = runner.account();
     let in_flight = runner.requests_in_flight();
     let (room, lanes) = match account.gate(now) {
         Gate::Paused => return Ok(Rest::Woken),
-        Gate::Frozen(until) | Gate::Broken(until) => return Ok(Rest::Until(until)),
+        Gate::Frozen(until) => return Ok(Rest::Until(until)),
+        Gate::Broken(until) => return Ok(Rest::Until(trial.map_or(until, |trial| trial.min(until)))),
+        Gate::Probe if chore::probe(runner, tracker) => return Ok(Rest::Woken),
         // One request finds out whether the vendor is back; a free one if there is any.
         Gate::Probe => (1_usize.saturating_sub(in_flight), vec![Lane::Free, Lane::Submit]),
         Gate::FreeCallsOnly | Gate::Open => {
@@ -111,9 +117,6 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
             (runner.setup.limits.max_in_flight.saturating_sub(in_flight), vec![first, second])
         }
     };
-    if let StoreHealth::Blocked { .. } = runner.shared.store.health() {
-        return Ok(Rest::Until(now + LOOK_AGAIN));
-    }
     if room == 0 {
         return Ok(Rest::Woken);
     }
@@ -126,8 +129,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     while left > 0
         && let Some(chore) = runner.next_chore()
     {
-        runner.claimed(now);
-        chore::spawn_chore(runner, tracker, chore);
+        chore::spawn_chore(runner, tracker, chore, None);
         left -= 1;
     }
     let free_only = account.pause.is_some();
@@ -142,7 +144,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
             too_early.push(postponed);
             continue;
         }
-        runner.claimed(now);
+        runner.take_slot(now);
         step::spawn_call(runner, tracker, group);
         left -= 1;
     }
@@ -155,7 +157,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     if left == 0 {
         return Ok(if interval.is_zero() { Rest::Woken } else { Rest::Until(now + interval) });
     }
-    next_look(runner, &lanes, picked.company_until, now).await
+    next_look(runner, &lanes, &picked.outlook, trial, now).await
 }
 
 /// What was looked at too recently, by this or another job, is put off until it may be looked at again.
@@ -164,22 +166,24 @@ fn under_floor(runner: &Runner, group: &Group, now: Timestamp) -> Option<(JobId,
     Some((group.jobs[0].job.id, Input::Postpone { until }))
 }
 
+/// What is due now and was not picked is under way, held back or waits for company: an end or a time wakes us for it.
 async fn next_look(
     runner: &Runner,
     lanes: &[Lane],
-    company_until: Option<Timestamp>,
+    picked: &Outlook,
+    trial: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Rest, StoreError> {
-    let mut at = company_until;
+    let mut due = None;
     for lane in lanes {
-        let due = runner.shared.store.next_due(runner.name(), *lane).await?;
-        // What is due now and was not picked is under way or waits for company: its end wakes us.
-        let due = due.map(|due| if due <= now { now + LOOK_AGAIN } else { due });
-        at = match (at, due) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let next = runner.shared.store.next_due(runner.name(), *lane, now).await?;
+        due = due.into_iter().chain(next).min();
     }
+    // While somebody waits for company, those who come meanwhile are gathered, not met one by one.
+    let soonest = if picked.company_until.is_some() { now + LOOK_AGAIN } else { now };
+    let due = due.map(|due: Timestamp| due.max(soonest));
+    let more = picked.truncated.then_some(now + LOOK_AGAIN);
+    let at = [due, more, picked.company_until, trial].into_iter().flatten().min();
     Ok(at.map_or(Rest::Woken, Rest::Until))
 }
 
@@ -192,8 +196,16 @@ struct Picked {
     free_only: bool,
     /// Due jobs of refused batches: they travel by themselves.
     suspects: BTreeMap<SetId, Vec<Group>>,
+    outlook: Outlook,
+}
+
+/// What one look left for the next.
+#[derive(Debug, Default, Clone, Copy)]
+struct Outlook {
     /// When a group that waits for company goes without it.
     company_until: Option<Timestamp>,
+    /// More is due than was looked at.
+    truncated: bool,
 }
 
 async fn pick(
@@ -210,14 +222,16 @@ async fn pick(
     let wide = room * runner.driver().widest_batch() + runner.jobs_in_flight() + runner.bisect.held();
     let narrow = wide.min(room + runner.jobs_in_flight() + NARROW);
     // Thousands may be due of which the limits let one go: where a few rows tell which, the others are not read.
-    if !sort_due(runner, lanes, now, narrow, &mut picked).await? && narrow < wide && !picked.is_enough(room) {
+    let mut all = sort_due(runner, lanes, now, narrow, &mut picked).await?;
+    if !all && narrow < wide && !picked.is_enough(room) {
         picked = Picked { free_only, ..Picked::default() };
-        sort_due(runner, lanes, now, wide, &mut picked).await?;
+        all = sort_due(runner, lanes, now, wide, &mut picked).await?;
     }
+    picked.outlook.truncated = !all;
     let waits_for_company =
         |group: &Group| group.jobs.len() < group.batch.max && group.oldest_due + group.batch.wait > now;
     let company = picked.groups.iter().filter(|group| waits_for_company(group));
-    picked.company_until = company.map(|group| group.oldest_due + group.batch.wait).min();
+    picked.outlook.company_until = company.map(|group| group.oldest_due + group.batch.wait).min();
     picked.groups.retain(|group| !waits_for_company(group));
     let suspects = std::mem::take(&mut picked.suspects);
     let tests = suspects.into_iter().filter_map(|(set, due)| test_of(runner, set, due));
@@ -341,7 +355,7 @@ async fn give_up(runner: &Runner, jobs: Vec<(JobId, Input)>) -> Result<(), Store
     let changes = jobs.into_iter().map(|(job, input)| Change { job, input }).collect();
     for result in runner.shared.store.apply(Changes::of(runner.now(), changes)).await? {
         match result {
-            Ok(job) => step::log_end(&job),
+            Ok(job) => log::log_end(&job),
             Err(error) => {
                 tracing::debug!(account = runner.name(), error = %error, "a job moved on before it was given up")
             }

@@ -11,16 +11,16 @@ use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 
 use super::account::Runner;
-use super::bisect::{Fate, SetId};
 use super::claim::{Claimed, Group};
-use crate::domain::exchange::{Answer, Request, SendError};
-use crate::domain::policy::Growth;
+use super::log::{describe, log_end};
+use super::meaning::{class, learn};
+use crate::domain::exchange::{Request, SendError};
 use crate::domain::privacy::masked;
-use crate::domain::state::{Begin, End, Input, Observation, Outcome};
-use crate::domain::{Call, Job, JobId, Reason, State, Timestamp};
+use crate::domain::state::{Begin, Input, Outcome};
+use crate::domain::{Call, JobId, Reason, State, Timestamp};
 use crate::http::Received;
 use crate::store::{AccountChange, Batch, CallRecord, Change, StoreError};
-use crate::vendors::{JobView, Reading, Seen, Verdict};
+use crate::vendors::JobView;
 
 /// How long to wait before an outcome that could not be committed is tried again.
 const COMMIT_AGAIN: Duration = Duration::from_millis(500);
@@ -64,8 +64,11 @@ async fn make_call(runner: &Runner, group: Group) {
         // The driver may put the token into the request, so it is there before the request is built.
         jobs.iter_mut().for_each(|claimed| claimed.job.attempt = Some(new_token()));
     }
-    let Some(request) = build(runner, call, &jobs) else { return };
-    let Some(jobs) = begin(runner, call, jobs, &request).await else { return };
+    let (host, change) = runner.host();
+    let Some(mut request) = build(runner, call, &jobs) else { return };
+    // Before the intent is stored: what is hashed is what is sent, and where to.
+    request.host = host;
+    let Some(jobs) = begin(runner, call, jobs, &request, change).await else { return };
     let (sent_at, exchange) = send(runner, &request, Some(call)).await;
     floor.iter().for_each(|floor| runner.looked(floor, sent_at));
     let record = CallRecord {
@@ -80,7 +83,7 @@ async fn make_call(runner: &Runner, group: Group) {
         outcome: String::new(),
         note: None,
     };
-    let (outcomes, accounts) = class(runner, call, &jobs, exchange).await;
+    let (outcomes, accounts) = class(runner, call, host, &jobs, exchange).await;
     let outcomes = learn(runner, call, set, &jobs, outcomes, oldest_due);
     finish(runner, call, jobs, outcomes, accounts, record).await;
 }
@@ -101,7 +104,13 @@ fn build(runner: &Runner, call: Call, jobs: &[Claimed]) -> Option<Request> {
 }
 
 /// Commits that the call begins. Nothing is sent unless every job of it could begin.
-async fn begin(runner: &Runner, call: Call, mut jobs: Vec<Claimed>, request: &Request) -> Option<Vec<Claimed>> {
+async fn begin(
+    runner: &Runner,
+    call: Call,
+    mut jobs: Vec<Claimed>,
+    request: &Request,
+    account: Option<AccountChange>,
+) -> Option<Vec<Claimed>> {
     let now = runner.now();
     let request_hash = if call == Call::Submit { request.hash() } else { String::new() };
     let changes = jobs
@@ -116,7 +125,7 @@ async fn begin(runner: &Runner, call: Call, mut jobs: Vec<Claimed>, request: &Re
             Change { job: claimed.job.id, input: Input::Begin(begin) }
         })
         .collect();
-    let accounts = mark_call(runner, now).into_iter().collect();
+    let accounts = account.into_iter().chain(mark_call(runner)).collect();
     let begun = match runner.shared.store.apply(Batch { at: now, changes, accounts, call: None }).await {
         Ok(begun) => begun,
         Err(error) => {
@@ -155,15 +164,9 @@ async fn begin(runner: &Runner, call: Call, mut jobs: Vec<Claimed>, request: &Re
     None
 }
 
-/// Notes when the account called, where that limits the next call; survives a restart.
-pub fn mark_call(runner: &Runner, now: Timestamp) -> Option<AccountChange> {
-    if runner.setup.limits.min_interval.is_zero() {
-        return None;
-    }
-    runner.change(|account| {
-        account.last_call_at = Some(now);
-        Vec::new()
-    })
+/// When the account called is stored before it calls, where that limits the next call: the distance survives a restart.
+pub fn mark_call(runner: &Runner) -> Option<AccountChange> {
+    (!runner.setup.limits.min_interval.is_zero()).then(|| runner.as_it_stands())
 }
 
 pub async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Timestamp, Result<Received, SendError>) {
@@ -173,154 +176,12 @@ pub async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Ti
         if let Some(at) = *last {
             runner.shared.clock.sleep_until(at + interval).await;
         }
+        // It may have waited for its turn: the distance to the next one counts from here.
+        runner.take_slot(runner.now());
         *last = Some(runner.now());
     }
     let sent_at = runner.now();
     (sent_at, runner.setup.client.send(request, call).await)
-}
-
-/// What an answer means for one job.
-#[derive(Debug, Clone)]
-enum Meant {
-    Outcome(Outcome),
-    /// The batch was refused as a whole, with these words.
-    Split(Reason),
-}
-
-/// Notes who spoils batches. The jobs of a refused batch keep the vendor's words and their place in the queue.
-fn learn(
-    runner: &Runner,
-    call: Call,
-    set: Option<SetId>,
-    jobs: &[Claimed],
-    meant: Vec<Meant>,
-    oldest_due: Timestamp,
-) -> Vec<Outcome> {
-    let fate = |meant: &Meant| match meant {
-        Meant::Split(_) => Fate::Split,
-        Meant::Outcome(Outcome::NotTaken { .. } | Outcome::AccountHeld { .. }) => Fate::Untouched,
-        Meant::Outcome(Outcome::Ended(End::Failure { .. })) => Fate::Failed,
-        Meant::Outcome(_) => Fate::Other,
-    };
-    let fates: Vec<(JobId, Fate)> =
-        jobs.iter().zip(&meant).map(|(claimed, meant)| (claimed.job.id, fate(meant))).collect();
-    runner.bisect.learn(set, call, &fates);
-    let outcome = |meant| match meant {
-        Meant::Outcome(outcome) => outcome,
-        Meant::Split(reason) => Outcome::NotTaken { reason, again_at: Some(oldest_due) },
-    };
-    meant.into_iter().map(outcome).collect()
-}
-
-/// What the exchange means for each job and for the account.
-async fn class(
-    runner: &Runner,
-    call: Call,
-    jobs: &[Claimed],
-    exchange: Result<Received, SendError>,
-) -> (Vec<Meant>, Vec<AccountChange>) {
-    let same = |outcome: Outcome| vec![Meant::Outcome(outcome); jobs.len()];
-    let received = match exchange {
-        Err(error @ SendError::NotSent(_)) => {
-            let reason = Reason::new("not_sent", error.to_string());
-            let change = runner.failed(reason.clone());
-            return (same(Outcome::NotTaken { reason, again_at: None }), change.into_iter().collect());
-        }
-        Err(error @ SendError::Lost(_)) => {
-            let reason = Reason::new("no_answer", error.to_string());
-            let change = runner.failed(reason.clone());
-            return (same(Outcome::Unclear { reason }), change.into_iter().collect());
-        }
-        Ok(received) => received,
-    };
-    let answer = &received.answer;
-    match answer.status {
-        429 => {
-            let (until, change) = runner.freeze(answer.retry_after.unwrap_or(SILENCE));
-            let reason = Reason::new("too_many_requests", "the vendor said 429: too many requests");
-            (same(Outcome::NotTaken { reason, again_at: Some(until) }), change.into_iter().collect())
-        }
-        300..=399 => {
-            let reason = Reason::new("redirect", format!("the vendor answered HTTP {} (a redirect)", answer.status));
-            let change = runner.failed(reason.clone());
-            (same(Outcome::Unclear { reason }), change.into_iter().collect())
-        }
-        _ => read(runner, call, jobs, answer).await,
-    }
-}
-
-async fn read(runner: &Runner, call: Call, jobs: &[Claimed], answer: &Answer) -> (Vec<Meant>, Vec<AccountChange>) {
-    let views: Vec<JobView<'_>> = jobs.iter().map(Claimed::view).collect();
-    let now = runner.now();
-    let reading = catch_unwind(AssertUnwindSafe(|| runner.driver().read(call, &views, answer, now)))
-        .unwrap_or_else(|_| driver_panicked(runner, jobs));
-    let mut accounts = Vec::new();
-    accounts.extend(reading.account.and_then(|news| runner.hear(news)));
-    let unclear = reading.verdicts.iter().find_map(|verdict| match verdict {
-        Verdict::Outcome(Outcome::Unclear { reason }) => Some(reason.clone()),
-        Verdict::Outcome(_) | Verdict::Seen(_) | Verdict::Split { .. } => None,
-    });
-    if let Some(reason) = unclear.filter(|_| !reading.readable) {
-        accounts.extend(runner.failed(reason.clone()));
-        if answer.status == 503 {
-            // No body of the vendor's: it provably did not take the request.
-            let wait = answer.retry_after.unwrap_or_else(|| Growth::PROBES.nth(runner.account().breaker.failures));
-            let (until, change) = runner.freeze(wait);
-            accounts.extend(change);
-            let not_taken = Meant::Outcome(Outcome::NotTaken { reason, again_at: Some(until) });
-            return (vec![not_taken; jobs.len()], accounts);
-        }
-    } else {
-        accounts.extend(runner.answered());
-    }
-    (outcomes(runner, jobs, reading.verdicts).await, accounts)
-}
-
-fn driver_panicked(runner: &Runner, jobs: &[Claimed]) -> Reading {
-    tracing::error!(
-        account = runner.name(),
-        job = jobs[0].job.id.0,
-        "the vendor's driver panicked while it read an answer"
-    );
-    let reason = Reason::new("driver_panicked", "opros could not read the vendor's answer: its driver panicked");
-    Reading::all(jobs.len(), Outcome::Unclear { reason })
-}
-
-/// Verdicts into outcomes: what changed in an observation is found by comparing it with the one before.
-async fn outcomes(runner: &Runner, jobs: &[Claimed], verdicts: Vec<Verdict>) -> Vec<Meant> {
-    let seen: Vec<JobId> = jobs
-        .iter()
-        .zip(&verdicts)
-        .filter(|(claimed, verdict)| matches!(verdict, Verdict::Seen(_)) && claimed.job.seen.is_some())
-        .map(|(claimed, _)| claimed.job.id)
-        .collect();
-    let before = if seen.is_empty() {
-        Default::default()
-    } else {
-        runner.shared.store.last_observations(&seen).await.unwrap_or_else(|error| {
-            tracing::error!(account = runner.name(), error = %error, "the last observation could not be read; the change is told without what was before");
-            Default::default()
-        })
-    };
-    jobs.iter()
-        .zip(verdicts)
-        .map(|(claimed, verdict)| match verdict {
-            Verdict::Outcome(outcome) => Meant::Outcome(outcome),
-            Verdict::Split { reason } => Meant::Split(reason),
-            Verdict::Seen(seen) => Meant::Outcome(observed(runner, &claimed.job, seen, before.get(&claimed.job.id))),
-        })
-        .collect()
-}
-
-fn observed(runner: &Runner, job: &Job, seen: Seen, before: Option<&String>) -> Outcome {
-    let before = before.and_then(|text| serde_json::from_str(text).ok());
-    let changes = runner.driver().changes(&job.kind, before.as_ref(), &seen.data);
-    Outcome::Observed {
-        observation: Observation { fingerprint: seen.fingerprint, data: seen.data.to_string(), changes, raw: seen.raw },
-        memo: seen.memo,
-        next_at: seen.next_at,
-        end: seen.end.map(Box::new),
-    }
 }
 
 async fn finish(
@@ -401,53 +262,6 @@ fn store_failed(runner: &Runner, error: &StoreError, what: &str) -> bool {
             tracing::error!(account = runner.name(), error = %error, "the store did not commit: {what}");
             false
         }
-    }
-}
-
-fn describe(outcome: &Outcome) -> (&'static str, Option<&str>) {
-    match outcome {
-        Outcome::NotTaken { reason, .. } => ("not_taken", Some(&reason.message)),
-        Outcome::AccountHeld { reason } => ("account_held", Some(&reason.message)),
-        Outcome::Unclear { reason } => ("unclear", Some(&reason.message)),
-        Outcome::Accepted { .. } => ("accepted", None),
-        Outcome::Unchanged { .. } => ("unchanged", None),
-        Outcome::Observed { .. } => ("observed", None),
-        Outcome::Progressed { .. } => ("progressed", None),
-        Outcome::Ended(End::Success { .. }) => ("succeeded", None),
-        Outcome::Ended(End::Failure { reason, .. }) => ("failed", Some(&reason.message)),
-        Outcome::Found { .. } => ("found", None),
-        Outcome::Absent { .. } => ("absent", None),
-        Outcome::Told { .. } => ("told", None),
-    }
-}
-
-/// One line for what people ask about: doubt and ends.
-pub fn log_end(job: &Job) {
-    let (id, kind, account, state) = (job.id.0, job.kind.as_str(), job.account.as_str(), job.state.as_str());
-    match (job.state, &job.reason) {
-        (State::InDoubt, Some(reason)) => tracing::warn!(
-            job = id,
-            kind,
-            account,
-            code = reason.code,
-            reason = masked(&reason.message),
-            "in doubt: the vendor may have taken it and been paid; it is not sent again by itself"
-        ),
-        (State::Failed | State::Expired, Some(reason)) => {
-            tracing::info!(
-                job = id,
-                kind,
-                account,
-                state,
-                code = reason.code,
-                reason = masked(&reason.message),
-                "the job has ended"
-            );
-        }
-        (State::Succeeded | State::Cancelled | State::Failed | State::Expired, _) => {
-            tracing::info!(job = id, kind, account, state, "the job has ended");
-        }
-        (State::Queued | State::Submitting | State::Waiting | State::InDoubt | State::Rejected, _) => {}
     }
 }
 

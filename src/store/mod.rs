@@ -3,7 +3,7 @@
 //! Whatever a verb writes is durable (fsynced) when it returns. State, observation and event of one change are one
 //! transaction. SQLite is the one backend today; PostgreSQL will be a second implementation of [`Store`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
 use std::time::Duration;
@@ -11,9 +11,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use self::callbacks::{
+    Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
+    Unmatched,
+};
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 
+pub mod callbacks;
 pub mod sqlite;
 
 /// Everything that opros remembers.
@@ -53,8 +58,8 @@ pub trait Store: Send + Sync + Debug {
     /// Due jobs of an account in the order in which they are to be served.
     async fn due(&self, account: &str, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<DueJob>, StoreError>;
 
-    /// When the first job of a lane is due.
-    async fn next_due(&self, account: &str, lane: Lane) -> Result<Option<Timestamp>, StoreError>;
+    /// When the first job of a lane is due, of those that are due later than `after`.
+    async fn next_due(&self, account: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// Queued and waiting jobs whose deadline has passed.
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError>;
@@ -80,6 +85,7 @@ pub trait Store: Send + Sync + Debug {
     /// Jobs by account, kind and state; kept by deltas, never counted.
     async fn counts(&self) -> Result<Vec<Count>, StoreError>;
 
+    /// Read from the file itself: not behind what another read has seen, as the signal of [`Store::commits`] can be.
     async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError>;
 
     /// Events of mailbox rows after a mailbox number, each with the row as it stands in the same snapshot.
@@ -91,6 +97,35 @@ pub trait Store: Send + Sync + Debug {
 
     /// What the mailbox should show for these rows; rows that were never taken are missing.
     async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError>;
+
+    // ---- call-backs and files -----------------------------------------------------------------------------------
+
+    /// Stores a call-back as it came; one that says what a stored one of the account says is only counted.
+    async fn keep_callback(&self, callback: NewCallback) -> Result<Kept, StoreError>;
+
+    /// Gives a call-back to a job, with its files and the job's step, in one transaction.
+    async fn deliver(&self, delivery: Delivery) -> Result<Delivered, StoreError>;
+
+    /// Forgets some call-backs from before then whose jobs are gone or were never found; says how many.
+    async fn forget_callbacks(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Newest first.
+    async fn callbacks(&self, filter: CallbackFilter) -> Result<Vec<Callback>, StoreError>;
+
+    async fn unmatched_callbacks(&self, which: Unmatched<'_>, limit: usize) -> Result<Vec<Callback>, StoreError>;
+
+    async fn callback(&self, id: i64) -> Result<Option<Callback>, StoreError>;
+
+    async fn callback_body(&self, id: i64) -> Result<Option<RawBody>, StoreError>;
+
+    /// Jobs that a call-back may be for; unfinished ones first.
+    async fn candidates(&self, query: CandidateQuery<'_>) -> Result<Vec<CandidateJob>, StoreError>;
+
+    /// A job's files, by name.
+    async fn job_files(&self, job: JobId) -> Result<Vec<JobFile>, StoreError>;
+
+    /// Which of these hashes some job or call-back names.
+    async fn known_files(&self, hashes: &[String]) -> Result<BTreeSet<String>, StoreError>;
 
     /// A complete, checked copy in a new file.
     async fn backup(&self, file: &Path) -> Result<(), StoreError>;
@@ -339,7 +374,7 @@ impl MailboxMark {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MailboxChanges {
-    pub uids: std::collections::BTreeSet<String>,
+    pub uids: BTreeSet<String>,
     /// There were more than are remembered: any unfinished row may have changed.
     pub overflow: bool,
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod alta;
+mod callbacks;
 mod cli;
 mod config;
 mod layers;
@@ -12,4 +13,5 @@ mod rlab;
 mod simulator;
 mod store;
 mod support;
+mod tronk;
 mod vendors;
