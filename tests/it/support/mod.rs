@@ -1,6 +1,6 @@
 //! A daemon for tests: simulated vendors, a real store on a real file, the engine, and a clock that stands still.
 //!
-//! Nothing here sleeps. [`TestDaemon::settle`] waits for a fact: no call is under way, every account rests, and nothing that
+//! Nothing here sleeps and hopes. [`TestDaemon::settle`] waits for a fact: no call is under way, every account rests, and nothing that
 //! it rests for is due. [`TestDaemon::advance`] moves the clock from one due time to the next, settling at each, so that a
 //! simulated week takes as long as its calls. The real clock only bounds a test that is stuck, and the calls' time-outs.
 //!
@@ -29,7 +29,10 @@ use opros::store::{EventPage, JobDetails, JobFilter, TimelineEntry};
 use serde_json::{Value, json};
 
 /// A test that is not settled after this is broken, however busy the machine.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_secs(120);
+
+/// How long to wait before a fact that did not come about at once is asked for again.
+const ASK_AGAIN: Duration = Duration::from_micros(500);
 
 pub fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -115,8 +118,14 @@ impl TestDaemon {
     /// Waits until everything that can be done at this time is done.
     pub async fn settle(&self) {
         let settled = async {
+            let mut asked = 0;
             while !self.is_settled().await {
-                tokio::task::yield_now().await;
+                asked += 1;
+                // Asking again and again would take the machine away from what is waited for.
+                match asked {
+                    ..64 => tokio::task::yield_now().await,
+                    _ => tokio::time::sleep(ASK_AGAIN).await,
+                }
             }
         };
         let state = || format!("{:?} at {}", self.engine.resting(), self.now());
