@@ -31,7 +31,9 @@ mod tests {
 
     fn seen(peer: &str, claims: &[&str], trusted: &[&str]) -> String {
         let mut headers = HeaderMap::new();
-        claims.iter().for_each(|claim| drop(headers.append("x-forwarded-for", claim.parse().unwrap())));
+        for claim in claims {
+            headers.append("x-forwarded-for", claim.parse().unwrap());
+        }
         let trusted: Vec<IpAddr> = trusted.iter().map(|text| text.parse().unwrap()).collect();
         client(peer.parse().unwrap(), &headers, &trusted).to_string()
     }

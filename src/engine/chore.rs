@@ -15,6 +15,7 @@ use crate::vendors::{AccountCall, AccountReading};
 
 /// Makes such a call: to the host in use, unless another one is to be tried.
 pub fn spawn_chore(runner: &Arc<Runner>, tracker: &TaskTracker, chore: AccountCall, to: Option<Host>) {
+    runner.take_slot(runner.now());
     let occupied = runner.occupy(Vec::new(), None);
     let tried = if to == Some(Host::Primary) { runner.tried_primary() } else { None };
     let runner = Arc::clone(runner);

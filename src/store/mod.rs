@@ -85,6 +85,7 @@ pub trait Store: Send + Sync + Debug {
     /// Jobs by account, kind and state; kept by deltas, never counted.
     async fn counts(&self) -> Result<Vec<Count>, StoreError>;
 
+    /// Read from the file itself: not behind what another read has seen, as the signal of [`Store::commits`] can be.
     async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError>;
 
     /// Events of mailbox rows after a mailbox number, each with the row as it stands in the same snapshot.

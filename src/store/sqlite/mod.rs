@@ -337,7 +337,9 @@ impl Store for SqliteStore {
 
     async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError> {
         let mark = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).mark;
-        Ok(MailboxCursor { mark, last: self.commits.borrow().last_mailbox_seq })
+        let mut conn = self.readers.acquire().await.map_err(sort_error)?;
+        let last = get_meta(&mut conn, MAILBOX_LAST).await?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        Ok(MailboxCursor { mark, last })
     }
 
     fn take_mailbox_changes(&self) -> MailboxChanges {

@@ -87,7 +87,7 @@ async fn several_poisoned_tracks_are_all_found_also_across_a_restart() {
 
 #[tokio::test]
 async fn a_partial_success_is_settled_by_looking_up() {
-    let daemon = start("", |config| config.rlab.poisoned.extend([number(7)])).await;
+    let daemon = start("", |config| config.rlab.poisoned = [number(7)].into()).await;
     let jobs = add(&daemon, 10).await;
     daemon.advance(seconds(1)).await;
     assert_eq!((daemon.count(State::Waiting).await, daemon.count(State::InDoubt).await), (9, 1));
