@@ -301,8 +301,8 @@ impl Runner {
         vec![NewEvent { kind: EventType::AccountUnreachable, data }]
     }
 
-    /// The vendor asked for silence.
-    pub fn freeze(&self, wait: Duration) -> (Timestamp, Option<AccountChange>) {
+    /// The vendor asked for silence: of the account as a whole. Its jobs stay due, and go on when it ends or is lifted.
+    pub fn freeze(&self, wait: Duration) -> Option<AccountChange> {
         let now = self.now();
         let change = self.change(|account| {
             account.freeze(wait, now);
@@ -313,7 +313,7 @@ impl Runner {
             seconds = wait.as_secs(),
             "the vendor asked for silence; no call until then"
         );
-        (now + wait, change)
+        change
     }
 
     pub fn pause(&self, by: PauseSource, reason: Reason, submits_only: bool) -> Option<AccountChange> {
