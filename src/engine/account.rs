@@ -150,16 +150,12 @@ impl Runner {
 
     // ---- what is under way ---------------------------------------------------------------------------------------
 
-    pub fn is_busy(&self, job: JobId) -> bool {
-        lock(&self.busy).jobs.contains(&job)
-    }
-
     pub fn requests_in_flight(&self) -> usize {
         lock(&self.busy).requests
     }
 
-    pub fn jobs_in_flight(&self) -> usize {
-        lock(&self.busy).jobs.len()
+    pub fn jobs_in_flight(&self) -> Vec<JobId> {
+        lock(&self.busy).jobs.iter().copied().collect()
     }
 
     /// Marks jobs as under way, and a request as in flight, until the guard is dropped.
