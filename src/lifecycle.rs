@@ -47,6 +47,8 @@ pub async fn serve(sources: Sources) -> ExitCode {
 }
 
 async fn run(config: &Config, clock: SharedClock) -> Result<ExitCode, StartError> {
+    // Before anything is sent: a signal that comes while the daemon starts is heard once it has.
+    let (mut term, mut int) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
     let daemon = Daemon::start(config, clock).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -56,7 +58,6 @@ async fn run(config: &Config, clock: SharedClock) -> Result<ExitCode, StartError
         "opros is ready"
     );
     notify(&[NotifyState::Ready]);
-    let (mut term, mut int) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
     let failstop = daemon.engine().failstop().clone();
     let failed = tokio::select! {
         () = heard(&mut term) => false,

@@ -92,7 +92,7 @@ impl Params {
     pub fn only(self, known: &[&str]) -> Result<Self, Problem> {
         for (index, (name, _)) in self.0.iter().enumerate() {
             if !known.contains(&name.as_str()) {
-                let hint = nearest(name, known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+                let hint = nearest(name, known).map_or(".".to_owned(), |near| format!("; did you mean {near:?}?"));
                 let detail = match known {
                     [] => format!("no query parameter is known here, {:?} neither", clip(name)),
                     known => format!(

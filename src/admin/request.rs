@@ -107,7 +107,7 @@ impl Fields<'_> {
             let short: String = name.chars().take(60).collect();
             let pointer = format!("/{}", short.replace('~', "~0").replace('/', "~1"));
             if !FIELDS.contains(&name.as_str()) {
-                let hint = nearest(name, FIELDS).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+                let hint = nearest(name, FIELDS).map_or(".".to_owned(), |near| format!("; did you mean {near:?}?"));
                 let message = format!("a job has no field {short:?}{hint} Its fields are {}", FIELDS.join(", "));
                 problems.push(FieldProblem::new("unknown_field", &pointer, message));
             } else if self.0[..index].iter().any(|(earlier, _)| earlier == name) {

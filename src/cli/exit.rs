@@ -35,6 +35,7 @@ Exit codes:
   10  `wait`: a job failed               13  `wait`: a job is in doubt and needs you
   11  `wait`: a job was cancelled        14  `wait`: a job was rejected
   12  `wait`: a job expired              15  `wait`: --timeout ran out
+`serve`: 0 stopped in order, 1 it cannot start, 70 its store cannot be trusted, 78 the configuration is wrong.
 Of several jobs, the highest number counts.
 
 Colours obey NO_COLOR and CLICOLOR_FORCE. With --json a command prints what opros said, one JSON value a line.";

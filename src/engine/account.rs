@@ -57,6 +57,8 @@ pub struct Shared {
     pub failstop: FailStop,
     /// A deadline may have come closer.
     pub deadlines: Arc<Notify>,
+    /// An account has looked for work and rests.
+    pub rested: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -80,7 +82,6 @@ struct Busy {
     /// When things with a floor were last looked at, by the vendor's ids.
     looked: HashMap<String, Timestamp>,
     jobs: HashSet<JobId>,
-    claimed_at: Option<Timestamp>,
     requests: usize,
     chores: VecDeque<AccountCall>,
 }
@@ -151,16 +152,12 @@ impl Runner {
 
     // ---- what is under way ---------------------------------------------------------------------------------------
 
-    pub fn is_busy(&self, job: JobId) -> bool {
-        lock(&self.busy).jobs.contains(&job)
-    }
-
     pub fn requests_in_flight(&self) -> usize {
         lock(&self.busy).requests
     }
 
-    pub fn jobs_in_flight(&self) -> usize {
-        lock(&self.busy).jobs.len()
+    pub fn jobs_in_flight(&self) -> Vec<JobId> {
+        lock(&self.busy).jobs.iter().copied().collect()
     }
 
     /// Marks jobs as under way, and a request as in flight, until the guard is dropped.
@@ -172,17 +169,12 @@ impl Runner {
         Occupied { runner: Arc::clone(self), jobs, set }
     }
 
-    /// A request was chosen: the next one keeps its distance from here on, whenever this one is committed and leaves.
-    pub fn claimed(&self, now: Timestamp) {
-        lock(&self.busy).claimed_at = Some(now);
-    }
-
     /// When a request was last chosen, by this run or the one before it; none where requests need no distance.
     pub fn last_call(&self, account: &Account) -> Option<Timestamp> {
         if self.setup.limits.min_interval.is_zero() {
             return None;
         }
-        account.last_call_at.max(lock(&self.busy).claimed_at)
+        account.last_call_at
     }
 
     /// Takes the right to look at something with a floor; or says when it may be looked at.
@@ -307,8 +299,8 @@ impl Runner {
         vec![NewEvent { kind: EventType::AccountUnreachable, data }]
     }
 
-    /// The vendor asked for silence.
-    pub fn freeze(&self, wait: Duration) -> (Timestamp, Option<AccountChange>) {
+    /// The vendor asked for silence: of the account as a whole. Its jobs stay due, and go on when it ends or is lifted.
+    pub fn freeze(&self, wait: Duration) -> Option<AccountChange> {
         let now = self.now();
         let change = self.change(|account| {
             account.freeze(wait, now);
@@ -319,7 +311,7 @@ impl Runner {
             seconds = wait.as_secs(),
             "the vendor asked for silence; no call until then"
         );
-        (now + wait, change)
+        change
     }
 
     pub fn pause(&self, by: PauseSource, reason: Reason, submits_only: bool) -> Option<AccountChange> {

@@ -71,7 +71,7 @@ async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried
             ("unclear", Some(error.to_string()))
         }
         Ok(received) if received.answer.status == 429 => {
-            let (_, change) = runner.freeze(received.answer.retry_after.unwrap_or(SILENCE));
+            let change = runner.freeze(received.answer.retry_after.unwrap_or(SILENCE));
             accounts.extend(change);
             ("not_taken", Some("the vendor said 429: too many requests".to_owned()))
         }

@@ -82,6 +82,7 @@ pub async fn run(runner: Arc<Runner>, tracker: TaskTracker, stop: CancellationTo
         // The lanes take turns at being first, so that neither starves when there is room for one request only.
         first = if first == Lane::Submit { Lane::Free } else { Lane::Submit };
         runner.wake.rest(next);
+        runner.shared.rested.notify_waiters();
         let timer = async {
             match next {
                 Rest::Woken | Rest::Working => std::future::pending().await,
@@ -180,8 +181,7 @@ async fn next_look(
         due = due.into_iter().chain(next).min();
     }
     // While somebody waits for company, those who come meanwhile are gathered, not met one by one.
-    let soonest = if picked.company_until.is_some() { now + LOOK_AGAIN } else { now };
-    let due = due.map(|due: Timestamp| due.max(soonest));
+    let due = due.map(|due: Timestamp| due.max(now + picked.gather));
     let more = picked.truncated.then_some(now + LOOK_AGAIN);
     let at = [due, more, picked.company_until, trial].into_iter().flatten().min();
     Ok(at.map_or(Rest::Woken, Rest::Until))
@@ -204,6 +204,8 @@ struct Picked {
 struct Outlook {
     /// When a group that waits for company goes without it.
     company_until: Option<Timestamp>,
+    /// How long those who come meanwhile may be left alone.
+    gather: Duration,
     /// More is due than was looked at.
     truncated: bool,
 }
@@ -219,8 +221,8 @@ async fn pick(
     if room == 0 {
         return Ok(picked);
     }
-    let wide = room * runner.driver().widest_batch() + runner.jobs_in_flight() + runner.bisect.held();
-    let narrow = wide.min(room + runner.jobs_in_flight() + NARROW);
+    let wide = room * runner.driver().widest_batch() + runner.bisect.held();
+    let narrow = wide.min(room + NARROW);
     // Thousands may be due of which the limits let one go: where a few rows tell which, the others are not read.
     let mut all = sort_due(runner, lanes, now, narrow, &mut picked).await?;
     if !all && narrow < wide && !picked.is_enough(room) {
@@ -230,8 +232,9 @@ async fn pick(
     picked.outlook.truncated = !all;
     let waits_for_company =
         |group: &Group| group.jobs.len() < group.batch.max && group.oldest_due + group.batch.wait > now;
-    let company = picked.groups.iter().filter(|group| waits_for_company(group));
-    picked.outlook.company_until = company.map(|group| group.oldest_due + group.batch.wait).min();
+    let company = || picked.groups.iter().filter(|group| waits_for_company(group));
+    picked.outlook.gather = company().map(|group| group.batch.wait / 10).min().unwrap_or_default();
+    picked.outlook.company_until = company().map(|group| group.oldest_due + group.batch.wait).min();
     picked.groups.retain(|group| !waits_for_company(group));
     let suspects = std::mem::take(&mut picked.suspects);
     let tests = suspects.into_iter().filter_map(|(set, due)| test_of(runner, set, due));
@@ -255,12 +258,13 @@ async fn sort_due(
     limit: usize,
     picked: &mut Picked,
 ) -> Result<bool, StoreError> {
+    let under_way = runner.jobs_in_flight();
     let mut queues = Vec::new();
     let mut all = true;
     for lane in lanes {
-        let due = runner.shared.store.due(runner.name(), *lane, now, limit).await?;
+        let due = runner.shared.store.due(runner.name(), *lane, now, limit, &under_way).await?;
         all &= due.len() < limit;
-        queues.push(due.into_iter().filter(|due| !runner.is_busy(due.job.id)).collect::<Vec<_>>().into_iter());
+        queues.push(due.into_iter());
     }
     // One of each lane in turn.
     loop {

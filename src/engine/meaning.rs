@@ -72,9 +72,9 @@ pub async fn class(
     let answer = &received.answer;
     match answer.status {
         429 => {
-            let (until, change) = runner.freeze(answer.retry_after.unwrap_or(SILENCE));
+            let change = runner.freeze(answer.retry_after.unwrap_or(SILENCE));
             let reason = Reason::new("too_many_requests", "the vendor said 429: too many requests");
-            (same(Outcome::NotTaken { reason, again_at: Some(until) }), change.into_iter().collect())
+            (same(Outcome::NotTaken { reason, again_at: Some(runner.now()) }), change.into_iter().collect())
         }
         300..=399 => {
             let reason = Reason::new("redirect", format!("the vendor answered HTTP {} (a redirect)", answer.status));
@@ -107,9 +107,9 @@ async fn read(
         if answer.status == 503 {
             // No body of the vendor's: it provably did not take the request.
             let wait = answer.retry_after.unwrap_or_else(|| Growth::PROBES.nth(runner.account().breaker.failures));
-            let (until, change) = runner.freeze(wait);
+            let change = runner.freeze(wait);
             accounts.extend(change);
-            let not_taken = Meant::Outcome(Outcome::NotTaken { reason, again_at: Some(until) });
+            let not_taken = Meant::Outcome(Outcome::NotTaken { reason, again_at: Some(now) });
             return (vec![not_taken; jobs.len()], accounts);
         }
     } else {

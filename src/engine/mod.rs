@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -58,7 +57,7 @@ impl Engine {
         setups: Vec<AccountSetup>,
     ) -> Result<Self, StoreError> {
         let known = store.accounts().await?;
-        let shared = Shared { store, clock, failstop, deadlines: Arc::new(Notify::new()) };
+        let shared = Shared { store, clock, failstop, deadlines: Arc::default(), rested: Arc::default() };
         let drivers = setups.iter().map(|s| (s.name.clone(), (s.vendor, Arc::clone(&s.driver)))).collect();
         let runners = setups
             .into_iter()
@@ -162,6 +161,11 @@ impl Engine {
             (Rest::Until(at), Rest::Woken) | (Rest::Woken, Rest::Until(at)) => Rest::Until(at),
             (Rest::Woken, Rest::Woken) => Rest::Woken,
         })
+    }
+
+    /// Completes when an account comes to rest after this was called and enabled: a moment to ask [`Engine::resting`] again.
+    pub fn rested(&self) -> tokio::sync::futures::Notified<'_> {
+        self.inner.shared.rested.notified()
     }
 
     /// How many calls are under way, over all accounts.

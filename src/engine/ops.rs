@@ -6,6 +6,7 @@ use super::Engine;
 use super::intake::{FieldProblem, JobRequest};
 use crate::domain::state::{Input, Refused, Resolution};
 use crate::domain::{Job, JobId, NewJob, PauseSource, Reason, State};
+use crate::store::callbacks::CandidateQuery;
 use crate::store::{Accepted, ApplyError, Batch, Change, JobDetails, StoreError};
 use crate::vendors::AccountCall;
 
@@ -48,9 +49,39 @@ impl Engine {
     }
 
     pub async fn resolve(&self, id: JobId, resolution: Resolution) -> Result<Job, OpError> {
+        if let Resolution::Adopt(remote_id) = &resolution {
+            self.check_free(id, remote_id).await?;
+        }
         let job = self.apply(id, Input::Resolve(resolution)).await?;
         self.wake(&job.account);
         Ok(job)
+    }
+
+    /// What the vendor calls one job cannot be another's: its answer would be somebody else's.
+    async fn check_free(&self, id: JobId, remote_id: &str) -> Result<(), OpError> {
+        let Some(details) = self.inner.shared.store.job(id).await? else { return Err(OpError::NoJob(id)) };
+        let job = details.job;
+        // Some vendors' ids are what was ordered, and may be ordered again: there nothing is mixed up.
+        if job.traits.tracker {
+            return Ok(());
+        }
+        let query = CandidateQuery {
+            account: &job.account,
+            kind: &job.kind,
+            vin: None,
+            ids: &[remote_id.to_owned()],
+            jobs: &[],
+            limit: 2,
+        };
+        let others = self.inner.shared.store.candidates(query).await?;
+        match others.iter().find(|other| other.job.id != id && other.job.remote_id.as_deref() == Some(remote_id)) {
+            None => Ok(()),
+            Some(other) => Err(OpError::Conflict(format!(
+                "{remote_id} is job {} already: adopting it would give job {id} the answer to another order. \
+                 Look for the vendor's id of this one, or resolve it with --fail or --resubmit",
+                other.job.id
+            ))),
+        }
     }
 
     /// Orders the same again as a new job.
@@ -69,7 +100,7 @@ impl Engine {
             }
             State::Succeeded if !force => {
                 return Err(OpError::Conflict(format!(
-                    "job {id} has succeeded: ordering it again costs again. Say force if that is meant"
+                    "job {id} has succeeded: ordering it again costs again. Say force (--force) if that is meant"
                 )));
             }
             State::Succeeded | State::Failed | State::Cancelled | State::Expired | State::Rejected => {}

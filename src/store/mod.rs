@@ -55,8 +55,15 @@ pub trait Store: Send + Sync + Debug {
 
     // ---- reads --------------------------------------------------------------------------------------------------
 
-    /// Due jobs of an account in the order in which they are to be served.
-    async fn due(&self, account: &str, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<DueJob>, StoreError>;
+    /// Due jobs of an account in the order in which they are to be served, without those that are under way already.
+    async fn due(
+        &self,
+        account: &str,
+        lane: Lane,
+        now: Timestamp,
+        limit: usize,
+        under_way: &[JobId],
+    ) -> Result<Vec<DueJob>, StoreError>;
 
     /// When the first job of a lane is due, of those that are due later than `after`.
     async fn next_due(&self, account: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError>;

@@ -172,14 +172,14 @@ async fn a_job_goes_from_accept_to_its_one_terminal_event() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir).await;
     let job = id(store.accept(vec![new_job()], start()).await.unwrap()[0]);
-    assert_eq!(store.due("tronk", Lane::Submit, start(), 10).await.unwrap().len(), 1);
+    assert_eq!(store.due("tronk", Lane::Submit, start(), 10, &[]).await.unwrap().len(), 1);
 
     let begun = one(&store, job, submit("t1")).await.unwrap();
     assert_eq!((begun.state, begun.submissions, begun.turn), (State::Submitting, 1, 1));
-    assert!(store.due("tronk", Lane::Submit, start(), 10).await.unwrap().is_empty());
+    assert!(store.due("tronk", Lane::Submit, start(), 10, &[]).await.unwrap().is_empty());
 
     one(&store, job, accepted(begun.turn)).await.unwrap();
-    let due = store.due("tronk", Lane::Free, start(), 10).await.unwrap();
+    let due = store.due("tronk", Lane::Free, start(), 10, &[]).await.unwrap();
     assert_eq!(due[0].job.remote_id.as_deref(), Some("77"));
 
     let polled = one(&store, job, poll(start())).await.unwrap();
@@ -277,7 +277,7 @@ async fn a_deadline_that_is_past_at_arrival_ends_the_job_before_anything_is_sent
     let late = NewJob { deadline: Some(start() - Duration::from_secs(1)), ..new_job() };
     let job = id(store.accept(vec![late], start()).await.unwrap()[0]);
     assert_eq!(store.job(job).await.unwrap().unwrap().job.state, State::Expired);
-    assert!(store.due("tronk", Lane::Submit, start(), 10).await.unwrap().is_empty());
+    assert!(store.due("tronk", Lane::Submit, start(), 10, &[]).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -291,9 +291,11 @@ async fn submits_are_due_by_priority_and_then_by_age() {
     };
     store.accept(vec![with(5, 2), with(9, 0), with(0, 3), with(5, 1), with(0, 99)], start()).await.unwrap();
     let now = start() + Duration::from_secs(10);
-    let due = store.due("tronk", Lane::Submit, now, 10).await.unwrap();
+    let due = store.due("tronk", Lane::Submit, now, 10, &[]).await.unwrap();
     assert_eq!(due.iter().map(|due| due.job.id.0).collect::<Vec<_>>(), [3, 4, 1, 2]);
-    let first_two = store.due("tronk", Lane::Submit, now, 2).await.unwrap();
+    let others = store.due("tronk", Lane::Submit, now, 10, &[due[0].job.id]).await.unwrap();
+    assert_eq!(others, due[1..], "what is under way is not offered again");
+    let first_two = store.due("tronk", Lane::Submit, now, 2, &[]).await.unwrap();
     assert_eq!(first_two.iter().map(|due| due.job.id.0).collect::<Vec<_>>(), [3, 4]);
     let next = store.next_due("tronk", Lane::Submit, Timestamp::MIN).await.unwrap();
     assert_eq!(next, Some(start()));

@@ -291,8 +291,15 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn due(&self, account: &str, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<DueJob>, StoreError> {
-        reads::due(&self.readers, account, lane, now, limit).await
+    async fn due(
+        &self,
+        account: &str,
+        lane: Lane,
+        now: Timestamp,
+        limit: usize,
+        under_way: &[JobId],
+    ) -> Result<Vec<DueJob>, StoreError> {
+        reads::due(&self.readers, account, lane, now, limit, under_way).await
     }
 
     async fn next_due(&self, account: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {

@@ -31,6 +31,7 @@ pub async fn due(
     lane: Lane,
     now: Timestamp,
     limit: usize,
+    under_way: &[JobId],
 ) -> Result<Vec<DueJob>, StoreError> {
     let statement = match lane {
         Lane::Submit => sql::DUE_SUBMITS,
@@ -40,6 +41,7 @@ pub async fn due(
         .bind(account)
         .bind(now.as_millis())
         .bind(limit as i64)
+        .bind(ids(under_way))
         .fetch_all(pool)
         .await
         .map_err(sort_error)?;

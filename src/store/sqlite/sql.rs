@@ -32,7 +32,7 @@ macro_rules! due_at_priority {
         concat!(
             "SELECT * FROM (SELECT id FROM jobs WHERE account = $1 AND state = 0 AND due_at IS NOT NULL AND priority = ",
             $n,
-            " AND due_at <= $2 ORDER BY due_at LIMIT $3)"
+            " AND due_at <= $2 AND id NOT IN (SELECT value FROM json_each($4)) ORDER BY due_at LIMIT $3)"
         )
     };
 }
@@ -150,7 +150,7 @@ statements! {
     DUE_FREE = concat!(
         "SELECT ", job_columns!(), ", bodies.params, bodies.params_hash, bodies.partial FROM \
         (SELECT id FROM jobs WHERE account = $1 AND state IN (2, 3) AND due_at IS NOT NULL AND due_at <= $2 \
-         ORDER BY due_at LIMIT $3) AS due JOIN jobs ON jobs.id = due.id JOIN bodies ON bodies.job_id = due.id"
+         AND id NOT IN (SELECT value FROM json_each($4)) ORDER BY due_at LIMIT $3) AS due JOIN jobs ON jobs.id = due.id JOIN bodies ON bodies.job_id = due.id"
     );
     NEXT_SUBMIT = concat!("SELECT min(due_at) FROM (", each_priority!(next_at_priority), ")");
     NEXT_FREE = "SELECT due_at FROM jobs WHERE account = $1 AND state IN (2, 3) AND due_at IS NOT NULL \

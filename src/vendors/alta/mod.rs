@@ -296,10 +296,13 @@ impl Vendor for Alta {
     fn pace(&self, call: Call, view: &JobView<'_>, now: Timestamp) -> Timestamp {
         let tick = self.cadence.busy_tick(now);
         match call {
+            // When it is due again if the list says nothing new: then the answer costs no write.
+            Call::Poll if view.job.kind == TRACK && asks_list(view.job) && view.job.errors == 0 => {
+                self.follow(view, now).rest(false).max(now + Growth::ERRORS.first)
+            }
             // Should this one fail too, the next may be a `show`: its floor holds already.
             Call::Poll if view.job.kind == TRACK && asks_list(view.job) => {
-                let shown = Memo::of(view.job).shown;
-                if view.job.errors == 0 { tick } else { tick.max(shown + self.cadence.between_shows()) }
+                tick.max(Memo::of(view.job).shown + self.cadence.between_shows())
             }
             Call::Poll => now + self.cadence.between_shows(),
             Call::LookUp => tick,

@@ -1,6 +1,6 @@
 //! A daemon for tests: simulated vendors, a real store on a real file, the engine, and a clock that stands still.
 //!
-//! Nothing here sleeps. [`TestDaemon::settle`] waits for a fact: no call is under way, every account rests, and nothing that
+//! Nothing here sleeps and hopes. [`TestDaemon::settle`] waits for a fact: no call is under way, every account rests, and nothing that
 //! it rests for is due. [`TestDaemon::advance`] moves the clock from one due time to the next, settling at each, so that a
 //! simulated week takes as long as its calls. The real clock only bounds a test that is stuck, and the calls' time-outs.
 //!
@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 /// A test that is not settled after this is broken, however busy the machine.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_secs(120);
 
 pub fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -158,8 +158,18 @@ impl TestDaemon {
     /// Waits until everything that can be done at this time is done.
     pub async fn settle(&self) {
         let settled = async {
-            while !self.is_settled().await {
-                tokio::task::yield_now().await;
+            loop {
+                // An account that rests says so; a deadline that was dealt with is a commit.
+                let mut commits = self.engine.store().commits();
+                let mut rested = std::pin::pin!(self.engine.rested());
+                rested.as_mut().enable();
+                if self.is_settled().await {
+                    return;
+                }
+                tokio::select! {
+                    () = rested => {}
+                    _ = commits.changed() => {}
+                }
             }
         };
         let state = || format!("{:?} at {}", self.engine.resting(), self.now());
