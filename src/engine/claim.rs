@@ -341,9 +341,9 @@ fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
 
 /// A submit is paid: what would be sent must be what was ordered, to the byte.
 fn undamaged(due: DueJob, call: Call) -> Result<Claimed, Reason> {
-    let intact = crate::domain::exchange::sha256_hex(due.params.as_bytes()) == due.params_hash;
     let params = serde_json::from_str(&due.params).unwrap_or(Value::Null);
-    if call == Call::Submit && (!intact || params.is_null()) {
+    let intact = || crate::domain::exchange::sha256_hex(due.params.as_bytes()) == due.params_hash;
+    if call == Call::Submit && (params.is_null() || !intact()) {
         return Err(Reason::new(
             "params_damaged",
             "the stored params are not what was ordered (their hash differs): the disk may be failing; nothing was sent",

@@ -307,9 +307,8 @@ impl Draft {
 
     // ---- writing -----------------------------------------------------------------------------------------------
 
-    /// Writes everything; each statement must touch exactly the rows it was meant for. Returns the mailbox rows that show a
-    /// change.
-    pub async fn write(self, conn: &mut SqliteConnection, before: Numbers) -> Result<Vec<String>, StoreError> {
+    /// Writes everything; each statement must touch exactly the rows it was meant for.
+    pub async fn write(self, conn: &mut SqliteConnection, before: Numbers) -> Result<Left, StoreError> {
         let opened = self.opened.iter().map(|open| {
             let (outcome, ended_at) = open.end.map_or((None, None), |(end, at)| (Some(end), Some(at.as_millis())));
             let unclear_at = open.unclear_at.map(Timestamp::as_millis);
@@ -347,8 +346,17 @@ impl Draft {
         if self.numbers.last_mailbox_seq != before.last_mailbox_seq {
             super::set_meta(conn, super::MAILBOX_LAST, &self.numbers.last_mailbox_seq.to_string()).await?;
         }
-        Ok(self.touched)
+        Ok(Left { touched: self.touched, jobs: self.jobs.into_values().map(|loaded| loaded.job).collect() })
     }
+}
+
+/// What a transaction leaves, once it is committed.
+#[derive(Debug)]
+pub struct Left {
+    /// Mailbox rows that show a change.
+    pub touched: Vec<String>,
+    /// The jobs that it was about, as their rows stand now.
+    pub jobs: Vec<Job>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

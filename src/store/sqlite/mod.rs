@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 mod callbacks;
 mod draft;
 pub mod file;
+mod hot;
 mod reads;
 mod retain;
 mod rows;
@@ -137,6 +138,7 @@ impl SqliteStore {
             ownership,
             epoch,
             numbers,
+            hot: hot::Hot::default(),
             mailbox,
             commits,
             health,

@@ -12,8 +12,9 @@ use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::draft::{Draft, Known, Numbers};
+use super::draft::{Draft, Known, Left, Numbers};
 use super::file::{FileId, Ownership};
+use super::hot::Hot;
 use super::rows::JobRow;
 use super::{MailboxNotes, callbacks, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
@@ -76,7 +77,7 @@ pub enum Reply {
 struct Written {
     replies: Vec<Reply>,
     numbers: Numbers,
-    touched: Vec<String>,
+    left: Left,
 }
 
 #[derive(Debug)]
@@ -93,6 +94,7 @@ pub struct Writer {
     pub ownership: Ownership,
     pub epoch: i64,
     pub numbers: Numbers,
+    pub hot: Hot,
     pub(super) mailbox: Arc<Mutex<MailboxNotes>>,
     pub commits: watch::Sender<Commit>,
     pub health: Arc<Mutex<StoreHealth>>,
@@ -162,9 +164,10 @@ impl Writer {
             Err(error) => Err(error),
         };
         match written {
-            Ok(Written { replies, numbers, touched }) => {
+            Ok(Written { replies, numbers, left }) => {
                 self.numbers = numbers;
-                self.note_mailbox(ops, touched);
+                self.hot.keep(left.jobs);
+                self.note_mailbox(ops, left.touched);
                 self.commits.send_modify(|commit| {
                     commit.last_seq = numbers.last_seq;
                     commit.last_mailbox_seq = numbers.last_mailbox_seq;
@@ -173,6 +176,7 @@ impl Writer {
                 Ok(replies)
             }
             Err(error) => {
+                self.hot.forget();
                 // After some errors SQLite has rolled back by itself; then this says so, and all is well.
                 let _ = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
                 Err(error)
@@ -221,8 +225,8 @@ impl Writer {
             });
         }
         let numbers = draft.numbers;
-        let touched = draft.write(&mut self.conn, before).await?;
-        Ok(Written { replies, numbers, touched })
+        let left = draft.write(&mut self.conn, before).await?;
+        Ok(Written { replies, numbers, left })
     }
 
     fn mailbox_mark(&self) -> MailboxMark {
@@ -317,15 +321,19 @@ impl Writer {
                 | Op::ForgetCallbacks(_) => Vec::new(),
             })
             .collect();
+        let (mut jobs, ids) = self.hot.find(ids);
         if ids.is_empty() {
-            return Ok(Vec::new());
+            return Ok(jobs);
         }
         let rows: Vec<JobRow> = sqlx::query_as(sql::LOAD_JOBS)
             .bind(Value::from(ids).to_string())
             .fetch_all(&mut self.conn)
             .await
             .map_err(sort_error)?;
-        rows.into_iter().map(Job::try_from).collect()
+        for row in rows {
+            jobs.push(Job::try_from(row)?);
+        }
+        Ok(jobs)
     }
 
     fn is_blocked(&self) -> bool {

@@ -161,6 +161,7 @@ impl TestDaemon {
             loop {
                 // An account that rests says so; a deadline that was dealt with is a commit.
                 let mut commits = self.engine.store().commits();
+                commits.mark_unchanged();
                 let mut rested = std::pin::pin!(self.engine.rested());
                 rested.as_mut().enable();
                 if self.is_settled().await {
