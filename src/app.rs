@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,9 +16,10 @@ use crate::engine::Engine;
 use crate::engine::account::{AccountSetup, Limits};
 use crate::engine::failstop::FailStop;
 use crate::engine::schedule;
-use crate::health::HealthBoard;
+use crate::health::{HealthBoard, Severity};
 use crate::http::{AnswerBudget, Client, ClientError, ClientSettings};
 use crate::listener::{self, unix};
+use crate::mailbox;
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Retention, Store, StoreError};
 use crate::vendors::registry::{self, Settings};
@@ -35,6 +37,9 @@ pub enum StartError {
     #[error(transparent)]
     Socket(#[from] unix::BindError),
 }
+
+/// A mailbox that cannot be opened holds up the start no longer than this.
+const MAILBOX_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The running daemon.
 #[derive(Debug)]
@@ -62,14 +67,25 @@ impl Daemon {
         let engine = Engine::new(store, clock, failstop, setups).await?;
         engine.start().await?;
         let daemon = Daemon { engine, board, doors: CancellationToken::new(), tasks: TaskTracker::new(), longest_call };
-        daemon.open_doors(config, socket);
+        daemon.open_doors(config, socket).await;
         Ok(daemon)
     }
 
-    fn open_doors(&self, config: &Config, socket: listener::Socket) {
+    async fn open_doors(&self, config: &Config, socket: listener::Socket) {
         let state = AdminState::new(self.engine.clone(), self.board.clone(), self.doors.clone());
         let router = admin::router(state);
         self.tasks.spawn(listener::serve(socket, router, listener::Limits::default(), self.doors.clone()));
+        let opened = Arc::new(Notify::new());
+        if let Some(path) = config.mailbox.path.clone() {
+            let setup = mailbox::Setup {
+                path,
+                retention_finished: config.retention.finished,
+                retention_events: config.retention.events,
+                opened: Arc::clone(&opened),
+            };
+            let causes = Arc::new(MailboxCauses { board: self.board.clone(), clock: Arc::clone(self.engine.clock()) });
+            self.tasks.spawn(mailbox::run(setup, self.engine.clone(), causes, self.doors.clone()));
+        }
         let (engine, doors) = (self.engine.clone(), self.doors.clone());
         let retention = retention(config);
         self.tasks.spawn(async move {
@@ -77,6 +93,9 @@ impl Daemon {
                 tracing::error!(error = %error, "the calendar does not run: no retention and no balances until a restart");
             }
         });
+        if config.mailbox.path.is_some() && tokio::time::timeout(MAILBOX_PATIENCE, opened.notified()).await.is_err() {
+            tracing::warn!("opros starts without its mailbox; it goes on trying to open it, see: opros health");
+        }
     }
 
     pub fn engine(&self) -> &Engine {
@@ -101,12 +120,30 @@ impl Daemon {
     }
 }
 
+/// What is wrong with the mailbox, on the daemon's board: it never blocks anything but itself.
+#[derive(Debug)]
+struct MailboxCauses {
+    board: HealthBoard,
+    clock: SharedClock,
+}
+
+impl mailbox::Causes for MailboxCauses {
+    fn set(&self, cause: &'static str, what: String) {
+        self.board.post(cause, Severity::Degraded, what, self.clock.now());
+    }
+
+    fn clear(&self, cause: &'static str) {
+        self.board.clear(cause);
+    }
+}
+
 pub fn retention(config: &Config) -> Retention {
     let retention = &config.retention;
     Retention { finished: retention.finished, events: retention.events, calls: retention.calls }
 }
 
-fn account_setups(config: &Config, clock: &SharedClock) -> Result<Vec<AccountSetup>, ClientError> {
+/// The accounts as the engine wants them.
+pub fn account_setups(config: &Config, clock: &SharedClock) -> Result<Vec<AccountSetup>, ClientError> {
     let budget = AnswerBudget::default();
     // Any secret may be echoed by any vendor, through a user's params for instance.
     let secrets: Vec<String> = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned()).collect();

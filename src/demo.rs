@@ -18,7 +18,7 @@ use crate::cli::DemoArgs;
 use crate::cli::client::Client;
 use crate::clock::{Clock, ScaledClock, SharedClock, SystemClock};
 use crate::config::{self, Sources};
-use crate::domain::{Event, EventType, JobId, Timestamp};
+use crate::domain::{Event, EventType, Timestamp};
 use crate::simulator::{AltaSim, RlabSim, SimConfig, Simulator, TronkSim};
 use crate::store::{EventPage, JobFilter};
 
@@ -50,12 +50,12 @@ pub async fn run(args: DemoArgs) -> ExitCode {
 
 async fn play(args: &DemoArgs) -> Result<bool, Failure> {
     let directory = tempfile::Builder::new().prefix("opros-demo-").tempdir()?;
-    let clock: SharedClock = Arc::new(ScaledClock::starting_at(half_past_eight(), SPEED));
+    let clock: SharedClock = Arc::new(ScaledClock::starting_at(eight_o_clock(), SPEED));
     let simulator = Simulator::start(vendors(&clock)).await?;
     let config = config::load(&Sources::from_text(&settings(directory.path(), &simulator)))?;
     let daemon = Daemon::start(&config, Arc::clone(&clock)).await?;
     println!("opros demo: four simulated vendors, a daemon and its databases in {}", directory.path().display());
-    println!("A second here is half an hour there; it is half past eight in Moscow.\n");
+    println!("A second here is half an hour there; it is eight in the morning in Moscow.\n");
 
     let socket = config.admin.socket.clone();
     let mailbox = config.mailbox.path.clone().ok_or("the demo has a mailbox")?;
@@ -78,9 +78,9 @@ async fn play(args: &DemoArgs) -> Result<bool, Failure> {
 }
 
 /// Of today, Moscow time: the wagons' first report is due at nine.
-fn half_past_eight() -> Timestamp {
+fn eight_o_clock() -> Timestamp {
     let today = SystemClock.now().to_utc().with_timezone(&Moscow).date_naive();
-    let morning = today.and_hms_opt(8, 30, 0).and_then(|local| Moscow.from_local_datetime(&local).single());
+    let morning = today.and_hms_opt(8, 0, 0).and_then(|local| Moscow.from_local_datetime(&local).single());
     morning.map_or_else(|| SystemClock.now(), |at| Timestamp::from_millis(at.timestamp_millis()))
 }
 
@@ -89,7 +89,7 @@ fn vendors(clock: &SharedClock) -> SimConfig {
     SimConfig {
         clock: Arc::clone(clock),
         tronk: TronkSim { ready_after: minutes(40), no_data: ["79990000404".to_owned()].into(), ..TronkSim::default() },
-        alta: AltaSim { first_data_after: minutes(20), leg: minutes(100), ..AltaSim::default() },
+        alta: AltaSim { first_data_after: minutes(5), leg: minutes(100), ..AltaSim::default() },
         rlab: RlabSim { first_status_after: minutes(15), step: minutes(75), ..RlabSim::default() },
         ..SimConfig::default()
     }
@@ -182,7 +182,7 @@ async fn post(socket: &Path) -> Result<usize, Failure> {
 async fn follow(daemon: &Daemon, count: usize) -> Result<usize, Failure> {
     let store = daemon.engine().store();
     let (mut commits, mut after, mut ended) = (store.commits(), 0, 0);
-    let mut lines: BTreeMap<JobId, Vec<String>> = BTreeMap::new();
+    let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
     while ended < count {
         let EventPage::Events(events) = store.events(after, 100).await? else {
             return Err("events were removed while they were read".into());
@@ -196,18 +196,19 @@ async fn follow(daemon: &Daemon, count: usize) -> Result<usize, Failure> {
             commits.changed().await?;
         }
     }
-    for (job, stations) in lines.iter().filter(|(_, stations)| stations.len() > 1) {
-        println!("\n  the way of job {job}: {}", stations.join(" → "));
+    println!();
+    for (vehicle, stations) in &lines {
+        println!("  the way of {vehicle}: {}", stations.join(" → "));
     }
     Ok(ended)
 }
 
-fn show(event: &Event, lines: &mut BTreeMap<JobId, Vec<String>>) {
+fn show(event: &Event, lines: &mut BTreeMap<String, Vec<String>>) {
     let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
     let text = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let at = event.at.to_utc().with_timezone(&Moscow).format("%H:%M");
     let note = match event.kind {
-        EventType::JobUpdated => changes(&data, event.job, lines),
+        EventType::JobUpdated => changes(&data, lines),
         EventType::JobFailed | EventType::JobExpired => text("/error/message"),
         _ => String::new(),
     };
@@ -216,7 +217,7 @@ fn show(event: &Event, lines: &mut BTreeMap<JobId, Vec<String>>) {
 }
 
 /// What changed, in a few words; stations are remembered as the line on the map.
-fn changes(data: &Value, job: Option<JobId>, lines: &mut BTreeMap<JobId, Vec<String>>) -> String {
+fn changes(data: &Value, lines: &mut BTreeMap<String, Vec<String>>) -> String {
     let mut words = Vec::new();
     let changes = data.get("changes").cloned().unwrap_or_default();
     if let Some(vehicles) = changes.get("vehicles").and_then(Value::as_object) {
@@ -224,10 +225,7 @@ fn changes(data: &Value, job: Option<JobId>, lines: &mut BTreeMap<JobId, Vec<Str
             let to = |name: &str| fields.pointer(&format!("/{name}/to")).and_then(Value::as_str);
             if let Some(station) = to("station_name") {
                 words.push(format!("{number}: {station}"));
-                let line = job.map(|job| lines.entry(job).or_default());
-                if let Some(line) = line.filter(|line| line.last().map(String::as_str) != Some(station)) {
-                    line.push(station.to_owned());
-                }
+                lines.entry(number.clone()).or_default().push(station.to_owned());
             }
         }
     } else if let Some(status) = changes.pointer("/status_text/to").and_then(Value::as_str) {

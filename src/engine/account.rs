@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::failstop::FailStop;
+use super::wake::Wake;
 use crate::clock::SharedClock;
 use crate::domain::account::{Balance, BreakerNews};
 use crate::domain::privacy::masked;
@@ -56,7 +57,7 @@ pub struct Runner {
     pub setup: AccountSetup,
     pub shared: Shared,
     /// Something may be due sooner than was thought.
-    pub wake: Notify,
+    pub wake: Wake,
     account: Mutex<Account>,
     busy: Mutex<Busy>,
     /// When the last request left this process; guards `min_interval` to the letter.
@@ -77,7 +78,7 @@ impl Runner {
         Arc::new(Self {
             setup,
             shared,
-            wake: Notify::new(),
+            wake: Wake::default(),
             account: Mutex::new(account),
             busy: Mutex::default(),
             last_sent: tokio::sync::Mutex::new(None),

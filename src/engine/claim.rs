@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::account::Runner;
 use super::step;
+use super::wake::Rest;
 use crate::domain::account::Gate;
 use crate::domain::state::Input;
 use crate::domain::{Call, Job, JobId, Reason, Timestamp};
@@ -45,38 +46,32 @@ pub struct Group {
     oldest_due: Timestamp,
 }
 
-/// When an account looks for work again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    /// When it is woken: a call ended, a job came in, somebody resumed it.
-    Woken,
-    Until(Timestamp),
-}
-
 /// Works for one account until `stop`.
 pub async fn run(runner: Arc<Runner>, tracker: TaskTracker, stop: CancellationToken) {
     let mut first = Lane::Submit;
     while !stop.is_cancelled() && !runner.shared.failstop.is_raised() {
+        runner.wake.begin_look();
         let next = match AssertUnwindSafe(round(&runner, &tracker, first)).catch_unwind().await {
             Ok(Ok(next)) => next,
             Ok(Err(error)) => {
                 tracing::error!(account = runner.name(), error = %error, "the store did not say what is due");
-                Next::Until(runner.now() + LOOK_AGAIN)
+                Rest::Until(runner.now() + LOOK_AGAIN)
             }
             Err(_) => {
                 tracing::error!(
                     account = runner.name(),
                     "choosing what is due panicked; it is tried again. This is a bug of opros"
                 );
-                Next::Until(runner.now() + LOOK_AGAIN)
+                Rest::Until(runner.now() + LOOK_AGAIN)
             }
         };
         // The lanes take turns at being first, so that neither starves when there is room for one request only.
         first = if first == Lane::Submit { Lane::Free } else { Lane::Submit };
+        runner.wake.rest(next);
         let timer = async {
             match next {
-                Next::Woken => std::future::pending().await,
-                Next::Until(at) => runner.shared.clock.sleep_until(at).await,
+                Rest::Woken | Rest::Working => std::future::pending().await,
+                Rest::Until(at) => runner.shared.clock.sleep_until(at).await,
             }
         };
         tokio::select! {
@@ -88,13 +83,13 @@ pub async fn run(runner: Arc<Runner>, tracker: TaskTracker, stop: CancellationTo
 }
 
 /// One look at what is due, and as many requests as there is room for.
-async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Result<Next, StoreError> {
+async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Result<Rest, StoreError> {
     let now = runner.now();
     let account = runner.account();
     let in_flight = runner.requests_in_flight();
     let (room, lanes) = match account.gate(now) {
-        Gate::Paused => return Ok(Next::Woken),
-        Gate::Frozen(until) | Gate::Broken(until) => return Ok(Next::Until(until)),
+        Gate::Paused => return Ok(Rest::Woken),
+        Gate::Frozen(until) | Gate::Broken(until) => return Ok(Rest::Until(until)),
         // One request finds out whether the vendor is back; a free one if there is any.
         Gate::Probe => (1_usize.saturating_sub(in_flight), vec![Lane::Free, Lane::Submit]),
         Gate::FreeCallsOnly | Gate::Open => {
@@ -103,15 +98,15 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
         }
     };
     if let StoreHealth::Blocked { .. } = runner.shared.store.health() {
-        return Ok(Next::Until(now + LOOK_AGAIN));
+        return Ok(Rest::Until(now + LOOK_AGAIN));
     }
     if room == 0 {
-        return Ok(Next::Woken);
+        return Ok(Rest::Woken);
     }
     let interval = runner.setup.limits.min_interval;
     let room = if interval.is_zero() { room } else { 1 };
     if let Some(at) = account.last_call_at.map(|last| last + interval).filter(|at| !interval.is_zero() && *at > now) {
-        return Ok(Next::Until(at));
+        return Ok(Rest::Until(at));
     }
     let mut left = room;
     while left > 0
@@ -134,7 +129,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     }
     give_up(runner, too_early).await?;
     if left == 0 {
-        return Ok(if interval.is_zero() { Next::Woken } else { Next::Until(now + interval) });
+        return Ok(if interval.is_zero() { Rest::Woken } else { Rest::Until(now + interval) });
     }
     next_look(runner, &lanes, picked.company_until, now).await
 }
@@ -152,7 +147,7 @@ async fn next_look(
     lanes: &[Lane],
     company_until: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Next, StoreError> {
+) -> Result<Rest, StoreError> {
     let mut at = company_until;
     for lane in lanes {
         let due = runner.shared.store.next_due(runner.name(), *lane).await?;
@@ -163,7 +158,7 @@ async fn next_look(
             (a, b) => a.or(b),
         };
     }
-    Ok(at.map_or(Next::Woken, Next::Until))
+    Ok(at.map_or(Rest::Woken, Rest::Until))
 }
 
 #[derive(Debug, Default)]

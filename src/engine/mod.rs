@@ -17,10 +17,12 @@ mod recover;
 pub mod schedule;
 mod step;
 mod sweep;
+pub mod wake;
 
 use self::account::{AccountSetup, Runner, Shared};
 use self::failstop::FailStop;
 use self::intake::Intake;
+use self::wake::Rest;
 use crate::clock::SharedClock;
 use crate::domain::Timestamp;
 use crate::store::{Store, StoreError};
@@ -138,6 +140,19 @@ impl Engine {
         if let Some(runner) = self.runner(account) {
             runner.wake.notify_one();
         }
+    }
+
+    /// Whether all accounts rest, and until when. What an account rests until may have passed already: then it is about to look.
+    pub fn resting(&self) -> Rest {
+        if self.calls_in_flight() > 0 {
+            return Rest::Working;
+        }
+        self.runners().map(|runner| runner.wake.resting()).fold(Rest::Woken, |all, one| match (all, one) {
+            (Rest::Working, _) | (_, Rest::Working) => Rest::Working,
+            (Rest::Until(a), Rest::Until(b)) => Rest::Until(a.min(b)),
+            (Rest::Until(at), Rest::Woken) | (Rest::Woken, Rest::Until(at)) => Rest::Until(at),
+            (Rest::Woken, Rest::Woken) => Rest::Woken,
+        })
     }
 
     /// How many calls are under way, over all accounts.

@@ -11,7 +11,7 @@ use super::take::text;
 use super::trouble::Trouble;
 use crate::domain::{Reason, Timestamp};
 use crate::engine::intake::LARGEST_PARAMS;
-use crate::store::{JobDetails, MailboxEvent, MailboxMark, MailboxRow, RejectedRow};
+use crate::store::{JobDetails, MailboxEvent, MailboxRow, RejectedRow};
 
 /// How much one transaction carries: the file is not locked for long.
 const ROWS: usize = 500;
@@ -63,10 +63,7 @@ impl Session {
             self.pending.remove(uid);
             self.ids.remove(uid);
         }
-        if delivery.written > self.file.written {
-            self.file.written = delivery.written;
-            store.set_mailbox_mark(MailboxMark { written: delivery.written, highest_id: 0 }).await?;
-        }
+        self.file.written = delivery.written;
         Ok(!self.pending.is_empty() || last > self.file.written)
     }
 

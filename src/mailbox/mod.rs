@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
-use crate::store::StoreError;
+use crate::store::{MailboxMark, StoreError};
 
 mod deliver;
 mod file;
@@ -41,6 +42,8 @@ pub struct Setup {
     pub path: PathBuf,
     pub retention_finished: Duration,
     pub retention_events: Duration,
+    /// Told each time the file was opened and can be inserted into.
+    pub opened: Arc<Notify>,
 }
 
 impl Setup {
@@ -62,7 +65,8 @@ pub trait Causes: Send + Sync + Debug {
 /// Stop it after the engine was drained and before the store is closed: then the last facts are written, too.
 pub async fn run(setup: Setup, engine: Engine, causes: Arc<dyn Causes>, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let keeper = Keeper { setup: setup.clone(), engine: engine.clone(), board: Board::new(Arc::clone(&causes)) };
+        let board = Board::new(Arc::clone(&causes));
+        let keeper = Keeper { setup: setup.clone(), engine: engine.clone(), board, known: MailboxMark::default() };
         let served = tokio::spawn(keeper.serve(stop.clone())).await;
         if let Err(error) = served {
             tracing::error!(error = %error, "the mailbox's task broke; it is started again");
@@ -77,13 +81,18 @@ struct Keeper {
     setup: Setup,
     engine: Engine,
     board: Board,
+    /// Where the file stood that was open last.
+    known: MailboxMark,
 }
 
 impl Keeper {
     async fn serve(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            match Session::open(&self.setup, &self.engine).await {
-                Ok(session) => self.work(session, &stop).await,
+            match Session::open(&self.setup, &self.engine, self.known).await {
+                Ok(session) => {
+                    self.setup.opened.notify_one();
+                    self.work(session, &stop).await;
+                }
                 Err(trouble) => self.board.show(&trouble),
             }
             if !stop.is_cancelled() {
@@ -114,6 +123,7 @@ impl Keeper {
                 }
                 Err(trouble @ (Trouble::Moved | Trouble::Refused { .. } | Trouble::Sqlite(_))) => {
                     self.board.show(&trouble);
+                    self.known = self.known.max(session.mark());
                     session.abandon(matches!(trouble, Trouble::Moved)).await;
                     return;
                 }

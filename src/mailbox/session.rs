@@ -23,6 +23,8 @@ const TICK: Duration = Duration::from_millis(200);
 const PACE: Duration = Duration::from_millis(20);
 /// The WAL is emptied when nobody has written for this long.
 const QUIET: Duration = Duration::from_millis(100);
+/// How often the store is told where the file stands.
+const MARK_EVERY: Duration = Duration::from_millis(500);
 /// How long the last write-back may take; what it does not reach is written at the next start.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A foreign reader keeps the WAL from being emptied: not tried again before this.
@@ -40,6 +42,9 @@ pub struct Session {
     /// Cancel wishes that were passed on.
     pub(super) asked: HashSet<String>,
     pub(super) highest_id: i64,
+    /// What the store was told of the file.
+    marked: MailboxMark,
+    next_mark: Instant,
     /// Unfinished rows up to this one are as the store has them; none when all are.
     pub(super) reconciled: Option<i64>,
     pub(super) next_retain: Instant,
@@ -62,14 +67,16 @@ pub enum Next {
 }
 
 impl Session {
-    pub async fn open(setup: &Setup, engine: &Engine) -> Result<Session, Trouble> {
+    /// `known` is what this process knows of the file, which may be more than the store was told.
+    pub async fn open(setup: &Setup, engine: &Engine, known: MailboxMark) -> Result<Session, Trouble> {
         let store = engine.store();
         let cursor = store.mailbox_cursor().await?;
         // Before the file is opened: what happens to it from now on is noticed.
         let commits = store.commits();
-        let file = Mailbox::open(&setup.path, store.instance(), cursor.mark, cursor.last).await?;
+        let known = cursor.mark.max(known);
+        let file = Mailbox::open(&setup.path, store.instance(), known, cursor.last).await?;
         let watch = Watch::new(&setup.path);
-        let mark = MailboxMark { written: file.written, highest_id: cursor.mark.highest_id };
+        let mark = MailboxMark { written: file.written, highest_id: known.highest_id };
         if mark != cursor.mark {
             store.set_mailbox_mark(mark).await?;
         }
@@ -82,6 +89,8 @@ impl Session {
             ids: HashMap::new(),
             asked: HashSet::new(),
             highest_id: mark.highest_id,
+            marked: mark,
+            next_mark: now + MARK_EVERY,
             reconciled: Some(0),
             next_retain: now,
             commits,
@@ -116,6 +125,9 @@ impl Session {
         more |= self.reconcile().await?;
         if Instant::now() >= self.next_retain {
             more |= self.retain().await?;
+        }
+        if Instant::now() >= self.next_mark {
+            self.tell_the_store().await?;
         }
         if more {
             self.busy();
@@ -160,12 +172,32 @@ impl Session {
                 }
             }
         }
+        if let Err(trouble) = self.tell_the_store().await {
+            tracing::debug!(error = %trouble, "the store was not told how far the mailbox is written; the file knows");
+        }
         self.file.close(false).await;
     }
 
     /// Leaves a file that cannot be worked on as it is.
     pub async fn abandon(self, moved: bool) {
         self.file.close(moved).await;
+    }
+
+    /// Where the file stands.
+    pub fn mark(&self) -> MailboxMark {
+        MailboxMark { written: self.file.written, highest_id: self.highest_id }
+    }
+
+    /// The file itself knows how far it is written; the store needs it only should the file be lost. So it costs no fsync
+    /// of its own for every fact.
+    async fn tell_the_store(&mut self) -> Result<(), Trouble> {
+        let mark = self.mark();
+        if mark != self.marked {
+            self.engine.store().set_mailbox_mark(mark).await?;
+            self.marked = mark;
+        }
+        self.next_mark = Instant::now() + MARK_EVERY;
+        Ok(())
     }
 
     pub fn wal_bytes(&self) -> u64 {

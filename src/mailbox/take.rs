@@ -13,7 +13,7 @@ use crate::domain::privacy::masked;
 use crate::domain::{JobId, NewJob, Reason};
 use crate::engine::intake::{FieldProblem, Intake};
 use crate::engine::ops::OpError;
-use crate::store::{Accepted, MailboxMark, RejectedRow, StoreError};
+use crate::store::{Accepted, RejectedRow, StoreError};
 
 /// The most rows, and bytes of params, that are taken in one go.
 const ROWS: i64 = 500;
@@ -84,11 +84,10 @@ impl Session {
             let error = masked(&first.reason.message);
             tracing::warn!(rows = rejected.len(), code = first.reason.code, error, "mailbox rows were rejected");
         }
-        let mark = MailboxMark { written: 0, highest_id: self.highest_id };
         let reject =
             async { if rejected.is_empty() { Ok(()) } else { store.reject(rejected, self.engine.now()).await } };
-        // All three share a commit.
-        let (verdicts, (), ()) = tokio::try_join!(self.submit(jobs), reject, store.set_mailbox_mark(mark))?;
+        // Both share a commit.
+        let (verdicts, ()) = tokio::try_join!(self.submit(jobs), reject)?;
         for place in cancelled {
             if let Some(Accepted::New(id) | Accepted::Taken(Some(id))) = verdicts.get(place).copied().flatten() {
                 self.cancel(id).await?;

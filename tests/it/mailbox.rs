@@ -2,6 +2,7 @@
 
 mod hostile;
 mod house;
+mod latency;
 mod rows;
 mod schema;
 mod swaps;

@@ -7,6 +7,8 @@ mod layers;
 mod lifecycle_table;
 mod mailbox;
 mod process;
+mod rlab;
 mod simulator;
 mod store;
+mod support;
 mod vendors;

@@ -123,8 +123,12 @@ impl House {
     }
 
     pub fn serve(&mut self) {
-        let setup =
-            Setup { path: self.path(), retention_finished: self.retention.0, retention_events: self.retention.1 };
+        let setup = Setup {
+            path: self.path(),
+            retention_finished: self.retention.0,
+            retention_events: self.retention.1,
+            opened: Default::default(),
+        };
         let stop = CancellationToken::new();
         let causes: Arc<dyn Causes> = self.causes.clone();
         let task = tokio::spawn(mailbox::run(setup, self.engine.clone(), causes, stop.clone()));

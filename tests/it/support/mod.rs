@@ -1,0 +1,220 @@
+//! A daemon for tests: simulated vendors, a real store on a real file, the engine, and a clock that stands still.
+//!
+//! Nothing here sleeps. [`TestDaemon::settle`] waits for a fact: no call is under way, every account rests, and nothing that
+//! it rests for is due. [`TestDaemon::advance`] moves the clock from one due time to the next, settling at each, so that a
+//! simulated week takes as long as its calls. The real clock only bounds a test that is stuck, and the calls' time-outs.
+//!
+//! ```ignore
+//! let mut daemon = TestDaemon::start(|sim| rlab_account(sim, ""), |config| config.rlab.poison = PoisonRule::Whole).await;
+//! let job = daemon.submit("rlab.track", json!({"track": "63010828068631"})).await;
+//! daemon.advance(minutes(1)).await;
+//! assert_eq!(daemon.job(job).await.state, State::Waiting);
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opros::app;
+use opros::clock::{Clock, ManualClock, SharedClock};
+use opros::config::{self, Sources};
+use opros::domain::{Event, EventType, Job, JobId, NewJob, State, Timestamp};
+use opros::engine::Engine;
+use opros::engine::failstop::FailStop;
+use opros::engine::intake::JobRequest;
+use opros::engine::wake::Rest;
+use opros::simulator::{SimConfig, Simulator};
+use opros::store::sqlite::SqliteStore;
+use opros::store::{EventPage, JobDetails, JobFilter, TimelineEntry};
+use serde_json::{Value, json};
+
+/// A test that is not settled after this is broken, however busy the machine.
+const STUCK: Duration = Duration::from_secs(60);
+
+pub fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+pub fn minutes(count: u64) -> Duration {
+    seconds(count * 60)
+}
+
+pub fn hours(count: u64) -> Duration {
+    minutes(count * 60)
+}
+
+/// The section of an R-Lab account at the simulator; `more` are further lines of it.
+pub fn rlab_account(sim: &Simulator, more: &str) -> String {
+    let key = SimConfig::default().rlab.user_key;
+    let url = sim.base_url("rlab");
+    format!("[accounts.rlab]\nvendor = \"rlab\"\nbase_url = \"{url}\"\nuser_id = 1\nuser_key = \"{key}\"\n{more}\n")
+}
+
+#[derive(Debug)]
+pub struct TestDaemon {
+    pub sim: Simulator,
+    pub clock: ManualClock,
+    engine: Engine,
+    /// The `[accounts…]` sections.
+    accounts: String,
+    dir: tempfile::TempDir,
+}
+
+impl TestDaemon {
+    /// Starts at ten o'clock in Moscow on Friday, 21 August 2026. `accounts` writes the `[accounts…]` sections, with the
+    /// simulator's addresses; `change` sets the simulator up.
+    pub async fn start(accounts: impl FnOnce(&Simulator) -> String, change: impl FnOnce(&mut SimConfig)) -> TestDaemon {
+        let clock = ManualClock::new(Timestamp::parse_rfc3339("2026-08-21T07:00:00Z").unwrap());
+        let mut config = SimConfig { clock: Arc::new(clock.clone()), ..SimConfig::default() };
+        change(&mut config);
+        let sim = Simulator::start(config).await.unwrap();
+        let accounts = accounts(&sim);
+        let dir = tempfile::tempdir().unwrap();
+        let engine = run(dir.path(), &accounts, &clock).await;
+        let daemon = TestDaemon { sim, clock, engine, accounts, dir };
+        daemon.settle().await;
+        daemon
+    }
+
+    /// Ends the daemon in order and starts it again on the same file; the vendors go on meanwhile.
+    pub async fn restart(&mut self) {
+        self.engine.drain().await;
+        self.engine.store().close().await;
+        self.engine = run(self.dir.path(), &self.accounts, &self.clock).await;
+        self.settle().await;
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    // ---- work ---------------------------------------------------------------------------------------------------
+
+    /// Hands one job in; it must be new.
+    pub async fn submit(&self, kind: &str, params: Value) -> JobId {
+        self.submit_all(kind, [params]).await[0]
+    }
+
+    /// Hands jobs in together.
+    pub async fn submit_all(&self, kind: &str, params: impl IntoIterator<Item = Value>) -> Vec<JobId> {
+        let understand = |params| {
+            let request = JobRequest { kind: kind.to_owned(), params, ..JobRequest::default() };
+            self.engine.intake().understand(&request).unwrap_or_else(|problems| panic!("{problems:?}"))
+        };
+        let jobs: Vec<NewJob> = params.into_iter().map(understand).collect();
+        let accepted = self.engine.submit(jobs).await.unwrap();
+        accepted.into_iter().map(|verdict| verdict.job().unwrap()).collect()
+    }
+
+    // ---- time ---------------------------------------------------------------------------------------------------
+
+    /// Waits until everything that can be done at this time is done.
+    pub async fn settle(&self) {
+        let settled = async {
+            while !self.is_settled().await {
+                tokio::task::yield_now().await;
+            }
+        };
+        let state = || format!("{:?} at {}", self.engine.resting(), self.now());
+        tokio::time::timeout(STUCK, settled).await.unwrap_or_else(|_| panic!("it does not settle: {}", state()));
+    }
+
+    async fn is_settled(&self) -> bool {
+        let now = self.now();
+        let rests = match self.engine.resting() {
+            Rest::Working => false,
+            Rest::Until(at) => at > now,
+            Rest::Woken => true,
+        };
+        rests && self.engine.store().overdue(now, 1).await.unwrap().is_empty()
+    }
+
+    /// Moves on by `span`, stopping and settling at every time at which an account looks for work or a deadline passes.
+    pub async fn advance(&self, span: Duration) {
+        let end = self.now() + span;
+        self.settle().await;
+        while let Some(at) = self.next_stop().await.filter(|at| *at < end) {
+            self.clock.set(at);
+            self.settle().await;
+        }
+        self.clock.set(end);
+        self.settle().await;
+    }
+
+    async fn next_stop(&self) -> Option<Timestamp> {
+        let work = match self.engine.resting() {
+            Rest::Until(at) => Some(at),
+            Rest::Working | Rest::Woken => None,
+        };
+        let deadline = self.engine.store().next_deadline().await.unwrap();
+        work.into_iter().chain(deadline).min()
+    }
+
+    // ---- facts --------------------------------------------------------------------------------------------------
+
+    pub async fn details(&self, id: JobId) -> JobDetails {
+        self.engine.store().job(id).await.unwrap().unwrap()
+    }
+
+    pub async fn job(&self, id: JobId) -> Job {
+        self.details(id).await.job
+    }
+
+    /// How many jobs are in that state.
+    pub async fn count(&self, state: State) -> usize {
+        let counts = self.engine.store().counts().await.unwrap();
+        counts.iter().filter(|count| count.state == state).map(|count| count.jobs as usize).sum()
+    }
+
+    /// All jobs in that state, up to a thousand.
+    pub async fn jobs(&self, state: State) -> Vec<Job> {
+        let filter = JobFilter { state: Some(state), limit: 1_000, ..JobFilter::default() };
+        self.engine.store().jobs(filter).await.unwrap().jobs.into_iter().map(|details| details.job).collect()
+    }
+
+    pub async fn timeline(&self, id: JobId) -> Vec<TimelineEntry> {
+        self.engine.store().timeline(id).await.unwrap()
+    }
+
+    /// Every event so far.
+    pub async fn events(&self) -> Vec<Event> {
+        let mut all = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |event: &Event| event.seq);
+            match self.engine.store().events(after, 5_000).await.unwrap() {
+                EventPage::Events(page) if page.is_empty() => return all,
+                EventPage::Events(page) => all.extend(page),
+                EventPage::Gone { oldest } => panic!("events before {oldest} are gone"),
+            }
+        }
+    }
+
+    pub async fn events_of(&self, kind: EventType) -> Vec<Event> {
+        self.events().await.into_iter().filter(|event| event.kind == kind).collect()
+    }
+
+    /// How often the vendors were called by that name: `rlab.addtrack`, `rlab-reserve.gettrackinfo`.
+    pub fn calls(&self, name: &str) -> u64 {
+        self.sim.control().state()["requests"].get(name).and_then(Value::as_u64).unwrap_or(0)
+    }
+}
+
+async fn run(dir: &Path, accounts: &str, clock: &ManualClock) -> Engine {
+    let quoted = |name: &str| json!(dir.join(name));
+    let text = format!(
+        "[store]\npath = {}\nallow_network_fs = true\n[mailbox]\npath = \"\"\n[admin]\nsocket = {}\n{accounts}",
+        quoted("opros.db"),
+        quoted("admin.sock"),
+    );
+    let config = config::load(&Sources::from_text(&text)).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let clock: SharedClock = Arc::new(clock.clone());
+    let store = SqliteStore::open(&config.store.path, true, Arc::clone(&clock)).await.unwrap();
+    let setups = app::account_setups(&config, &clock).unwrap();
+    let engine = Engine::new(Arc::new(store), clock, FailStop::default(), setups).await.unwrap();
+    engine.start().await.unwrap();
+    engine
+}
