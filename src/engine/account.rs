@@ -121,6 +121,18 @@ impl Runner {
         Some(AccountChange { name: self.setup.name.clone(), account: account.clone(), events })
     }
 
+    /// The account's state, to be stored whether it changed or not.
+    pub fn as_it_stands(&self) -> AccountChange {
+        let mut account = lock(&self.account);
+        account.version += 1;
+        AccountChange { name: self.setup.name.clone(), account: account.clone(), events: Vec::new() }
+    }
+
+    /// Takes the right to make the next call; the one after it keeps its distance from now on.
+    pub fn take_slot(&self, now: Timestamp) {
+        lock(&self.account).last_call_at = Some(now);
+    }
+
     // ---- what is under way ---------------------------------------------------------------------------------------
 
     pub fn is_busy(&self, job: JobId) -> bool {
@@ -303,13 +315,12 @@ pub struct Occupied {
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        {
-            let mut busy = lock(&self.runner.busy);
-            busy.requests -= 1;
-            for job in &self.jobs {
-                busy.jobs.remove(job);
-            }
+        let mut busy = lock(&self.runner.busy);
+        busy.requests -= 1;
+        for job in &self.jobs {
+            busy.jobs.remove(job);
         }
+        // Under the lock: whoever sees that nothing is under way sees that the account was woken, too.
         self.runner.wake.notify_one();
     }
 }

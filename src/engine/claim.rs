@@ -112,6 +112,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     while left > 0
         && let Some(chore) = runner.next_chore()
     {
+        runner.take_slot(now);
         step::spawn_chore(runner, tracker, chore);
         left -= 1;
     }
@@ -124,6 +125,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
             too_early.extend(postponed);
             continue;
         }
+        runner.take_slot(now);
         step::spawn_call(runner, tracker, group);
         left -= 1;
     }

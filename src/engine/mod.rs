@@ -144,9 +144,14 @@ impl Engine {
 
     /// Whether all accounts rest, and until when. What an account rests until may have passed already: then it is about to look.
     pub fn resting(&self) -> Rest {
-        if self.calls_in_flight() > 0 {
-            return Rest::Working;
-        }
+        // Asked twice around the count: a look that began a call in between, or a call whose end woke its account, shows.
+        let before = self.runners_rest();
+        let busy = self.calls_in_flight() > 0;
+        let after = self.runners_rest();
+        if busy || before != after { Rest::Working } else { after }
+    }
+
+    fn runners_rest(&self) -> Rest {
         self.runners().map(|runner| runner.wake.resting()).fold(Rest::Woken, |all, one| match (all, one) {
             (Rest::Working, _) | (_, Rest::Working) => Rest::Working,
             (Rest::Until(a), Rest::Until(b)) => Rest::Until(a.min(b)),

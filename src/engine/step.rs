@@ -112,7 +112,7 @@ async fn begin(runner: &Runner, call: Call, mut jobs: Vec<Claimed>, request: &Re
             Change { job: claimed.job.id, input: Input::Begin(begin) }
         })
         .collect();
-    let accounts = mark_call(runner, now).into_iter().collect();
+    let accounts = mark_call(runner).into_iter().collect();
     let begun = match runner.shared.store.apply(Batch { at: now, changes, accounts, call: None }).await {
         Ok(begun) => begun,
         Err(error) => {
@@ -151,15 +151,9 @@ async fn begin(runner: &Runner, call: Call, mut jobs: Vec<Claimed>, request: &Re
     None
 }
 
-/// Notes when the account called, where that limits the next call; survives a restart.
-fn mark_call(runner: &Runner, now: Timestamp) -> Option<AccountChange> {
-    if runner.setup.limits.min_interval.is_zero() {
-        return None;
-    }
-    runner.change(|account| {
-        account.last_call_at = Some(now);
-        Vec::new()
-    })
+/// When the account called is stored before it calls, where that limits the next call: the distance survives a restart.
+fn mark_call(runner: &Runner) -> Option<AccountChange> {
+    (!runner.setup.limits.min_interval.is_zero()).then(|| runner.as_it_stands())
 }
 
 async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Timestamp, Result<Received, SendError>) {
@@ -431,7 +425,7 @@ pub fn spawn_chore(runner: &Arc<Runner>, tracker: &TaskTracker, chore: AccountCa
 
 async fn make_chore(runner: &Runner, chore: AccountCall) {
     let Some(request) = runner.driver().account_request(chore, runner.now()) else { return };
-    let mut accounts: Vec<AccountChange> = mark_call(runner, runner.now()).into_iter().collect();
+    let mut accounts: Vec<AccountChange> = mark_call(runner).into_iter().collect();
     let (sent_at, exchange) = send(runner, &request, None).await;
     let status = exchange.as_ref().ok().map(|received| received.answer.status);
     let (outcome, note) = match exchange {

@@ -11,4 +11,5 @@ mod rlab;
 mod simulator;
 mod store;
 mod support;
+mod tronk;
 mod vendors;
