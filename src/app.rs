@@ -1,5 +1,6 @@
 //! The composition root: the one place where config, store, drivers, engine and doors are put together.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +10,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, AdminState};
+use crate::callbacks::files::{FileError, FileStore};
+use crate::callbacks::parse::Limits as CallbackLimits;
+use crate::callbacks::{self, Callbacks, door};
 use crate::clock::SharedClock;
 use crate::config::{Account, AccountKind, CodeMeaning, Config};
+use crate::domain::hosts::HostPolicy;
 use crate::domain::policy::PollStep;
 use crate::engine::Engine;
 use crate::engine::account::{AccountSetup, Limits};
 use crate::engine::failstop::FailStop;
 use crate::engine::schedule;
 use crate::health::{HealthBoard, Severity};
-use crate::http::{AnswerBudget, Client, ClientError, ClientSettings};
+use crate::http::{self, AnswerBudget, Client, ClientError, ClientSettings};
 use crate::listener::{self, unix};
 use crate::mailbox;
 use crate::store::sqlite::{OpenError, SqliteStore};
@@ -36,6 +41,10 @@ pub enum StartError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Socket(#[from] unix::BindError),
+    #[error(transparent)]
+    Files(#[from] FileError),
+    #[error("[callbacks]: {0}")]
+    Callbacks(std::io::Error),
 }
 
 /// A mailbox that cannot be opened holds up the start no longer than this.
@@ -46,6 +55,9 @@ const MAILBOX_PATIENCE: Duration = Duration::from_secs(3);
 pub struct Daemon {
     engine: Engine,
     board: HealthBoard,
+    callbacks: Callbacks,
+    /// Where vendors call back; none where no account needs it.
+    callback_address: Option<SocketAddr>,
     /// Ends whatever serves: the socket, the mailbox, calendar work.
     doors: CancellationToken,
     tasks: TaskTracker,
@@ -64,15 +76,34 @@ impl Daemon {
         let longest_call = config.accounts.values().map(|account| account.common.timeout).max().unwrap_or_default();
         // Before anything is called: a second daemon must not get as far as that.
         let socket = unix::bind(&config.admin.socket, config.admin.mode).await?;
+        // And before an order leaves: its call-back may come before its answer.
+        let door = callback_door(config).await?;
+        let callbacks = Callbacks::new(Arc::clone(&store), Arc::clone(&clock), callback_settings(config)?);
         let engine = Engine::new(store, clock, failstop, setups).await?;
-        engine.start().await?;
-        let daemon = Daemon { engine, board, doors: CancellationToken::new(), tasks: TaskTracker::new(), longest_call };
+        let callback_address = door.as_ref().and_then(listener::Socket::tcp_address);
+        let (doors, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let daemon = Daemon { engine, board, callbacks, callback_address, doors, tasks, longest_call };
+        daemon.take_callbacks(config, door);
+        daemon.engine.start().await?;
         daemon.open_doors(config, socket).await;
         Ok(daemon)
     }
 
+    fn take_callbacks(&self, config: &Config, door: Option<listener::Socket>) {
+        if let Some(door) = door {
+            let accounts = config.accounts.values().filter_map(door_account).collect();
+            let trusted = config.callbacks.trusted_proxies.clone();
+            let clock = Arc::clone(self.engine.clock());
+            let router = door::router(self.callbacks.clone(), clock, accounts, trusted);
+            self.tasks.spawn(listener::serve(door, router, listener::Limits::default(), self.doors.clone()));
+            self.tasks.spawn(self.callbacks.clone().run(self.doors.clone()));
+        }
+        self.tasks.spawn(self.callbacks.clone().keep_tidy(self.doors.clone()));
+    }
+
     async fn open_doors(&self, config: &Config, socket: listener::Socket) {
-        let state = AdminState::new(self.engine.clone(), self.board.clone(), self.doors.clone());
+        let state = AdminState::new(self.engine.clone(), self.board.clone(), self.doors.clone())
+            .with_callbacks(self.callbacks.clone());
         let router = admin::router(state);
         self.tasks.spawn(listener::serve(socket, router, listener::Limits::default(), self.doors.clone()));
         let opened = Arc::new(Notify::new());
@@ -104,6 +135,11 @@ impl Daemon {
 
     pub fn board(&self) -> &HealthBoard {
         &self.board
+    }
+
+    /// Where vendors call back, with the port that was really taken.
+    pub fn callback_address(&self) -> Option<SocketAddr> {
+        self.callback_address
     }
 
     pub fn longest_call(&self) -> Duration {
@@ -142,6 +178,34 @@ pub fn retention(config: &Config) -> Retention {
     Retention { finished: retention.finished, events: retention.events, calls: retention.calls }
 }
 
+fn door_account(account: &Account) -> Option<door::Account> {
+    match &account.kind {
+        AccountKind::Vagvin(it) => {
+            Some(door::Account { name: account.name.clone(), secret: it.callback_secret.clone() })
+        }
+        AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Rlab(_) => None,
+    }
+}
+
+async fn callback_door(config: &Config) -> Result<Option<listener::Socket>, StartError> {
+    if config.accounts.values().all(|account| door_account(account).is_none()) {
+        return Ok(None);
+    }
+    listener::bind_tcp(config.callbacks.listen).await.map(Some).map_err(StartError::Callbacks)
+}
+
+/// Files lie beside the store's own.
+fn callback_settings(config: &Config) -> Result<callbacks::Settings, FileError> {
+    let root = config.store.path.with_file_name("files");
+    let secrets = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned());
+    Ok(callbacks::Settings {
+        files: FileStore::open(root, CallbackLimits::DEFAULT.file as u64)?,
+        accounts: config.accounts.values().filter_map(door_account).map(|account| account.name).collect(),
+        secrets: secrets.flat_map(|secret| http::maskable(&secret)).collect(),
+        retention: config.retention.finished,
+    })
+}
+
 /// The accounts as the engine wants them.
 pub fn account_setups(config: &Config, clock: &SharedClock) -> Result<Vec<AccountSetup>, ClientError> {
     let budget = AnswerBudget::default();
@@ -174,6 +238,16 @@ fn account_setup(
         alert_after: match &account.kind {
             AccountKind::Rlab(rlab) => rlab.alert_after,
             AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => Duration::ZERO,
+        },
+        advice: match &account.kind {
+            AccountKind::Rlab(_) => Some(rlab::ADVICE),
+            AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => None,
+        },
+        hosts: match &account.kind {
+            AccountKind::Rlab(rlab) => {
+                Some(HostPolicy { reserve: rlab.reserve_url.is_some(), reserve_after: rlab.reserve_after })
+            }
+            AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => None,
         },
     })
 }

@@ -19,13 +19,18 @@ use crate::cli::client::Client;
 use crate::clock::{Clock, ScaledClock, SharedClock, SystemClock};
 use crate::config::{self, Sources};
 use crate::domain::{Event, EventType, Timestamp};
-use crate::simulator::{AltaSim, RlabSim, SimConfig, Simulator, TronkSim};
+use crate::simulator::{
+    AltaSim, CallbackForm, CallbackStyle, Change, RlabSim, SimConfig, Simulator, TronkSim, VagvinSim,
+};
 use crate::store::{EventPage, JobFilter};
 
 /// Half an hour of the vendors' time in a second.
 const SPEED: f64 = 1_800.0;
 /// The demo is over after this, whatever happens.
 const LONGEST: Duration = Duration::from_secs(40);
+
+/// Behind which the simulated VagVin finds the demo's door.
+const CALLBACK_SECRET: &str = "demo-call-back-secret";
 
 /// A demo that did not come to its end, and why.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -54,6 +59,8 @@ async fn play(args: &DemoArgs) -> Result<bool, Failure> {
     let simulator = Simulator::start(vendors(&clock)).await?;
     let config = config::load(&Sources::from_text(&settings(directory.path(), &simulator)))?;
     let daemon = Daemon::start(&config, Arc::clone(&clock)).await?;
+    let url = daemon.callback_address().map(|address| format!("http://{address}/callbacks/vagvin/{CALLBACK_SECRET}"));
+    simulator.control().apply(Change::VagvinCallbackUrl { url })?;
     println!("opros demo: four simulated vendors, a daemon and its databases in {}", directory.path().display());
     println!("A second here is half an hour there; it is eight in the morning in Moscow.\n");
 
@@ -86,11 +93,13 @@ fn eight_o_clock() -> Timestamp {
 
 fn vendors(clock: &SharedClock) -> SimConfig {
     let minutes = |n: u64| Duration::from_secs(n * 60);
+    let with_pdf = CallbackStyle { form: CallbackForm::Multipart, ..CallbackStyle::default() };
     SimConfig {
         clock: Arc::clone(clock),
         tronk: TronkSim { ready_after: minutes(40), no_data: ["79990000404".to_owned()].into(), ..TronkSim::default() },
         alta: AltaSim { first_data_after: minutes(5), leg: minutes(100), ..AltaSim::default() },
         rlab: RlabSim { first_status_after: minutes(15), step: minutes(75), ..RlabSim::default() },
+        vagvin: VagvinSim { answer_after: minutes(90), styles: vec![with_pdf], ..VagvinSim::default() },
         ..SimConfig::default()
     }
 }
@@ -108,6 +117,8 @@ allow_network_fs = true
 path = "{dir}/mailbox/mailbox.db"
 [admin]
 socket = "{dir}/admin.sock"
+[callbacks]
+listen = "127.0.0.1:0"
 [accounts.tronk]
 vendor = "tronk"
 base_url = "{}"
@@ -124,6 +135,11 @@ base_url = "{}"
 user_id = {}
 user_key = "{}"
 poll_ceiling = "1h"
+[accounts.vagvin]
+vendor = "vagvin"
+base_url = "{}"
+token = "{}"
+callback_secret = "{CALLBACK_SECRET}"
 "#,
         base("tronk"),
         tronk.key,
@@ -134,6 +150,8 @@ poll_ceiling = "1h"
         base("rlab"),
         rlab.user_id,
         rlab.user_key,
+        base("vagvin"),
+        VagvinSim::default().token,
     )
 }
 
@@ -166,7 +184,11 @@ async fn insert(mailbox: &Path) -> Result<usize, Failure> {
 /// Orders that come over the socket.
 async fn post(socket: &Path) -> Result<usize, Failure> {
     let client = Client::new(socket.to_owned())?;
+    let report = json!({
+        "vin": "WVWZZZ1KZAW123456", "check_type": "check_elsa_pro_full", "car_brand": "Volkswagen", "report_language": "Русский",
+    });
     let orders = [
+        json!({ "kind": "vagvin.report", "params": report }),
         json!({ "kind": "tronk.report_json", "params": { "vin": "XTA21099071234567" } }),
         json!({ "kind": "rlab.track", "params": { "track": "19527937484546", "name": "Дмитрий" } }),
         json!({ "kind": "rlab.track", "params": { "track": "63010828068631", "name": "Василий" } }),
@@ -249,6 +271,11 @@ async fn summary(daemon: &Daemon, simulator: &Simulator, done: usize) -> Result<
             job.polls,
             result.or_else(|| job.reason.as_ref().map(|reason| reason.message.clone())).unwrap_or_default()
         );
+    }
+    for details in &page.jobs {
+        for file in daemon.engine().store().job_files(details.job.id).await? {
+            println!("\nA file came with job {}: {}, {} bytes.", details.job.id, file.name, file.size);
+        }
     }
     let paid = simulator.ledger().iter().filter(|booking| booking.op != "daily").count();
     println!(

@@ -22,7 +22,7 @@ const SMALL_ANSWER: usize = 256 << 10;
 /// How many large answers are held at a time, over all accounts.
 const LARGE_ANSWERS: usize = 2;
 /// Secrets shorter than this are not masked in answers: they would hit innocent text.
-const SHORTEST_MASKED: usize = 6;
+const SHORTEST_MASKED: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Retry-After beyond a day is a vendor's slip.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
@@ -126,9 +126,7 @@ impl Client {
     fn mask(&self, body: Bytes, request: &Request) -> Bytes {
         let mut needles: Vec<String> = Vec::new();
         for secret in self.settings.secrets.iter().cloned().chain(request.secrets()) {
-            if secret.len() >= SHORTEST_MASKED {
-                needles.extend(spellings(&secret));
-            }
+            needles.extend(maskable(&secret));
         }
         let Ok(search) = AhoCorasick::new(&needles) else { return body };
         if !search.is_match(&body[..]) {
@@ -136,6 +134,11 @@ impl Client {
         }
         search.replace_all_bytes(&body, &vec!["***"; needles.len()]).into()
     }
+}
+
+/// The spellings of a secret that are masked; none of one that is too short.
+pub fn maskable(secret: &str) -> Vec<String> {
+    if secret.len() >= SHORTEST_MASKED { spellings(secret) } else { Vec::new() }
 }
 
 /// A secret as it is, as it stands in a URL, and as it stands in JSON.

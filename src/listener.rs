@@ -89,6 +89,14 @@ pub enum Socket {
 type Stream = Either<UnixStream, TcpStream>;
 
 impl Socket {
+    /// The port that was really taken, of a TCP socket.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Unix(_) => None,
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+        }
+    }
+
     async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match self {
             Socket::Unix(socket) => {

@@ -118,7 +118,11 @@ fn of_account(runner: &Runner) -> Option<CauseView> {
             let what = format!("the vendor of {name} does not answer{why}");
             ("account_unreachable", what, account.breaker.open_since)
         }
-        Gate::Open => return None,
+        Gate::Open => {
+            let since = account.hosts.on_reserve?;
+            let what = format!("the primary host of {name}'s vendor does not answer; its reserve host is used");
+            ("account_on_reserve", what, Some(since))
+        }
     };
     Some(CauseView::degraded(format!("{code}:{name}"), what, since))
 }

@@ -7,7 +7,9 @@
 mod accounts;
 mod body;
 mod bulk;
+mod callbacks;
 mod events;
+mod files;
 mod health;
 mod jobs;
 mod lines;

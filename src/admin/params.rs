@@ -18,9 +18,42 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let text = path(parts, state).await?;
-        // `+7` and `007` are no spellings of a number here: one job, one address.
-        let id = text.parse::<i64>().ok().filter(|id| *id > 0 && id.to_string() == text);
-        id.map(|id| JobPath(JobId(id))).ok_or_else(|| Problem::not_found(format!("there is no job {:?}", clip(&text))))
+        let missing = || Problem::not_found(format!("there is no job {:?}", clip(&text)));
+        number(&text).map(|id| JobPath(JobId(id))).ok_or_else(missing)
+    }
+}
+
+/// `+7` and `007` are no spellings of a number here: one thing, one address.
+fn number(text: &str) -> Option<i64> {
+    text.parse::<i64>().ok().filter(|id| *id > 0 && id.to_string() == text)
+}
+
+/// The number of a call-back in the path.
+#[derive(Debug, Clone, Copy)]
+pub struct CallbackPath(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for CallbackPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = path(parts, state).await?;
+        let missing = || Problem::not_found(format!("there is no call-back {:?}", clip(&text)));
+        number(&text).map(CallbackPath).ok_or_else(missing)
+    }
+}
+
+/// The number of a job and the name of one of its files in the path.
+#[derive(Debug, Clone)]
+pub struct FilePath(pub JobId, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for FilePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((id, name)) = path.map_err(|rejection| Problem::bad_path(rejection.body_text()))?;
+        let missing = || Problem::not_found(format!("there is no job {:?}", clip(&id)));
+        Ok(FilePath(number(&id).map(JobId).ok_or_else(missing)?, name))
     }
 }
 
@@ -84,6 +117,11 @@ impl Params {
     pub fn parse<T: FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
         text.parse().map(Some).map_err(|error| Problem::bad_query(name, format!("{name}={:?}: {error}", clip(&text))))
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
+        self.parse(name)
     }
 
     /// From 1 to 1000.

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::callbacks::CallbackError;
+use crate::callbacks::matcher::AssignError;
 use crate::engine::intake::FieldProblem;
 use crate::engine::ops::OpError;
 use crate::listener::body::BodyError;
@@ -188,6 +190,28 @@ impl From<OpError> for Problem {
             OpError::Conflict(detail) => Problem::conflict(detail),
             OpError::Problems(found) => Problem::fields(found),
             OpError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AssignError> for Problem {
+    fn from(error: AssignError) -> Self {
+        match error {
+            AssignError::NoCallback(_) | AssignError::NoJob(_) => Problem::not_found(error.to_string()),
+            AssignError::Conflict(detail) => Problem::conflict(detail),
+            AssignError::Failed(error) => error.into(),
+        }
+    }
+}
+
+impl From<CallbackError> for Problem {
+    fn from(error: CallbackError) -> Self {
+        match error {
+            CallbackError::Store(error) => error.into(),
+            error @ (CallbackError::File(_) | CallbackError::NoBody(_) | CallbackError::Panicked) => {
+                tracing::error!(error = %error, "a request on the admin socket could not be served");
+                Problem::internal(error.to_string())
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::AdminState;
-use super::{accounts, events, health, jobs, list, metrics, moves};
+use super::{accounts, callbacks, events, files, health, jobs, list, metrics, moves};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,6 +22,7 @@ use super::{accounts, events, health, jobs, list, metrics, moves};
     ),
     tags(
         (name = "jobs", description = "Requests to vendors, each carried to its final answer"),
+        (name = "callbacks", description = "What vendors sent by themselves, and whose it is"),
         (name = "events", description = "Facts, numbered without gaps"),
         (name = "accounts", description = "Credentials at vendors, with their limits and moods"),
         (name = "operation", description = "For those who run it"),
@@ -37,6 +38,10 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(moves::cancel))
         .routes(routes!(moves::retry))
         .routes(routes!(moves::resolve))
+        .routes(routes!(files::list))
+        .routes(routes!(files::fetch))
+        .routes(routes!(callbacks::list))
+        .routes(routes!(callbacks::assign))
         .routes(routes!(events::events))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::pause))

@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
+use crate::callbacks::Callbacks;
 use crate::domain::Timestamp;
 use crate::engine::Engine;
 use crate::health::HealthBoard;
@@ -20,6 +21,7 @@ const BULKS: usize = 4;
 #[derive(Debug, Clone)]
 pub struct AdminState {
     inner: Arc<Inner>,
+    callbacks: Option<Callbacks>,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,16 @@ impl AdminState {
             bulks: Arc::new(Semaphore::new(BULKS)),
             failed_at: OnceLock::new(),
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), callbacks: None }
+    }
+
+    /// Lets call-backs be assigned and files be fetched.
+    pub fn with_callbacks(self, callbacks: Callbacks) -> Self {
+        Self { callbacks: Some(callbacks), ..self }
+    }
+
+    pub fn callbacks(&self) -> Result<&Callbacks, Problem> {
+        self.callbacks.as_ref().ok_or_else(|| Problem::not_found("no call-backs are taken here"))
     }
 
     pub fn engine(&self) -> &Engine {

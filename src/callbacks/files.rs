@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
@@ -147,6 +148,28 @@ impl FileStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(at("removing a file")(error)),
         }
+    }
+
+    /// Stored files that are older than this by the file system's own clock, one shelf after another.
+    pub fn older_than(&self, age: Duration, each_shelf: &mut dyn FnMut(Vec<FileHash>)) -> Result<(), FileError> {
+        let now = self.begin()?.temp.as_file().metadata().and_then(|meta| meta.modified());
+        let now = now.map_err(at("asking for the time"))?;
+        for shelf in fs::read_dir(&self.root).map_err(at("listing files"))? {
+            let shelf = shelf.map_err(at("listing files"))?.path();
+            if !shelf.is_dir() || shelf.ends_with(UNFINISHED) {
+                continue;
+            }
+            let mut old = Vec::new();
+            for entry in fs::read_dir(&shelf).map_err(at("listing files"))? {
+                let entry = entry.map_err(at("listing files"))?;
+                let modified = entry.metadata().and_then(|meta| meta.modified()).map_err(at("listing files"))?;
+                let is_old = now.duration_since(modified).is_ok_and(|lies| lies > age);
+                let hash = entry.file_name().to_str().and_then(|name| name.parse().ok());
+                old.extend(hash.filter(|_| is_old));
+            }
+            each_shelf(old);
+        }
+        Ok(())
     }
 
     fn shelf(&self, hash: &FileHash) -> PathBuf {

@@ -1,10 +1,107 @@
 //! Call-backs: what vendors POST to us by themselves.
 //!
-//! Reading and matching are pure: the raw bytes are stored first, and everything here can be done again from them.
+//! Architecture invariant: what came is durable before anything is decided about it, and only the matcher decides. Reading
+//! and matching are pure, so both can be done again from what is stored.
 
 pub mod delivery;
 pub mod display_name;
+pub mod door;
 pub mod files;
+mod forwarded;
+mod keep;
+pub mod matcher;
 pub mod matching;
 pub mod multipart;
 pub mod parse;
+mod rate;
+mod tidy;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aho_corasick::AhoCorasick;
+use tokio::sync::{Mutex, Notify};
+
+use self::files::{FileError, FileHash, FileStore};
+use crate::clock::SharedClock;
+use crate::domain::JobId;
+use crate::store::callbacks::JobFile;
+use crate::store::{Store, StoreError};
+
+/// What the call-backs of one store need.
+#[derive(Debug)]
+pub struct Settings {
+    pub files: FileStore,
+    /// Accounts whose vendors call back.
+    pub accounts: BTreeSet<String>,
+    /// In every spelling in which a body may echo them; masked before anything is stored.
+    pub secrets: Vec<String>,
+    /// How long call-backs are kept whose jobs are gone, or were never found.
+    pub retention: Duration,
+}
+
+/// A handle; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Callbacks {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    files: FileStore,
+    accounts: BTreeSet<String>,
+    secrets: Option<AhoCorasick>,
+    retention: Duration,
+    /// One call-back is given away at a time: two that seem to be for one job must not both have it.
+    giving: Mutex<()>,
+    /// A call-back came.
+    arrived: Notify,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CallbackError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the stored call-back {0} has no body any more")]
+    NoBody(i64),
+    #[error("reading a call-back panicked; this is a bug of opros")]
+    Panicked,
+}
+
+impl Callbacks {
+    pub fn new(store: Arc<dyn Store>, clock: SharedClock, settings: Settings) -> Self {
+        let Settings { files, accounts, secrets, retention } = settings;
+        let secrets = if secrets.is_empty() { None } else { AhoCorasick::new(&secrets).ok() };
+        let (giving, arrived) = (Mutex::default(), Notify::new());
+        Self { inner: Arc::new(Inner { store, clock, files, accounts, secrets, retention, giving, arrived }) }
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.inner.store.as_ref()
+    }
+
+    /// A job's file, to be streamed.
+    pub async fn open_file(&self, job: JobId, name: &str) -> Result<Option<(JobFile, File)>, CallbackError> {
+        let files = self.store().job_files(job).await?;
+        let Some(file) = files.into_iter().find(|file| file.name == name) else { return Ok(None) };
+        let Ok(hash) = file.sha256.parse::<FileHash>() else { return Ok(None) };
+        let opened = self.on_disk(move |files| files.open_file(&hash)).await?;
+        Ok(opened.map(|opened| (file, opened)))
+    }
+
+    /// Does what blocks on a thread that may.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&FileStore) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, CallbackError> {
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::task::spawn_blocking(move || work(&inner.files)).await;
+        Ok(done.map_err(|_| CallbackError::Panicked)??)
+    }
+}

@@ -25,11 +25,20 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes of one part's headers.
     pub headers: usize,
+    /// Bytes of JSON, of a form, or of all fields of a multipart body: what becomes part of a job's result.
+    pub text: usize,
 }
 
 impl Limits {
-    pub const DEFAULT: Limits =
-        Limits { body: 32 << 20, file: 32 << 20, parts: 64, values: 50_000, depth: 32, headers: 8 << 10 };
+    pub const DEFAULT: Limits = Limits {
+        body: 32 << 20,
+        file: 32 << 20,
+        parts: 64,
+        values: 50_000,
+        depth: 32,
+        headers: 8 << 10,
+        text: 4 << 20,
+    };
 }
 
 impl Default for Limits {
@@ -101,6 +110,12 @@ pub fn parse(content_type: Option<&str>, body: &Bytes, limits: &Limits) -> Resul
     Ok(callback.with_facts())
 }
 
+/// A body that cannot be read, as one file: for an operator who knows whose it is.
+pub fn unread(content_type: Option<&str>, body: &Bytes) -> Callback {
+    let kind = media_type(content_type).unwrap_or_default();
+    one_file(&kind, body, &Limits::DEFAULT).unwrap_or_default()
+}
+
 impl Callback {
     /// The same for two call-backs that say the same, whatever boundary or order of fields they were written with.
     pub fn fingerprint(&self) -> String {
@@ -155,6 +170,9 @@ fn too_much(what: &'static str, limit: usize) -> ParseError {
 // ---- JSON ----------------------------------------------------------------------------------------------------------
 
 fn from_json(kind: &str, body: &Bytes, trimmed: &[u8], limits: &Limits) -> Result<Callback, ParseError> {
+    if trimmed.len() > limits.text {
+        return Err(too_much("bytes of JSON", limits.text));
+    }
     match json_value(trimmed, limits)? {
         Some(Value::Object(fields)) => Ok(Callback { fields: unfolded(fields, limits)?, ..Callback::default() }),
         Some(Value::Array(items)) => {
@@ -232,6 +250,9 @@ fn weigh(bytes: &[u8], limits: &Limits) -> Result<(), ParseError> {
 // ---- forms ---------------------------------------------------------------------------------------------------------
 
 fn from_form(body: &[u8], limits: &Limits) -> Result<Callback, ParseError> {
+    if body.len() > limits.text {
+        return Err(too_much("bytes of a form", limits.text));
+    }
     let mut fields = Map::new();
     for (count, pair) in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).enumerate() {
         if count == limits.values {
@@ -272,12 +293,16 @@ fn looks_like_form(body: &[u8]) -> bool {
 fn from_multipart(content_type: Option<&str>, body: &Bytes, limits: &Limits) -> Result<Callback, ParseError> {
     let boundary = multipart::boundary(content_type, body)?;
     let mut callback = Callback::default();
-    let mut values = 0;
+    let (mut values, mut text) = (0, 0);
     for part in multipart::parts(body, &boundary, limits.parts, limits.headers)? {
         let kind = media_type(part.content_type.as_deref());
         if is_attachment(&part, kind.as_deref().unwrap_or_default()) {
             callback.attach(part, kind, limits)?;
             continue;
+        }
+        text += part.body.len();
+        if text > limits.text {
+            return Err(too_much("bytes of fields", limits.text));
         }
         let mut value = Value::String(lenient::text(&part.body));
         if is_json(kind.as_deref().unwrap_or_default())

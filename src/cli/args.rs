@@ -79,6 +79,9 @@ pub enum ClientCommand {
     Retry(RetryArgs),
     /// Decide on a job in doubt
     Resolve(ResolveArgs),
+    /// List what vendors sent by themselves, the newest first; or say whose it is
+    #[command(args_conflicts_with_subcommands = true)]
+    Callbacks(CallbacksArgs),
     /// List accounts: limits, breaker, balance, last error
     Accounts,
     /// Make no calls for an account until it is resumed
@@ -202,6 +205,36 @@ pub struct ShowArgs {
     /// Also every event, observation and call, in order
     #[arg(long)]
     pub timeline: bool,
+    /// Save the files that came with it in this directory; none that is there is overwritten
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CallbacksArgs {
+    #[command(subcommand)]
+    pub command: Option<CallbacksCommand>,
+    /// Only those that belong to no job yet
+    #[arg(long)]
+    pub unmatched: bool,
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub limit: u64,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum CallbacksCommand {
+    /// Give a call-back to a job
+    Assign {
+        /// The call-back's number
+        #[arg(value_name = "ID", value_parser = job_number())]
+        id: i64,
+        /// The job's number
+        #[arg(value_name = "JOB", value_parser = job_number())]
+        job: i64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::output::{BOLD, state_style, styled};
 use super::table::Table;
 use super::wire::{Job, JobPage, Timeline};
-use super::{Session, text, when};
+use super::{Session, save, text, when};
 use crate::domain::{State, Timestamp};
 
 /// What is asked for at once.
@@ -111,13 +111,16 @@ pub async fn show(session: &mut Session<'_>, args: ShowArgs) -> Result<Exit, Fai
         for entry in timeline.iter().flat_map(|timeline| &timeline.timeline) {
             session.term.say_json(entry.get())?;
         }
-        return Ok(Exit::Ok);
+    } else {
+        say_job(session, &answer)?;
+        if let Some(timeline) = timeline {
+            say_timeline(session, &timeline.timeline)?;
+        }
     }
-    say_job(session, &answer)?;
-    if let Some(timeline) = timeline {
-        say_timeline(session, &timeline.timeline)?;
+    match args.save {
+        Some(directory) => save::save(session, &id, &directory).await,
+        None => Ok(Exit::Ok),
     }
-    Ok(Exit::Ok)
 }
 
 fn say_job(session: &mut Session<'_>, answer: &Answer) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod args;
 pub mod bulk;
+pub mod callbacks;
 pub mod client;
 pub mod config_check;
 pub mod exit;
@@ -18,6 +19,7 @@ pub mod operate;
 pub mod output;
 pub mod params;
 pub mod problem;
+pub mod save;
 pub mod socket;
 pub mod sse;
 pub mod submit;
@@ -112,6 +114,7 @@ async fn talk(session: &mut Session<'_>, command: ClientCommand) -> Result<Exit,
         ClientCommand::Cancel(args) => operate::cancel(session, args).await,
         ClientCommand::Retry(args) => operate::retry(session, args).await,
         ClientCommand::Resolve(args) => operate::resolve(session, args).await,
+        ClientCommand::Callbacks(args) => callbacks::callbacks(session, args).await,
         ClientCommand::Accounts => accounts::list(session).await,
         ClientCommand::Pause(args) => accounts::pause(session, args).await,
         ClientCommand::Resume(account) => accounts::resume(session, account).await,

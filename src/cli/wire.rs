@@ -69,6 +69,46 @@ pub struct Timeline {
     pub timeline: Vec<Box<RawValue>>,
 }
 
+/// What a vendor sent by itself.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Callback {
+    pub id: i64,
+    pub account: String,
+    #[serde(deserialize_with = "lenient")]
+    pub at: Option<Timestamp>,
+    pub from: Option<String>,
+    pub content_type: Option<String>,
+    pub size: Option<u64>,
+    pub vin: Option<String>,
+    pub check_type: Option<String>,
+    pub status: Option<String>,
+    pub unreadable: Option<String>,
+    pub repeats: i64,
+    pub job: Option<i64>,
+    pub how: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct CallbackPage {
+    pub callbacks: Vec<Box<RawValue>>,
+    #[serde(default)]
+    pub next: Value,
+}
+
+/// A file that came with a job's result.
+#[derive(Debug, Clone, Deserialize)]
+pub struct JobFile {
+    pub name: String,
+    #[serde(default)]
+    pub size: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct JobFiles {
+    pub files: Vec<JobFile>,
+}
+
 /// One line's fate in a bulk submit.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Verdict {

@@ -91,7 +91,7 @@ fn log(root: &Section<'_>) -> Log {
 
 fn callbacks(root: &Section<'_>) -> Callbacks {
     let section = root.section("callbacks");
-    let callbacks = Callbacks { listen: section.address("listen") };
+    let callbacks = Callbacks { listen: section.address("listen"), trusted_proxies: section.hosts("trusted_proxies") };
     section.finish();
     callbacks
 }

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -166,6 +166,12 @@ impl<'a> Section<'a> {
         let address = |value: &Value, _| value.as_str()?.parse().ok();
         let shape = "an IP address and port, such as \"127.0.0.1:8077\" or \"[::1]:8077\"";
         self.read(key, shape, address).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    pub(super) fn hosts(&self, key: &str) -> Vec<IpAddr> {
+        let host = |value: &Value| value.as_str()?.parse().ok();
+        let shape = "a list of IP addresses, such as [\"127.0.0.1\", \"::1\"]";
+        self.read(key, shape, |value, from_text| each(value, from_text, host)).unwrap_or_default()
     }
 
     /// One of a few words, each with its meaning.

@@ -109,7 +109,7 @@ impl Section<'_> {
         let mode = mode_of(Path::new(&document.file)).filter(|mode| mode & OTHERS_READ != 0);
         if let Some(mode) = mode {
             self.findings
-                .warning(&[], format!("holds secrets and is open to every user (mode {mode:04o}); chmod 0640"));
+                .warning(&[], format!("holds secrets and is open to every user (mode {mode:04o}); chmod 0600, and let it belong to the user that opros runs as"));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hosts::{HostPolicy, Hosts};
 use super::policy::{BREAKER_THRESHOLD, Growth};
 use super::{Reason, Timestamp};
 
@@ -61,6 +62,8 @@ pub struct Account {
     /// No call before this: the vendor said so (429, Retry-After).
     pub frozen_until: Option<Timestamp>,
     pub breaker: Breaker,
+    #[serde(default)]
+    pub hosts: Hosts,
     /// When the newest request was allowed to leave; `min_interval` counts from here.
     pub last_call_at: Option<Timestamp>,
     pub last_success_at: Option<Timestamp>,
@@ -136,6 +139,14 @@ impl Account {
             return BreakerNews::Opened;
         }
         BreakerNews::Nothing
+    }
+
+    /// An open breaker's probe is brought forward to when something is to be decided: the reserve, or the alert.
+    pub fn probe_for(&mut self, hosts: &HostPolicy, alert_after: Duration, now: Timestamp) {
+        let alert = self.hosts.silent_since.filter(|_| !self.breaker.announced).map(|since| since + alert_after);
+        let decisions = [self.hosts.switch_at(hosts), alert];
+        let sooner = decisions.into_iter().flatten().filter(|at| *at > now).min();
+        self.breaker.probe_at = self.breaker.probe_at.map(|at| sooner.map_or(at, |sooner| sooner.min(at)));
     }
 
     /// The vendor asked for silence.

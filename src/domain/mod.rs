@@ -3,6 +3,7 @@
 pub mod account;
 pub mod event;
 pub mod exchange;
+pub mod hosts;
 pub mod job;
 pub mod policy;
 pub mod privacy;

@@ -664,7 +664,9 @@ impl Next {
         let now = self.now;
         let job = self.job();
         job.reason = Some(reason);
-        let retry = job.again(again_at, now);
+        // A look that brought nothing counts, whoever says when the next one is: drivers wait ever longer by this count.
+        job.errors += 1;
+        let retry = again_at.unwrap_or_else(|| retry_at(job.errors, job.id, now));
         // Never sooner than the vendor's pace allowed when the call began; but a pace of hours is no reason to leave a lost
         // answer for hours.
         let floor = job.due_at.unwrap_or(retry).min(now + Growth::ERRORS.ceiling);

@@ -7,10 +7,13 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::Notify;
 
+use super::bisect::{Bisect, SetId};
 use super::failstop::FailStop;
 use super::wake::Wake;
 use crate::clock::SharedClock;
 use crate::domain::account::{Balance, BreakerNews};
+use crate::domain::exchange::Host;
+use crate::domain::hosts::{HostNews, HostPolicy};
 use crate::domain::privacy::masked;
 use crate::domain::{Account, EventType, JobId, NewEvent, Pause, PauseSource, Reason, Timestamp};
 use crate::http::Client;
@@ -33,6 +36,10 @@ pub struct AccountSetup {
     pub limits: Limits,
     /// How long no host may answer before `account.unreachable` is announced.
     pub alert_after: Duration,
+    /// What that announcement advises.
+    pub advice: Option<&'static str>,
+    /// How the vendor's hosts are dealt with. None: it has one, and jobs probe it while the breaker is open.
+    pub hosts: Option<HostPolicy>,
 }
 
 /// They count requests, over all calls of the account.
@@ -58,6 +65,8 @@ pub struct Runner {
     pub shared: Shared,
     /// Something may be due sooner than was thought.
     pub wake: Wake,
+    /// Who is suspected of spoiling a batch.
+    pub bisect: Bisect,
     account: Mutex<Account>,
     busy: Mutex<Busy>,
     /// When the last request left this process; guards `min_interval` to the letter.
@@ -79,6 +88,7 @@ impl Runner {
             setup,
             shared,
             wake: Wake::default(),
+            bisect: Bisect::default(),
             account: Mutex::new(account),
             busy: Mutex::default(),
             last_sent: tokio::sync::Mutex::new(None),
@@ -148,11 +158,12 @@ impl Runner {
     }
 
     /// Marks jobs as under way, and a request as in flight, until the guard is dropped.
-    pub fn occupy(self: &Arc<Self>, jobs: Vec<JobId>) -> Occupied {
+    pub fn occupy(self: &Arc<Self>, jobs: Vec<JobId>, set: Option<SetId>) -> Occupied {
+        set.into_iter().for_each(|set| self.bisect.begin(set));
         let mut busy = lock(&self.busy);
         busy.requests += 1;
         busy.jobs.extend(&jobs);
-        Occupied { runner: Arc::clone(self), jobs }
+        Occupied { runner: Arc::clone(self), jobs, set }
     }
 
     /// Takes the right to look at something with a floor; or says when it may be looked at.
@@ -184,10 +195,39 @@ impl Runner {
 
     // ---- what calls teach about the account ----------------------------------------------------------------------
 
-    /// A whole readable answer came.
-    pub fn answered(&self) -> Option<AccountChange> {
+    /// The host of the next call.
+    pub fn host(&self) -> (Host, Option<AccountChange>) {
+        let Some(policy) = &self.setup.hosts else { return (Host::Primary, None) };
+        let now = self.now();
+        let mut chosen = (Host::Primary, HostNews::Nothing);
+        let change = self.change(|account| {
+            chosen = account.hosts.choose(policy, now);
+            Vec::new()
+        });
+        if chosen.1 == HostNews::ToReserve {
+            tracing::warn!(account = self.name(), "the primary host is silent; the reserve host is used from now on");
+        }
+        (chosen.0, change)
+    }
+
+    /// The primary is tried now, while the reserve is used.
+    pub fn tried_primary(&self) -> Option<AccountChange> {
         let now = self.now();
         self.change(|account| {
+            if account.hosts.on_reserve.is_some() {
+                account.hosts.tried(now);
+            }
+            Vec::new()
+        })
+    }
+
+    /// A whole readable answer came from that host.
+    pub fn answered(&self, host: Host) -> Option<AccountChange> {
+        let now = self.now();
+        self.change(|account| {
+            if account.hosts.answered(host) == HostNews::ToPrimary {
+                tracing::info!(account = self.name(), "the primary host answers again and is used from now on");
+            }
             let announced = account.breaker.announced;
             match account.answered(now) {
                 BreakerNews::Closed => {
@@ -200,11 +240,16 @@ impl Runner {
         })
     }
 
-    /// A call brought no whole readable answer.
-    pub fn failed(&self, reason: Reason) -> Option<AccountChange> {
+    /// A call brought no whole readable answer of that host.
+    pub fn failed(&self, host: Host, reason: Reason) -> Option<AccountChange> {
         let now = self.now();
         self.change(|account| {
             let text = masked(&reason.message);
+            if self.setup.hosts.is_some() && !account.hosts.failed(host, now) {
+                // The primary was only tried; the reserve is in use.
+                tracing::info!(account = self.name(), error = text, "the primary host is still silent");
+                return Vec::new();
+            }
             let news = account.failed(reason.clone(), now);
             if news == BreakerNews::Opened {
                 tracing::warn!(
@@ -213,16 +258,27 @@ impl Runner {
                     "three calls in a row brought no readable answer; opros now only probes, at growing intervals"
                 );
             }
-            let breaker = &mut account.breaker;
-            let out_since =
-                breaker.open_since.filter(|since| !breaker.announced && now >= *since + self.setup.alert_after);
-            let Some(since) = out_since else { return Vec::new() };
-            breaker.announced = true;
-            vec![NewEvent {
-                kind: EventType::AccountUnreachable,
-                data: json!({ "since": since.to_rfc3339(), "error": reason }),
-            }]
+            let events = self.alarm(account, &reason, now);
+            if let Some(policy) = &self.setup.hosts {
+                account.probe_for(policy, self.setup.alert_after, now);
+            }
+            events
         })
+    }
+
+    /// Announces once that no host has answered for too long.
+    fn alarm(&self, account: &mut Account, reason: &Reason, now: Timestamp) -> Vec<NewEvent> {
+        let open_since = account.breaker.open_since.filter(|_| !account.breaker.announced);
+        let since = open_since.map(|since| account.hosts.silent_since.unwrap_or(since));
+        let Some(since) = since.filter(|since| now >= *since + self.setup.alert_after) else { return Vec::new() };
+        account.breaker.announced = true;
+        let advice = self.setup.advice.unwrap_or_default();
+        tracing::error!(account = self.name(), since = %since, "no host of the vendor answers; nothing can be asked or ordered. {advice}");
+        let mut data = json!({ "since": since.to_rfc3339(), "error": reason });
+        if let Some(advice) = self.setup.advice {
+            data["advice"] = json!(advice);
+        }
+        vec![NewEvent { kind: EventType::AccountUnreachable, data }]
     }
 
     /// The vendor asked for silence.
@@ -311,10 +367,12 @@ impl Runner {
 pub struct Occupied {
     runner: Arc<Runner>,
     jobs: Vec<JobId>,
+    set: Option<SetId>,
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
+        self.set.into_iter().for_each(|set| self.runner.bisect.end(set));
         let mut busy = lock(&self.runner.busy);
         busy.requests -= 1;
         for job in &self.jobs {

@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: limits are asked before jobs are picked; nothing is claimed to be put back.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::account::Runner;
-use super::step;
+use super::bisect::SetId;
 use super::wake::Rest;
+use super::{chore, log, step};
 use crate::domain::account::Gate;
 use crate::domain::state::Input;
 use crate::domain::{Call, Job, JobId, Reason, Timestamp};
@@ -42,8 +44,10 @@ impl Claimed {
 pub struct Group {
     pub call: Call,
     pub jobs: Vec<Claimed>,
+    /// The suspects that it is to test.
+    pub set: Option<SetId>,
+    pub oldest_due: Timestamp,
     batch: Batch,
-    oldest_due: Timestamp,
 }
 
 /// Works for one account until `stop`.
@@ -85,11 +89,17 @@ pub async fn run(runner: Arc<Runner>, tracker: TaskTracker, stop: CancellationTo
 /// One look at what is due, and as many requests as there is room for.
 async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Result<Rest, StoreError> {
     let now = runner.now();
+    if let StoreHealth::Blocked { .. } = runner.shared.store.health() {
+        return Ok(Rest::Until(now + LOOK_AGAIN));
+    }
+    let trial = chore::try_primary(runner, tracker);
     let account = runner.account();
     let in_flight = runner.requests_in_flight();
     let (room, lanes) = match account.gate(now) {
         Gate::Paused => return Ok(Rest::Woken),
-        Gate::Frozen(until) | Gate::Broken(until) => return Ok(Rest::Until(until)),
+        Gate::Frozen(until) => return Ok(Rest::Until(until)),
+        Gate::Broken(until) => return Ok(Rest::Until(trial.map_or(until, |trial| trial.min(until)))),
+        Gate::Probe if chore::probe(runner, tracker) => return Ok(Rest::Woken),
         // One request finds out whether the vendor is back; a free one if there is any.
         Gate::Probe => (1_usize.saturating_sub(in_flight), vec![Lane::Free, Lane::Submit]),
         Gate::FreeCallsOnly | Gate::Open => {
@@ -97,9 +107,6 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
             (runner.setup.limits.max_in_flight.saturating_sub(in_flight), vec![first, second])
         }
     };
-    if let StoreHealth::Blocked { .. } = runner.shared.store.health() {
-        return Ok(Rest::Until(now + LOOK_AGAIN));
-    }
     if room == 0 {
         return Ok(Rest::Woken);
     }
@@ -112,8 +119,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     while left > 0
         && let Some(chore) = runner.next_chore()
     {
-        runner.take_slot(now);
-        step::spawn_chore(runner, tracker, chore);
+        chore::spawn_chore(runner, tracker, chore, None);
         left -= 1;
     }
     let free_only = account.pause.is_some();
@@ -133,7 +139,8 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     if left == 0 {
         return Ok(if interval.is_zero() { Rest::Woken } else { Rest::Until(now + interval) });
     }
-    next_look(runner, &lanes, picked.company_until, now).await
+    let other = [picked.company_until, trial].into_iter().flatten().min();
+    next_look(runner, &lanes, other, now).await
 }
 
 /// What was looked at too recently, by this or another job, is put off until it may be looked at again.
@@ -147,10 +154,10 @@ fn under_floor(runner: &Runner, group: &Group, now: Timestamp) -> Option<Vec<(Jo
 async fn next_look(
     runner: &Runner,
     lanes: &[Lane],
-    company_until: Option<Timestamp>,
+    other: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Rest, StoreError> {
-    let mut at = company_until;
+    let mut at = other;
     for lane in lanes {
         let due = runner.shared.store.next_due(runner.name(), *lane).await?;
         // What is due now and was not picked is under way or waits for company: its end wakes us.
@@ -170,6 +177,8 @@ struct Picked {
     given_up: Vec<(JobId, Input)>,
     /// New orders are stopped; what costs nothing goes on.
     free_only: bool,
+    /// Due jobs of refused batches: they travel by themselves.
+    suspects: BTreeMap<SetId, Vec<Group>>,
     /// When a group that waits for company goes without it.
     company_until: Option<Timestamp>,
 }
@@ -185,7 +194,7 @@ async fn pick(
     if room == 0 {
         return Ok(picked);
     }
-    let limit = room * runner.driver().widest_batch() + runner.jobs_in_flight();
+    let limit = room * runner.driver().widest_batch() + runner.jobs_in_flight() + runner.bisect.held();
     let mut queues = Vec::new();
     for lane in lanes {
         let due = runner.shared.store.due(runner.name(), *lane, now, limit).await?;
@@ -209,7 +218,25 @@ async fn pick(
     let company = picked.groups.iter().filter(|group| waits_for_company(group));
     picked.company_until = company.map(|group| group.oldest_due + group.batch.wait).min();
     picked.groups.retain(|group| !waits_for_company(group));
+    let suspects = std::mem::take(&mut picked.suspects);
+    let tests = suspects.into_iter().filter_map(|(set, due)| test_of(runner, set, due));
+    picked.groups = tests.chain(picked.groups).collect();
     Ok(picked)
+}
+
+/// The next request of a set of suspects, made of those of its due jobs that are to travel in it.
+fn test_of(runner: &Runner, set: SetId, due: Vec<Group>) -> Option<Group> {
+    let id = |group: &Group| group.jobs[0].job.id;
+    let next = runner.bisect.next_of(set, &due.iter().map(id).collect::<Vec<_>>());
+    let mut chosen = due.into_iter().filter(|group| next.contains(&id(group)));
+    let first = Group { set: Some(set), ..chosen.next()? };
+    Some(chosen.fold(first, |mut group, other| {
+        if other.batch.key == group.batch.key && group.jobs.len() < group.batch.max {
+            group.oldest_due = group.oldest_due.min(other.oldest_due);
+            group.jobs.extend(other.jobs);
+        }
+        group
+    }))
 }
 
 fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
@@ -238,15 +265,20 @@ fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
         return;
     }
     let batch = runner.driver().batch(&claimed.view(), call);
+    let mut alone = Group { call, jobs: vec![claimed], set: None, oldest_due, batch };
+    if let Some(set) = runner.bisect.set_of(call, id) {
+        picked.suspects.entry(set).or_default().push(alone);
+        return;
+    }
     let open = picked.groups.iter_mut().find(|group| {
         batch.max > 1 && group.call == call && group.batch.key == batch.key && group.jobs.len() < batch.max
     });
     match open {
         Some(group) => {
             group.oldest_due = group.oldest_due.min(oldest_due);
-            group.jobs.push(claimed);
+            group.jobs.append(&mut alone.jobs);
         }
-        None => picked.groups.push(Group { call, jobs: vec![claimed], batch, oldest_due }),
+        None => picked.groups.push(alone),
     }
 }
 
@@ -270,7 +302,7 @@ async fn give_up(runner: &Runner, jobs: Vec<(JobId, Input)>) -> Result<(), Store
     let changes = jobs.into_iter().map(|(job, input)| Change { job, input }).collect();
     for result in runner.shared.store.apply(Changes::of(runner.now(), changes)).await? {
         match result {
-            Ok(job) => step::log_end(&job),
+            Ok(job) => log::log_end(&job),
             Err(error) => {
                 tracing::debug!(account = runner.name(), error = %error, "a job moved on before it was given up")
             }

@@ -127,9 +127,8 @@ fn kind(name: &str, problems: &mut Vec<FieldProblem>) -> Option<&'static KindSpe
             all.iter().copied().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
         let hint = near
             .filter(|near| strsim::jaro_winkler(near, name) > 0.8)
-            .map(|near| format!("; did you mean {near:?}?"))
-            .unwrap_or_default();
-        let message = format!("no kind is called {:?}{hint} The kinds are {}", clip(name), all.join(", "));
+            .map_or(".".to_owned(), |near| format!("; did you mean {near:?}?"));
+        let message = format!("no kind is called {:?}{hint} The kinds are {}.", clip(name), all.join(", "));
         problems.push(FieldProblem::new("unknown_kind", "/kind", message));
     }
     spec

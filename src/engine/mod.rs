@@ -8,10 +8,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub mod account;
+mod bisect;
+mod chore;
 mod claim;
 pub mod explain;
 pub mod failstop;
 pub mod intake;
+mod log;
+mod meaning;
 pub mod ops;
 mod recover;
 pub mod schedule;

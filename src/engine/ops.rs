@@ -123,7 +123,7 @@ impl Engine {
         let result = self.inner.shared.store.apply(batch).await?.into_iter().next();
         match result {
             Some(Ok(job)) => {
-                super::step::log_end(&job);
+                super::log::log_end(&job);
                 Ok(job)
             }
             Some(Err(ApplyError::NotFound(id))) => Err(OpError::NoJob(id)),

@@ -24,7 +24,7 @@ pub async fn recover(store: &dyn Store, clock: &SharedClock) -> Result<usize, St
         found += changes.len();
         for result in store.apply(Batch::of(clock.now(), changes)).await? {
             match result {
-                Ok(job) => super::step::log_end(&job),
+                Ok(job) => super::log::log_end(&job),
                 Err(error) => return Err(StoreError::Other(format!("a job could not be recovered: {error}"))),
             }
         }

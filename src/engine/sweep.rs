@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::account::Shared;
-use super::step;
+use super::log;
 use crate::domain::state::Input;
 use crate::store::{Batch, Change, StoreError};
 
@@ -47,7 +47,7 @@ async fn expire(shared: &Shared) -> Result<Option<crate::domain::Timestamp>, Sto
         }
         let changes = overdue.into_iter().map(|job| Change { job, input: Input::Expire }).collect();
         for job in shared.store.apply(Batch::of(now, changes)).await?.into_iter().flatten() {
-            step::log_end(&job);
+            log::log_end(&job);
         }
     }
 }

@@ -79,11 +79,15 @@ impl HttpBody for TimedBody {
 
 /// The few places for large bodies, which all connections of a listener share.
 #[derive(Debug, Clone)]
-pub struct BodyBudget(Arc<Semaphore>);
+pub struct BodyBudget {
+    places: Arc<Semaphore>,
+    /// Bytes of one place; none where a body takes one whatever its size.
+    unit: Option<usize>,
+}
 
 impl Default for BodyBudget {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LARGE_BODIES)))
+        Self { places: Arc::new(Semaphore::new(LARGE_BODIES)), unit: None }
     }
 }
 
@@ -95,12 +99,18 @@ pub struct WholeBody {
 }
 
 impl BodyBudget {
+    /// So many bytes of large bodies at a time: a body takes what it announces, and one that announces nothing its limit.
+    pub fn of_bytes(bytes: usize) -> Self {
+        const UNIT: usize = 1 << 10;
+        Self { places: Arc::new(Semaphore::new(bytes / UNIT)), unit: Some(UNIT) }
+    }
+
     /// Reads a body of at most `limit` bytes within `patience`; waiting for a place does not count.
     pub async fn read(&self, body: Body, limit: usize, patience: Duration) -> Result<WholeBody, BodyError> {
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         let mut place = None;
         if announced > SMALL_BODY && announced <= limit {
-            place = self.place().await;
+            place = self.place(announced).await;
         }
         let mut frames = body.into_data_stream();
         let mut bytes = BytesMut::with_capacity(if announced > limit { 0 } else { announced });
@@ -124,7 +134,7 @@ impl BodyBudget {
                 continue;
             }
             if seen > SMALL_BODY && place.is_none() {
-                place = self.place().await;
+                place = self.place(limit).await;
                 end.as_mut().reset(tokio::time::Instant::now() + patience);
             }
             bytes.extend_from_slice(&frame);
@@ -135,8 +145,9 @@ impl BodyBudget {
         Ok(WholeBody { bytes: bytes.freeze(), _place: place })
     }
 
-    async fn place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    async fn place(&self, size: usize) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let places = self.unit.map_or(1, |unit| size.div_ceil(unit));
         // The semaphore is never closed.
-        Arc::clone(&self.0).acquire_owned().await.ok()
+        Arc::clone(&self.places).acquire_many_owned(u32::try_from(places).ok()?).await.ok()
     }
 }

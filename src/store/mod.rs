@@ -3,7 +3,7 @@
 //! Whatever a verb writes is durable (fsynced) when it returns. State, observation and event of one change are one
 //! transaction. SQLite is the one backend today; PostgreSQL will be a second implementation of [`Store`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
 use std::time::Duration;
@@ -11,9 +11,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use self::callbacks::{
+    Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
+    Unmatched,
+};
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 
+pub mod callbacks;
 pub mod sqlite;
 
 /// Everything that opros remembers.
@@ -91,6 +96,35 @@ pub trait Store: Send + Sync + Debug {
 
     /// What the mailbox should show for these rows; rows that were never taken are missing.
     async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError>;
+
+    // ---- call-backs and files -----------------------------------------------------------------------------------
+
+    /// Stores a call-back as it came; one that says what a stored one of the account says is only counted.
+    async fn keep_callback(&self, callback: NewCallback) -> Result<Kept, StoreError>;
+
+    /// Gives a call-back to a job, with its files and the job's step, in one transaction.
+    async fn deliver(&self, delivery: Delivery) -> Result<Delivered, StoreError>;
+
+    /// Forgets some call-backs from before then whose jobs are gone or were never found; says how many.
+    async fn forget_callbacks(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Newest first.
+    async fn callbacks(&self, filter: CallbackFilter) -> Result<Vec<Callback>, StoreError>;
+
+    async fn unmatched_callbacks(&self, which: Unmatched<'_>, limit: usize) -> Result<Vec<Callback>, StoreError>;
+
+    async fn callback(&self, id: i64) -> Result<Option<Callback>, StoreError>;
+
+    async fn callback_body(&self, id: i64) -> Result<Option<RawBody>, StoreError>;
+
+    /// Jobs that a call-back may be for; unfinished ones first.
+    async fn candidates(&self, query: CandidateQuery<'_>) -> Result<Vec<CandidateJob>, StoreError>;
+
+    /// A job's files, by name.
+    async fn job_files(&self, job: JobId) -> Result<Vec<JobFile>, StoreError>;
+
+    /// Which of these hashes some job or call-back names.
+    async fn known_files(&self, hashes: &[String]) -> Result<BTreeSet<String>, StoreError>;
 
     /// A complete, checked copy in a new file.
     async fn backup(&self, file: &Path) -> Result<(), StoreError>;
@@ -339,7 +373,7 @@ impl MailboxMark {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MailboxChanges {
-    pub uids: std::collections::BTreeSet<String>,
+    pub uids: BTreeSet<String>,
     /// There were more than are remembered: any unfinished row may have changed.
     pub overflow: bool,
 }

@@ -168,6 +168,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
 
     [callbacks]
     listen = "127.0.0.1:8077"
+    trusted_proxies = []
 
     [log]
     filter = "info"
@@ -272,6 +273,10 @@ fn every_mistake_is_told_with_its_place() {
         (
             "[callbacks]\nlisten = \"localhost\"".into(),
             "2: callbacks.listen: must be an IP address and port, such as \"127.0.0.1:8077\" or \"[::1]:8077\"",
+        ),
+        (
+            "[callbacks]\ntrusted_proxies = [\"localhost\"]".into(),
+            "2: callbacks.trusted_proxies: must be a list of IP addresses, such as [\"127.0.0.1\", \"::1\"]",
         ),
         ("[retention]\ncalls = \"0s\"".into(), "2: retention.calls: must be at least \"1s\""),
         (

@@ -1,11 +1,15 @@
-//! R-Lab through the whole engine: batches, bisecting, pace, doubt, hosts.
+//! R-Lab through the whole engine: batches, bisecting, pace, doubt, hosts, many tracks.
 
-use std::collections::BTreeSet;
+mod batches;
+mod crowd;
+mod hosts;
+mod pace;
 
-use opros::domain::State;
+use opros::domain::JobId;
+use opros::simulator::{Change, SimConfig};
 use serde_json::{Value, json};
 
-use crate::support::{TestDaemon, minutes, rlab_account, seconds};
+use crate::support::{TestDaemon, hours, rlab_account};
 
 /// Numbers of no known form: they pass without check digits.
 fn tracks(count: usize) -> impl Iterator<Item = Value> {
@@ -16,30 +20,30 @@ fn number(n: usize) -> String {
     format!("{n:010}")
 }
 
-async fn plain() -> TestDaemon {
-    TestDaemon::start(|sim| rlab_account(sim, ""), |_| {}).await
+/// A daemon with one R-Lab account, whose parcels stand still until they are moved.
+async fn start(settings: &str, change: impl FnOnce(&mut SimConfig)) -> TestDaemon {
+    let still = |config: &mut SimConfig| {
+        config.rlab.first_status_after = hours(100_000);
+        change(config);
+    };
+    TestDaemon::start(|sim| rlab_account(sim, settings), still).await
 }
 
-#[tokio::test]
-async fn two_hundred_due_tracks_go_in_two_requests() {
-    let daemon = plain().await;
-    daemon.submit_all("rlab.track", tracks(200)).await;
-    daemon.settle().await;
-    assert_eq!((daemon.calls("rlab.addtrack"), daemon.count(State::Waiting).await), (2, 200));
-    let booked: BTreeSet<String> = daemon.sim.ledger().into_iter().map(|booking| booking.key).collect();
-    assert_eq!((booked.len(), daemon.sim.ledger().len()), (200, 200));
-    daemon.advance(minutes(23)).await;
-    let polled = daemon.calls("rlab.gettrackinfo");
-    assert!(polled <= 2 * 23 + 1, "one request for each batch_wait at most: {polled}");
-    assert_eq!(daemon.sim.violations(), []);
+async fn add(daemon: &TestDaemon, count: usize) -> Vec<JobId> {
+    let jobs = daemon.submit_all("rlab.track", tracks(count)).await;
+    daemon.advance(crate::support::seconds(30)).await;
+    jobs
 }
 
-#[tokio::test]
-async fn a_due_track_waits_for_company_no_longer_than_batch_wait() {
-    let daemon = plain().await;
-    daemon.submit_all("rlab.track", tracks(3)).await;
-    daemon.advance(seconds(29)).await;
-    assert_eq!(daemon.calls("rlab.addtrack"), 0);
-    daemon.advance(seconds(1)).await;
-    assert_eq!((daemon.calls("rlab.addtrack"), daemon.count(State::Waiting).await), (1, 3));
+/// The parcel stands at that status from now on.
+fn stand(daemon: &TestDaemon, n: usize, status: u8) {
+    daemon.sim.control().apply(Change::RlabStatus { track: number(n), status }).unwrap();
+}
+
+/// When the vendor was asked about that parcel, in minutes since the first time.
+fn asked(daemon: &TestDaemon, n: usize) -> Vec<u64> {
+    let requests = daemon.sim.requests();
+    let about = requests.iter().filter(|request| request.op == "gettrackinfo" && request.keys.contains(&number(n)));
+    let at: Vec<_> = about.map(|request| request.at).collect();
+    at.iter().map(|time| time.since(at[0]).as_secs() / 60).collect()
 }

@@ -107,8 +107,31 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
         "LIST_JOBS_BY_TAG",
         "LIST_JOBS_BY_KEY",
         "LIST_JOBS",
+        "KEEP_CALLBACK",
+        "CALLBACK_OWNER",
+        "OWN_CALLBACK",
+        "GET_CALLBACK",
+        "LIST_UNMATCHED",
+        "UNMATCHED_AFTER",
+        "UNMATCHED_OF_CAR",
+        "CALLBACK_BODY",
+        "CANDIDATES",
+        "JOB_FILES",
+        "KNOWN_FILES",
     ];
-    let tables = ["jobs", "bodies", "attempts", "observations", "events", "calls", "mailbox_rows", "m"];
+    let tables = [
+        "jobs",
+        "bodies",
+        "attempts",
+        "observations",
+        "events",
+        "calls",
+        "mailbox_rows",
+        "m",
+        "callbacks",
+        "callback_bodies",
+        "job_files",
+    ];
     for name in hot {
         let (_, statement) = sql::ALL.iter().find(|(known, _)| *known == name).expect(name);
         let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));

@@ -168,7 +168,7 @@ fn what_cannot_be_read_is_said() {
 
 #[test]
 fn the_limits_hold_wherever_the_bomb_is_hidden() {
-    let limits = Limits { body: 100_000, file: 1000, parts: 3, values: 100, depth: 5, headers: 200 };
+    let limits = Limits { body: 100_000, file: 1000, parts: 3, values: 100, depth: 5, headers: 200, text: 10_000 };
     let small = |content_type, body: Vec<u8>| parse(content_type, &Bytes::from(body), &limits);
     let too_much = |content_type, body: Vec<u8>| match small(content_type, body) {
         Err(ParseError::TooMuch { what, .. }) => what,
@@ -225,7 +225,7 @@ proptest! {
             "(--b|\r\n|Content-Disposition: form-data; name=\"data\"|; filename=\"|\\{|\"|/|\\.\\.|x){0,40}".prop_map(String::into_bytes),
         ],
     ) {
-        let limits = Limits { body: 250, file: 100, parts: 4, values: 30, depth: 4, headers: 80 };
+        let limits = Limits { body: 250, file: 100, parts: 4, values: 30, depth: 4, headers: 80, text: 250 };
         if let Ok(callback) = parse(content_type.as_deref(), &Bytes::from(body), &limits) {
             let _ = callback.fingerprint();
             prop_assert!(callback.files.len() <= 4);
@@ -235,4 +235,25 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn text_that_would_become_part_of_a_result_is_limited_and_files_are_not() {
+    let limits = Limits { text: 100, ..Limits::DEFAULT };
+    let long = "x".repeat(200);
+    for (kind, body) in [
+        ("application/json", format!("{{\"a\":\"{long}\"}}")),
+        ("application/x-www-form-urlencoded", format!("a={long}")),
+        (
+            "multipart/form-data; boundary=b",
+            format!("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n{long}\r\n--b--"),
+        ),
+    ] {
+        assert!(
+            matches!(parse(Some(kind), &body.into(), &limits), Err(ParseError::TooMuch { limit: 100, .. })),
+            "{kind}"
+        );
+    }
+    assert_eq!(parse(Some("application/pdf"), &long.clone().into(), &limits).unwrap().files[0].bytes, long);
+    assert_eq!(unread(Some("application/json"), &long.into()).files[0].name, "callback");
 }

@@ -167,6 +167,11 @@ impl Draft {
         }
     }
 
+    /// A job as this transaction leaves it so far.
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id).map(|loaded| &loaded.job)
+    }
+
     /// Carries a batch's inputs through the state table, one after another, each on the row as the one before left it.
     pub fn apply(&mut self, batch: Batch) -> Vec<Result<Job, ApplyError>> {
         let Batch { at, changes, accounts, call } = batch;
@@ -180,7 +185,7 @@ impl Draft {
         results
     }
 
-    fn change(&mut self, id: JobId, input: Input, at: Timestamp) -> Result<Job, ApplyError> {
+    pub fn change(&mut self, id: JobId, input: Input, at: Timestamp) -> Result<Job, ApplyError> {
         let loaded = self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?;
         let before = loaded.job.clone();
         let was_dirty = loaded.dirty;

@@ -1,6 +1,6 @@
 //! The store on SQLite: one writer that commits many tasks' changes together, and a few readers beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+mod callbacks;
 mod draft;
 pub mod file;
 mod reads;
@@ -25,6 +26,10 @@ mod writer;
 use self::draft::Numbers;
 use self::file::{FileError, FileId};
 use self::writer::{Op, Reply, Request, Writer};
+use super::callbacks::{
+    Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
+    Unmatched,
+};
 use super::{
     Accepted, ApplyError, Batch, Commit, Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane,
     MailboxChanges, MailboxCursor, MailboxEvent, MailboxMark, MailboxRow, RejectedRow, Removed, Retention, Store,
@@ -346,6 +351,55 @@ impl Store for SqliteStore {
     async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError> {
         let mut conn = self.readers.acquire().await.map_err(sort_error)?;
         reads::mailbox_rows(&mut conn, uids).await
+    }
+
+    async fn keep_callback(&self, callback: NewCallback) -> Result<Kept, StoreError> {
+        match self.ask(Op::KeepCallback(Box::new(callback))).await? {
+            Reply::Kept(kept) => Ok(kept),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn deliver(&self, delivery: Delivery) -> Result<Delivered, StoreError> {
+        match self.ask(Op::Deliver(Box::new(delivery))).await? {
+            Reply::Delivered(delivered) => Ok(delivered),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn forget_callbacks(&self, before: Timestamp) -> Result<u64, StoreError> {
+        match self.ask(Op::ForgetCallbacks(before)).await? {
+            Reply::Forgotten(count) => Ok(count),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn callbacks(&self, filter: CallbackFilter) -> Result<Vec<Callback>, StoreError> {
+        callbacks::list(&self.readers, filter).await
+    }
+
+    async fn unmatched_callbacks(&self, which: Unmatched<'_>, limit: usize) -> Result<Vec<Callback>, StoreError> {
+        callbacks::unmatched(&self.readers, which, limit).await
+    }
+
+    async fn callback(&self, id: i64) -> Result<Option<Callback>, StoreError> {
+        callbacks::get(&self.readers, id).await
+    }
+
+    async fn callback_body(&self, id: i64) -> Result<Option<RawBody>, StoreError> {
+        callbacks::body(&self.readers, id).await
+    }
+
+    async fn candidates(&self, query: CandidateQuery<'_>) -> Result<Vec<CandidateJob>, StoreError> {
+        callbacks::candidates(&self.readers, query).await
+    }
+
+    async fn job_files(&self, job: JobId) -> Result<Vec<JobFile>, StoreError> {
+        callbacks::job_files(&self.readers, job).await
+    }
+
+    async fn known_files(&self, hashes: &[String]) -> Result<BTreeSet<String>, StoreError> {
+        callbacks::known_files(&self.readers, hashes).await
     }
 
     async fn backup(&self, file: &Path) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use crate::domain::{Event, EventType, Job, JobId, Reason, State, Timestamp, Traits};
+use crate::store::callbacks::{Belongs, Callback, CandidateJob, Facts, How};
 use crate::store::{DueJob, JobDetails, StoreError};
 
 #[derive(Debug, FromRow)]
@@ -248,4 +249,74 @@ pub struct CallRow {
     pub status: Option<i64>,
     pub outcome: String,
     pub note: Option<String>,
+}
+
+#[derive(Debug, FromRow)]
+pub struct CallbackRow {
+    id: i64,
+    account: String,
+    at: i64,
+    peer: String,
+    content_type: Option<String>,
+    size: i64,
+    repeats: i64,
+    last_at: i64,
+    vin: Option<String>,
+    check_type: Option<String>,
+    status: Option<String>,
+    ids: String,
+    unreadable: Option<String>,
+    job_id: Option<i64>,
+    matched_at: Option<i64>,
+    how: Option<String>,
+}
+
+impl TryFrom<CallbackRow> for Callback {
+    type Error = StoreError;
+    fn try_from(row: CallbackRow) -> Result<Callback, StoreError> {
+        let id = row.id;
+        let corrupt = |column, what: String| StoreError::Corrupt { table: "callbacks", column, id, what };
+        let ids = serde_json::from_str(&row.ids).map_err(|error| corrupt("ids", error.to_string()))?;
+        let belongs = match (row.job_id, row.matched_at, row.how) {
+            (Some(job), Some(at), Some(how)) => {
+                let known = How::ALL.into_iter().find(|known| known.as_str() == how);
+                let how = known.ok_or_else(|| corrupt("how", how))?;
+                Some(Belongs { job: JobId(job), at: Timestamp::from_millis(at), how })
+            }
+            _ => None,
+        };
+        Ok(Callback {
+            id,
+            account: row.account,
+            at: Timestamp::from_millis(row.at),
+            peer: row.peer,
+            content_type: row.content_type,
+            size: u64::try_from(row.size).map_err(|_| corrupt("size", row.size.to_string()))?,
+            repeats: row.repeats,
+            last_at: Timestamp::from_millis(row.last_at),
+            facts: Facts {
+                vin: row.vin,
+                check_type: row.check_type,
+                status: row.status,
+                ids,
+                unreadable: row.unreadable,
+            },
+            belongs,
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct CandidateRow {
+    #[sqlx(flatten)]
+    job: JobRow,
+    params: String,
+    served: bool,
+}
+
+impl TryFrom<CandidateRow> for CandidateJob {
+    type Error = StoreError;
+    fn try_from(row: CandidateRow) -> Result<CandidateJob, StoreError> {
+        Ok(CandidateJob { job: row.job.try_into()?, params: row.params, served: row.served })
+    }
 }

@@ -20,6 +20,13 @@ macro_rules! job_columns {
     };
 }
 
+macro_rules! callback_columns {
+    () => {
+        "id, account, at, peer, content_type, size, repeats, last_at, vin, check_type, status, ids, unreadable, job_id, \
+         matched_at, how"
+    };
+}
+
 macro_rules! due_at_priority {
     ($n:literal) => {
         concat!(
@@ -197,4 +204,56 @@ statements! {
         jobs.reason, jobs.updated_at, jobs.finished_at, bodies.result \
         FROM mailbox_rows AS m LEFT JOIN jobs ON jobs.id = m.job_id LEFT JOIN bodies ON bodies.job_id = m.job_id \
         WHERE m.uid IN (SELECT value FROM json_each($1))";
+
+    // ---- call-backs and files
+    KEEP_CALLBACK = "INSERT INTO callbacks (account, at, peer, content_type, size, fingerprint, last_at, vin, check_type, \
+        status, ids, unreadable) VALUES ($1, $2, $3, $4, $5, $6, $2, $7, $8, $9, $10, $11) \
+        ON CONFLICT (account, fingerprint) DO UPDATE SET repeats = repeats + 1, last_at = excluded.last_at \
+        RETURNING id, repeats";
+    KEEP_CALLBACK_BODY = "INSERT INTO callback_bodies (callback_id, body, sha256) VALUES ($1, $2, $3)";
+    CALLBACK_OWNER = "SELECT job_id FROM callbacks WHERE id = $1";
+    OWN_CALLBACK = "UPDATE callbacks SET job_id = $2, matched_at = $3, how = $4 WHERE id = $1";
+    INSERT_JOB_FILES = "INSERT INTO job_files (job_id, name, sha256, content_type, size, callback_id) \
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each($1)";
+    FORGET_CALLBACKS = "DELETE FROM callbacks WHERE id IN (SELECT id FROM \
+        (SELECT id, at, job_id FROM callbacks ORDER BY id LIMIT $2) AS old \
+        WHERE at < $1 AND (job_id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = old.job_id)))";
+    GET_CALLBACK = concat!("SELECT ", callback_columns!(), " FROM callbacks WHERE id = $1");
+    LIST_CALLBACKS = concat!(
+        "SELECT ", callback_columns!(), " FROM callbacks WHERE id < $1 AND ($2 IS NULL OR account = $2) \
+        AND ($4 IS NULL OR (job_id IS NOT NULL) = $4) ORDER BY id DESC LIMIT $3"
+    );
+    LIST_UNMATCHED = concat!(
+        "SELECT ", callback_columns!(), " FROM callbacks INDEXED BY callbacks_open WHERE id < $1 \
+        AND ($2 IS NULL OR account = $2) AND job_id IS NULL ORDER BY id DESC LIMIT $3"
+    );
+    UNMATCHED_AFTER = concat!(
+        "SELECT ", callback_columns!(), " FROM callbacks INDEXED BY callbacks_open WHERE id > $1 \
+        AND job_id IS NULL ORDER BY id LIMIT $2"
+    );
+    /// Those that name no car are few: the oldest of them go along.
+    UNMATCHED_OF_CAR = concat!(
+        "SELECT ", callback_columns!(), " FROM callbacks WHERE id IN \
+        (SELECT * FROM (SELECT id FROM callbacks WHERE account = $1 AND vin = $2 AND job_id IS NULL ORDER BY id LIMIT $3) \
+         UNION ALL \
+         SELECT * FROM (SELECT id FROM callbacks WHERE account = $1 AND vin IS NULL AND job_id IS NULL \
+         ORDER BY id DESC LIMIT $3)) ORDER BY id"
+    );
+    CALLBACK_BODY = "SELECT body, sha256 FROM callback_bodies WHERE callback_id = $1";
+    /// By the car, by the vendor's name of the job, and by ours.
+    CANDIDATES = concat!(
+        "SELECT ", job_columns!(), ", bodies.params, \
+        EXISTS (SELECT 1 FROM callbacks WHERE callbacks.job_id = jobs.id AND callbacks.job_id IS NOT NULL) AS served \
+        FROM (SELECT job_id AS id FROM bodies WHERE \
+            CASE WHEN json_valid(params) THEN json_extract(params, '$.vin') END = $3 AND \
+            CASE WHEN json_valid(params) THEN json_extract(params, '$.vin') END IS NOT NULL \
+          UNION SELECT id FROM jobs WHERE remote_id IN (SELECT value FROM json_each($4)) AND account = $1 \
+            AND remote_id IS NOT NULL \
+          UNION SELECT value FROM json_each($5)) AS found \
+        CROSS JOIN jobs ON jobs.id = found.id CROSS JOIN bodies ON bodies.job_id = jobs.id \
+        WHERE jobs.account = $1 AND jobs.kind = $2 ORDER BY jobs.state >= 4, jobs.id LIMIT $6"
+    );
+    JOB_FILES = "SELECT name, sha256, content_type, size FROM job_files WHERE job_id = $1 ORDER BY name";
+    KNOWN_FILES = "SELECT value FROM json_each($1) WHERE EXISTS (SELECT 1 FROM job_files WHERE sha256 = value) \
+        OR EXISTS (SELECT 1 FROM callback_bodies WHERE sha256 = value AND sha256 IS NOT NULL)";
 }

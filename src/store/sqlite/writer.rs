@@ -15,9 +15,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::draft::{Draft, Known, Numbers};
 use super::file::{FileId, Ownership};
 use super::rows::JobRow;
-use super::{MailboxNotes, retain, set_meta, sort_error, sql};
+use super::{MailboxNotes, callbacks, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
 use crate::domain::{Job, JobId, NewJob, Timestamp};
+use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback};
 use crate::store::{
     Accepted, ApplyError, Batch, Commit, MailboxMark, RejectedRow, Removed, Retention, StoreError, StoreHealth,
 };
@@ -39,6 +40,9 @@ pub enum Op {
     Fire(String, Timestamp),
     MailboxMark(MailboxMark),
     Retain(Retention, Timestamp),
+    KeepCallback(Box<NewCallback>),
+    Deliver(Box<Delivery>),
+    ForgetCallbacks(Timestamp),
 }
 
 impl Op {
@@ -48,7 +52,9 @@ impl Op {
             Op::Reject(rows, _) => rows.len(),
             Op::Apply(batch) => batch.changes.len() + 1,
             Op::Fire(..) | Op::MailboxMark(_) => 1,
-            Op::Retain(..) => 500,
+            Op::Retain(..) | Op::ForgetCallbacks(_) => 500,
+            // Bodies are bounded by memory first: 512 in a group may have 64 KiB each.
+            Op::KeepCallback(_) | Op::Deliver(_) => 16,
         }
     }
 }
@@ -59,6 +65,9 @@ pub enum Reply {
     Applied(Vec<Result<Job, ApplyError>>),
     Fired(bool),
     Removed(Removed),
+    Kept(Kept),
+    Delivered(Delivered),
+    Forgotten(u64),
     Done,
 }
 
@@ -204,6 +213,11 @@ impl Writer {
                     let written = self.mailbox_mark().written;
                     Reply::Removed(retain::step(&mut self.conn, &mut draft, *retention, *now, written).await?)
                 }
+                Op::KeepCallback(callback) => Reply::Kept(callbacks::keep(&mut self.conn, callback).await?),
+                Op::Deliver(delivery) => {
+                    Reply::Delivered(callbacks::deliver(&mut self.conn, &mut draft, delivery).await?)
+                }
+                Op::ForgetCallbacks(before) => Reply::Forgotten(callbacks::forget(&mut self.conn, *before).await?),
             });
         }
         let numbers = draft.numbers;
@@ -263,7 +277,13 @@ impl Writer {
                     uids.extend(jobs.iter().filter_map(|job| job.mailbox_uid.as_deref()));
                 }
                 Op::Reject(rows, _) => uids.extend(rows.iter().map(|row| row.uid.as_str())),
-                Op::Apply(_) | Op::Fire(..) | Op::MailboxMark(_) | Op::Retain(..) => {}
+                Op::Apply(_)
+                | Op::Fire(..)
+                | Op::MailboxMark(_)
+                | Op::Retain(..)
+                | Op::KeepCallback(_)
+                | Op::Deliver(_)
+                | Op::ForgetCallbacks(_) => {}
             }
         }
         let mut known = Known::default();
@@ -285,11 +305,17 @@ impl Writer {
     async fn load(&mut self, ops: &[Op]) -> Result<Vec<Job>, StoreError> {
         let ids: Vec<i64> = ops
             .iter()
-            .filter_map(|op| match op {
-                Op::Apply(batch) => Some(batch.changes.iter().map(|change| change.job.0)),
-                Op::Accept(..) | Op::Reject(..) | Op::Fire(..) | Op::MailboxMark(_) | Op::Retain(..) => None,
+            .flat_map(|op| match op {
+                Op::Apply(batch) => batch.changes.iter().map(|change| change.job.0).collect::<Vec<_>>(),
+                Op::Deliver(delivery) => vec![delivery.job.0],
+                Op::Accept(..)
+                | Op::Reject(..)
+                | Op::Fire(..)
+                | Op::MailboxMark(_)
+                | Op::Retain(..)
+                | Op::KeepCallback(_)
+                | Op::ForgetCallbacks(_) => Vec::new(),
             })
-            .flatten()
             .collect();
         if ids.is_empty() {
             return Ok(Vec::new());

@@ -29,6 +29,9 @@ mod wire;
 
 pub const BASE_URL: &str = "https://apilr2.r-lab.biz";
 
+/// What to do when no host answers.
+pub const ADVICE: &str = "Look whether this machine reaches the internet; if it does, write to R-Lab's support.";
+
 const TRACK: &str = "rlab.track";
 
 const ONE_SHOT: Traits = Traits { repeatable: true, look_up: false, tell_cancel: false, tracker: false };

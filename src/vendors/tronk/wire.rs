@@ -228,14 +228,18 @@ fn task_id(value: &Value) -> Option<String> {
 }
 
 /// Why the account must pause, if the text says so. The page names one cause ("закончился доступ или запросы") and
-/// publishes no text for a bad key: those are the operator's `pause_on`.
+/// publishes no text for a bad key. A sentence that calls a key wrong is taken for one all the same: a pause costs a
+/// `resume`, and a whole queue ended as failed cannot be had back. What else there may be is the operator's `pause_on`.
 pub(super) fn account_fault(message: &str, pause_on: &[String]) -> Option<Reason> {
     let text = message.to_lowercase();
     let ended = text.contains("закончил") && (text.contains("доступ") || text.contains("запрос"));
     if ended {
         return Some(Reason::new("access_ended", message));
     }
-    if !lenient::mentions(message, pause_on) {
+    const WRONG: [&str; 5] = ["неверн", "некоррект", "недейств", "не найден", "invalid"];
+    let names_key = text.contains("ключ") || text.split(|c: char| !c.is_alphanumeric()).any(|word| word == "key");
+    let bad_key = names_key && WRONG.iter().any(|wrong| text.contains(wrong));
+    if !bad_key && !lenient::mentions(message, pause_on) {
         return None;
     }
     let code = if text.contains("ключ") || text.contains("key") { "bad_key" } else { "access_ended" };

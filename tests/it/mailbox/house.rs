@@ -98,6 +98,8 @@ async fn engine(store: Arc<SqliteStore>) -> Engine {
         client: Client::new(settings, AnswerBudget::default(), SystemClock::shared()).unwrap(),
         limits: Limits { max_in_flight: 1, min_interval: Duration::ZERO },
         alert_after: Duration::from_secs(60),
+        advice: None,
+        hosts: None,
     };
     Engine::new(store, SystemClock::shared(), FailStop::default(), vec![setup]).await.unwrap()
 }

@@ -1,0 +1,228 @@
+//! The listener's one address: `POST /callbacks/{account}/{secret}`.
+//!
+//! Whoever does not know the secret learns nothing, takes no memory and leaves no row. Whoever does gets 200 only after
+//! what he sent survives a power cut.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use super::keep::Arrival;
+use super::parse::Limits;
+use super::rate::Rate;
+use super::{Callbacks, forwarded};
+use crate::clock::SharedClock;
+use crate::listener::Peer;
+use crate::listener::body::{BodyBudget, BodyError};
+use crate::store::callbacks::Kept;
+
+/// Bytes of large bodies that are held at a time: one of the largest, and some smaller ones.
+const HELD_AT_ONCE: usize = 48 << 20;
+/// How long a whole body may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What one account's vendor may send: people answer there, so this is a hundred times what comes on a busy day.
+const VENDOR: (u32, u32) = (1_000, 2_000);
+/// What strangers may try, by address, before they are told to wait.
+const GUESSES: (u32, u32) = (10, 1_000);
+const MOST_GUESSERS: usize = 1_024;
+/// And how often they are worth a line in the log.
+const LINES: (u32, u32) = (1, 10);
+/// Longer ones are no secrets of anybody's.
+const LONGEST_SEGMENT: usize = 512;
+const LONGEST_CONTENT_TYPE: usize = 300;
+
+/// An account whose vendor calls back.
+#[derive(Debug)]
+pub struct Account {
+    pub name: String,
+    pub secret: SecretString,
+}
+
+#[derive(Debug, Clone)]
+struct Door {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    callbacks: Callbacks,
+    clock: SharedClock,
+    keys: Vec<Key>,
+    trusted: Vec<IpAddr>,
+    budget: BodyBudget,
+    vendors: Rate<String>,
+    guesses: Rate<IpAddr>,
+    lines: Rate<()>,
+}
+
+/// What opens the door for an account, as a hash.
+#[derive(Debug)]
+struct Key {
+    account: String,
+    hash: [u8; 32],
+}
+
+/// Of both segments: comparing hashes tells nothing about where they differ.
+fn hash(account: &str, secret: &str) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update((account.len() as u64).to_be_bytes());
+    digest.update(account);
+    digest.update(secret);
+    digest.finalize().into()
+}
+
+/// Looks at every byte, wherever the first difference is.
+fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    std::hint::black_box(a.iter().zip(b).fold(0, |found, (a, b)| found | (a ^ b))) == 0
+}
+
+/// What the call-back listener serves.
+pub fn router(callbacks: Callbacks, clock: SharedClock, accounts: Vec<Account>, trusted: Vec<IpAddr>) -> Router {
+    let keys = accounts
+        .into_iter()
+        .map(|account| Key { hash: hash(&account.name, account.secret.expose_secret()), account: account.name })
+        .collect();
+    let inner = Inner {
+        callbacks,
+        clock,
+        keys,
+        trusted,
+        budget: BodyBudget::of_bytes(HELD_AT_ONCE),
+        vendors: Rate::new(VENDOR.0, VENDOR.1, usize::MAX),
+        guesses: Rate::new(GUESSES.0, GUESSES.1, MOST_GUESSERS),
+        lines: Rate::new(LINES.0, LINES.1, 1),
+    };
+    Router::new()
+        .route("/callbacks/{account}/{secret}", post(receive))
+        .fallback(async || not_found())
+        .method_not_allowed_fallback(async || not_found())
+        .with_state(Door { inner: Arc::new(inner) })
+}
+
+fn answer(status: StatusCode, body: &'static str) -> Response {
+    let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+    if !status.is_success() {
+        // What was not read of the body is not read.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn not_found() -> Response {
+    answer(StatusCode::NOT_FOUND, "{\"error\":\"not found\"}")
+}
+
+fn too_many() -> Response {
+    let mut response = answer(StatusCode::TOO_MANY_REQUESTS, "{\"error\":\"too many requests\"}");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+    response
+}
+
+async fn receive(
+    State(door): State<Door>,
+    Path((account, secret)): Path<(String, String)>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let client = door.client(peer.as_deref(), &headers);
+    let Some(account) = door.opens(&account, &secret) else { return door.refuse(client) };
+    if !door.inner.vendors.take(&account, door.inner.clock.now()) {
+        door.complain(&account, client, "more call-backs than any vendor sends: 429");
+        return too_many();
+    }
+    let content_type = content_type(&headers);
+    let is_form = content_type.as_deref().is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    let limit = if is_form { Limits::DEFAULT.text } else { Limits::DEFAULT.body };
+    let whole = match door.inner.budget.read(body, limit, PATIENCE).await {
+        Ok(whole) => whole,
+        Err(error) => {
+            door.complain(&account, client, &error.to_string());
+            return match error {
+                BodyError::TooLarge(_) => answer(StatusCode::PAYLOAD_TOO_LARGE, "{\"error\":\"too large\"}"),
+                BodyError::Stalled => answer(StatusCode::REQUEST_TIMEOUT, "{\"error\":\"too slow\"}"),
+                BodyError::Broken => answer(StatusCode::BAD_REQUEST, "{\"error\":\"the body broke off\"}"),
+            };
+        }
+    };
+    let arrival = Arrival { account, peer: client.to_string(), content_type, body: whole.bytes.clone() };
+    // In a task of its own: hyper drops a handler when its client leaves, and what was begun must end. It keeps the
+    // body's place in memory.
+    let done = tokio::spawn(async move {
+        let status = door.keep(arrival).await;
+        drop(whole);
+        status
+    });
+    match done.await {
+        Ok(Some(_)) => answer(StatusCode::OK, "{\"ok\":true}"),
+        Ok(None) | Err(_) => answer(StatusCode::SERVICE_UNAVAILABLE, "{\"error\":\"not stored, send it again\"}"),
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(text.chars().take(LONGEST_CONTENT_TYPE).collect())
+}
+
+impl Door {
+    fn client(&self, peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
+        match peer {
+            Some(Peer::Tcp(address)) => forwarded::client(address.ip(), headers, &self.inner.trusted),
+            Some(Peer::Unix { .. }) | None => IpAddr::from([0, 0, 0, 0]),
+        }
+    }
+
+    /// The account, when the secret is its own. Every key is compared, whether one has fitted or not.
+    fn opens(&self, account: &str, secret: &str) -> Option<String> {
+        let short = account.len() <= LONGEST_SEGMENT && secret.len() <= LONGEST_SEGMENT;
+        let given = if short { hash(account, secret) } else { [0; 32] };
+        let mut fits = None;
+        for key in &self.inner.keys {
+            if same(&key.hash, &given) {
+                fits = Some(key);
+            }
+        }
+        fits.map(|key| key.account.clone())
+    }
+
+    fn refuse(&self, client: IpAddr) -> Response {
+        let now = self.inner.clock.now();
+        if self.inner.lines.take(&(), now) {
+            tracing::warn!(%client, "a call-back with a wrong account or secret was refused");
+        }
+        if self.inner.guesses.take(&client, now) { not_found() } else { too_many() }
+    }
+
+    fn complain(&self, account: &str, client: IpAddr, what: &str) {
+        if self.inner.lines.take(&(), self.inner.clock.now()) {
+            tracing::warn!(account, %client, what, "a call-back was not taken");
+        }
+    }
+
+    async fn keep(&self, arrival: Arrival) -> Option<Kept> {
+        let (account, client, bytes) = (arrival.account.clone(), arrival.peer.clone(), arrival.body.len());
+        match self.inner.callbacks.keep(arrival).await {
+            Ok(kept) => {
+                let (id, repeated) = match kept {
+                    Kept::New(id) => (id, false),
+                    Kept::Repeated(id) => (id, true),
+                };
+                tracing::debug!(callback = id, account, client, bytes, repeated, "a call-back is stored");
+                Some(kept)
+            }
+            Err(error) => {
+                tracing::error!(account, client, bytes, error = %error, "a call-back could not be stored; the vendor was told 503");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Calls about the account itself: are the credentials good, how much is left, is the vendor there at all.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use super::account::Runner;
+use super::step::{SILENCE, commit, mark_call, send};
+use crate::domain::account::Gate;
+use crate::domain::exchange::Host;
+use crate::domain::{Reason, Timestamp};
+use crate::store::{AccountChange, Batch, CallRecord};
+use crate::vendors::{AccountCall, AccountReading};
+
+/// Makes such a call: to the host in use, unless another one is to be tried.
+pub fn spawn_chore(runner: &Arc<Runner>, tracker: &TaskTracker, chore: AccountCall, to: Option<Host>) {
+    runner.take_slot(runner.now());
+    let occupied = runner.occupy(Vec::new(), None);
+    let tried = if to == Some(Host::Primary) { runner.tried_primary() } else { None };
+    let runner = Arc::clone(runner);
+    tracker.spawn(async move {
+        make_chore(&runner, chore, to, tried).await;
+        drop(occupied);
+    });
+}
+
+/// While the breaker is open: asks whether the vendor is back with a call that concerns no job. False where it has no such call.
+pub fn probe(runner: &Arc<Runner>, tracker: &TaskTracker) -> bool {
+    let Some(policy) = &runner.setup.hosts else { return false };
+    if runner.driver().account_request(AccountCall::Credentials, runner.now()).is_none() {
+        return false;
+    }
+    if runner.requests_in_flight() == 0 {
+        let trial = runner.account().hosts.trial_at(policy).is_some_and(|at| at <= runner.now());
+        spawn_chore(runner, tracker, AccountCall::Credentials, trial.then_some(Host::Primary));
+    }
+    true
+}
+
+/// While the reserve is used: asks from time to time whether the primary is back. Says when it does so next.
+pub fn try_primary(runner: &Arc<Runner>, tracker: &TaskTracker) -> Option<Timestamp> {
+    let (policy, now) = (runner.setup.hosts.as_ref()?, runner.now());
+    let account = runner.account();
+    let at = account.hosts.trial_at(policy)?;
+    if at > now {
+        return Some(at);
+    }
+    if matches!(account.gate(now), Gate::Paused | Gate::Frozen(_)) {
+        return None;
+    }
+    runner.driver().account_request(AccountCall::Credentials, now)?;
+    spawn_chore(runner, tracker, AccountCall::Credentials, Some(Host::Primary));
+    runner.account().hosts.trial_at(policy)
+}
+
+async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried: Option<AccountChange>) {
+    let Some(mut request) = runner.driver().account_request(chore, runner.now()) else { return };
+    let (in_use, change) = runner.host();
+    let mut accounts: Vec<AccountChange> = tried.into_iter().chain(change).collect();
+    let host = to.unwrap_or(in_use);
+    request.host = host;
+    accounts.extend(mark_call(runner));
+    let (sent_at, exchange) = send(runner, &request, None).await;
+    let status = exchange.as_ref().ok().map(|received| received.answer.status);
+    let (outcome, note) = match exchange {
+        Err(error) => {
+            accounts.extend(runner.failed(host, Reason::new("no_answer", error.to_string())));
+            ("unclear", Some(error.to_string()))
+        }
+        Ok(received) if received.answer.status == 429 => {
+            let (_, change) = runner.freeze(received.answer.retry_after.unwrap_or(SILENCE));
+            accounts.extend(change);
+            ("not_taken", Some("the vendor said 429: too many requests".to_owned()))
+        }
+        Ok(received) => {
+            let now = runner.now();
+            let reading = catch_unwind(AssertUnwindSafe(|| runner.driver().read_account(chore, &received.answer, now)));
+            hear_account(runner, host, reading.unwrap_or_default(), &mut accounts)
+        }
+    };
+    let record = CallRecord {
+        account: runner.name().to_owned(),
+        call: None,
+        op: request.op,
+        job: None,
+        jobs: 0,
+        at: sent_at,
+        took: runner.now().since(sent_at),
+        status,
+        outcome: outcome.to_owned(),
+        note,
+    };
+    commit(runner, Batch { at: runner.now(), changes: Vec::new(), accounts, call: Some(record) }).await;
+}
+
+fn hear_account(
+    runner: &Runner,
+    host: Host,
+    reading: AccountReading,
+    accounts: &mut Vec<AccountChange>,
+) -> (&'static str, Option<String>) {
+    if let Some(reason) = reading.unclear {
+        accounts.extend(runner.failed(host, reason.clone()));
+        return ("unclear", Some(reason.message));
+    }
+    accounts.extend(runner.answered(host));
+    for news in reading.news {
+        accounts.extend(runner.hear(news));
+    }
+    ("read", None)
+}
