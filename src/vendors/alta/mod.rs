@@ -301,11 +301,6 @@ impl Vendor for Alta {
                 let shown = Memo::of(view.job).shown;
                 if view.job.errors == 0 { tick } else { tick.max(shown + self.cadence.between_shows()) }
             }
-            // After a refused or lost `show` there is no hurry.
-            Call::Poll if view.job.errors > 0 => {
-                let unhurried = Growth::ERRORS.ceiling.min(self.cadence.idle_every);
-                now + self.cadence.between_shows().max(unhurried)
-            }
             Call::Poll => now + self.cadence.between_shows(),
             Call::LookUp => tick,
             Call::Submit | Call::Cancel => now + Growth::ERRORS.first,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::domain::exchange::Answer;
+use crate::domain::policy::Growth;
 use crate::domain::state::{End, Outcome};
 use crate::domain::{Reason, Timestamp};
 use crate::vendors::{AccountNews, JobView, Reading, Seen, Verdict, lenient};
@@ -17,8 +18,8 @@ use super::terms::Until;
 use super::vehicle::Dislocation;
 use super::wire::{self, Envelope, Refusal};
 
-/// The rest of a job all of whose hashes the vendor refuses to show.
-const REFUSED: Duration = Duration::from_secs(20 * 60);
+/// After refusals of `show`: 5, 10, 20 minutes.
+const REFUSED: Growth = Growth { first: Duration::from_secs(300), factor: 2.0, ceiling: Duration::from_secs(20 * 60) };
 /// Refusals in a row after which a round goes on without that hash.
 const PATIENCE: u32 = 3;
 
@@ -133,9 +134,9 @@ impl Round<'_> {
         self.slowly(reason)
     }
 
-    /// A failure of this job alone, so that it counts as one: no time is given, and it backs off as `pace` allows.
     fn slowly(&self, reason: Reason) -> Verdict {
-        Outcome::NotTaken { reason, again_at: None }.into()
+        let wait = REFUSED.nth(self.following.job.errors + 1).min(self.following.cadence.idle_every);
+        Outcome::NotTaken { reason, again_at: Some(self.following.now + wait) }.into()
     }
 
     /// Whether the job ends here even if the vendor shows nothing any more.
@@ -192,7 +193,7 @@ impl Round<'_> {
         }
         let mut next_at = self.following.rest(found.query_status == Some(2));
         if !found.unreadable.is_empty() {
-            next_at = next_at.max(self.following.now + REFUSED.min(self.following.cadence.idle_every));
+            next_at = next_at.max(self.following.now + REFUSED.ceiling.min(self.following.cadence.idle_every));
         }
         Outcome::Unchanged { memo: self.following.memo.text(), next_at: Some(next_at) }.into()
     }
