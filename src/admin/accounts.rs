@@ -198,7 +198,7 @@ async fn next_call_at(runner: &Runner, account: &Account, now: Timestamp) -> Res
     };
     let mut due: Option<Timestamp> = None;
     for lane in lanes {
-        let next = runner.shared.store.next_due(runner.name(), *lane).await?;
+        let next = runner.shared.store.next_due(runner.name(), *lane, Timestamp::MIN).await?;
         due = due.into_iter().chain(next).min();
     }
     let interval_over = account.last_call_at.map(|last| last + runner.setup.limits.min_interval);

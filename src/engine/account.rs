@@ -63,6 +63,8 @@ pub struct Shared {
 pub struct Runner {
     pub setup: AccountSetup,
     pub shared: Shared,
+    /// Until when the run before this one may have called.
+    former_run: Option<Timestamp>,
     /// Something may be due sooner than was thought.
     pub wake: Wake,
     /// Who is suspected of spoiling a batch.
@@ -84,9 +86,12 @@ struct Busy {
 
 impl Runner {
     pub fn new(setup: AccountSetup, account: Account, shared: Shared) -> Arc<Self> {
+        let noted = account.last_success_at.map(|at| at + SUCCESS_NOTE_EVERY);
+        let former_run = account.last_call_at.max(noted).map(|at| at.min(shared.clock.now()));
         Arc::new(Self {
             setup,
             shared,
+            former_run,
             wake: Wake::default(),
             bisect: Bisect::default(),
             account: Mutex::new(account),
@@ -166,10 +171,20 @@ impl Runner {
         Occupied { runner: Arc::clone(self), jobs, set }
     }
 
+    /// When a request was last chosen, by this run or the one before it; none where requests need no distance.
+    pub fn last_call(&self, account: &Account) -> Option<Timestamp> {
+        if self.setup.limits.min_interval.is_zero() {
+            return None;
+        }
+        account.last_call_at
+    }
+
     /// Takes the right to look at something with a floor; or says when it may be looked at.
     pub fn look(&self, floor: &Floor, now: Timestamp) -> Result<(), Timestamp> {
         let mut busy = lock(&self.busy);
-        if let Some(at) = busy.looked.get(&floor.key).map(|last| *last + floor.every).filter(|at| *at > now) {
+        // What the former run looked at last is not known: it may have been this.
+        let last = busy.looked.get(&floor.key).copied().or(self.former_run);
+        if let Some(at) = last.map(|last| last + floor.every).filter(|at| *at > now) {
             return Err(at);
         }
         if busy.looked.len() >= LOOKED_KEPT {
@@ -177,6 +192,11 @@ impl Runner {
         }
         busy.looked.insert(floor.key.clone(), now);
         Ok(())
+    }
+
+    /// The look left only now.
+    pub fn looked(&self, floor: &Floor, at: Timestamp) {
+        lock(&self.busy).looked.insert(floor.key.clone(), at);
     }
 
     pub fn add_chore(&self, call: AccountCall) {

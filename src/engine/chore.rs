@@ -33,6 +33,7 @@ pub fn probe(runner: &Arc<Runner>, tracker: &TaskTracker) -> bool {
     }
     if runner.requests_in_flight() == 0 {
         let trial = runner.account().hosts.trial_at(policy).is_some_and(|at| at <= runner.now());
+        runner.take_slot(runner.now());
         spawn_chore(runner, tracker, AccountCall::Credentials, trial.then_some(Host::Primary));
     }
     true
@@ -50,6 +51,7 @@ pub fn try_primary(runner: &Arc<Runner>, tracker: &TaskTracker) -> Option<Timest
         return None;
     }
     runner.driver().account_request(AccountCall::Credentials, now)?;
+    runner.take_slot(now);
     spawn_chore(runner, tracker, AccountCall::Credentials, Some(Host::Primary));
     runner.account().hosts.trial_at(policy)
 }

@@ -20,10 +20,12 @@ use crate::domain::account::Gate;
 use crate::domain::state::Input;
 use crate::domain::{Call, Job, JobId, Reason, Timestamp};
 use crate::store::{Batch as Changes, Change, DueJob, Lane, StoreError, StoreHealth};
-use crate::vendors::{Batch, Due, JobView};
+use crate::vendors::{Batch, Due, Floor, JobView};
 
 /// How soon to look again when the store does not answer, or when only jobs under way are due.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How many due jobs are read at first, beside those that there is room for.
+const NARROW: usize = 32;
 
 /// A due job with everything that a request for it needs.
 #[derive(Debug, Clone)]
@@ -48,6 +50,14 @@ pub struct Group {
     pub set: Option<SetId>,
     pub oldest_due: Timestamp,
     batch: Batch,
+}
+
+impl Group {
+    /// What must not be looked at more often than this: only a request for one job has such a floor.
+    pub fn floor(&self, runner: &Runner) -> Option<Floor> {
+        let [claimed] = self.jobs.as_slice() else { return None };
+        runner.driver().floor(self.call, &claimed.view())
+    }
 }
 
 /// Works for one account until `stop`.
@@ -112,7 +122,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     }
     let interval = runner.setup.limits.min_interval;
     let room = if interval.is_zero() { room } else { 1 };
-    if let Some(at) = account.last_call_at.map(|last| last + interval).filter(|at| !interval.is_zero() && *at > now) {
+    if let Some(at) = runner.last_call(&account).map(|last| last + interval).filter(|at| *at > now) {
         return Ok(Rest::Until(at));
     }
     let mut left = room;
@@ -126,47 +136,54 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     let picked = pick(runner, &lanes, now, left, free_only).await?;
     give_up(runner, picked.given_up).await?;
     let mut too_early = Vec::new();
-    for group in picked.groups.into_iter().take(left) {
+    for group in picked.groups {
+        if left == 0 {
+            break;
+        }
         if let Some(postponed) = under_floor(runner, &group, now) {
-            too_early.extend(postponed);
+            too_early.push(postponed);
             continue;
         }
         runner.take_slot(now);
         step::spawn_call(runner, tracker, group);
         left -= 1;
     }
+    let others_are_due = !too_early.is_empty() && left > 0;
     give_up(runner, too_early).await?;
+    if others_are_due {
+        // What was put off stood before others that may go.
+        return Ok(Rest::Until(now));
+    }
     if left == 0 {
         return Ok(if interval.is_zero() { Rest::Woken } else { Rest::Until(now + interval) });
     }
-    let other = [picked.company_until, trial].into_iter().flatten().min();
-    next_look(runner, &lanes, other, now).await
+    next_look(runner, &lanes, &picked.outlook, trial, now).await
 }
 
 /// What was looked at too recently, by this or another job, is put off until it may be looked at again.
-fn under_floor(runner: &Runner, group: &Group, now: Timestamp) -> Option<Vec<(JobId, Input)>> {
-    let [claimed] = group.jobs.as_slice() else { return None };
-    let floor = runner.driver().floor(group.call, &claimed.view())?;
-    let until = runner.look(&floor, now).err()?;
-    Some(vec![(claimed.job.id, Input::Postpone { until })])
+fn under_floor(runner: &Runner, group: &Group, now: Timestamp) -> Option<(JobId, Input)> {
+    let until = runner.look(&group.floor(runner)?, now).err()?;
+    Some((group.jobs[0].job.id, Input::Postpone { until }))
 }
 
+/// What is due now and was not picked is under way, held back or waits for company: an end or a time wakes us for it.
 async fn next_look(
     runner: &Runner,
     lanes: &[Lane],
-    other: Option<Timestamp>,
+    picked: &Outlook,
+    trial: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Rest, StoreError> {
-    let mut at = other;
+    let mut due = None;
     for lane in lanes {
-        let due = runner.shared.store.next_due(runner.name(), *lane).await?;
-        // What is due now and was not picked is under way or waits for company: its end wakes us.
-        let due = due.map(|due| if due <= now { now + LOOK_AGAIN } else { due });
-        at = match (at, due) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let next = runner.shared.store.next_due(runner.name(), *lane, now).await?;
+        due = due.into_iter().chain(next).min();
     }
+    // While somebody waits for company, those who come meanwhile are gathered, not met one by one.
+    let soonest = if picked.company_until.is_some() { now + LOOK_AGAIN } else { now };
+    let due = due.map(|due: Timestamp| due.max(soonest));
+    let more = picked.truncated.then_some(now + LOOK_AGAIN);
+    let at = [due, more, picked.company_until, trial].into_iter().flatten().min();
     Ok(at.map_or(Rest::Woken, Rest::Until))
 }
 
@@ -179,8 +196,16 @@ struct Picked {
     free_only: bool,
     /// Due jobs of refused batches: they travel by themselves.
     suspects: BTreeMap<SetId, Vec<Group>>,
+    outlook: Outlook,
+}
+
+/// What one look left for the next.
+#[derive(Debug, Default, Clone, Copy)]
+struct Outlook {
     /// When a group that waits for company goes without it.
     company_until: Option<Timestamp>,
+    /// More is due than was looked at.
+    truncated: bool,
 }
 
 async fn pick(
@@ -194,10 +219,47 @@ async fn pick(
     if room == 0 {
         return Ok(picked);
     }
-    let limit = room * runner.driver().widest_batch() + runner.jobs_in_flight() + runner.bisect.held();
+    let wide = room * runner.driver().widest_batch() + runner.jobs_in_flight() + runner.bisect.held();
+    let narrow = wide.min(room + runner.jobs_in_flight() + NARROW);
+    // Thousands may be due of which the limits let one go: where a few rows tell which, the others are not read.
+    let mut all = sort_due(runner, lanes, now, narrow, &mut picked).await?;
+    if !all && narrow < wide && !picked.is_enough(room) {
+        picked = Picked { free_only, ..Picked::default() };
+        all = sort_due(runner, lanes, now, wide, &mut picked).await?;
+    }
+    picked.outlook.truncated = !all;
+    let waits_for_company =
+        |group: &Group| group.jobs.len() < group.batch.max && group.oldest_due + group.batch.wait > now;
+    let company = picked.groups.iter().filter(|group| waits_for_company(group));
+    picked.outlook.company_until = company.map(|group| group.oldest_due + group.batch.wait).min();
+    picked.groups.retain(|group| !waits_for_company(group));
+    let suspects = std::mem::take(&mut picked.suspects);
+    let tests = suspects.into_iter().filter_map(|(set, due)| test_of(runner, set, due));
+    picked.groups = tests.chain(picked.groups).collect();
+    Ok(picked)
+}
+
+impl Picked {
+    /// The requests that there is room for are known, whatever else is due.
+    fn is_enough(&self, room: usize) -> bool {
+        let mut next = self.groups.iter().take(room);
+        self.suspects.is_empty() && self.groups.len() >= room && next.all(|group| group.jobs.len() >= group.batch.max)
+    }
+}
+
+/// Sorts the first `limit` due jobs of each lane into groups; true when these are all.
+async fn sort_due(
+    runner: &Runner,
+    lanes: &[Lane],
+    now: Timestamp,
+    limit: usize,
+    picked: &mut Picked,
+) -> Result<bool, StoreError> {
     let mut queues = Vec::new();
+    let mut all = true;
     for lane in lanes {
         let due = runner.shared.store.due(runner.name(), *lane, now, limit).await?;
+        all &= due.len() < limit;
         queues.push(due.into_iter().filter(|due| !runner.is_busy(due.job.id)).collect::<Vec<_>>().into_iter());
     }
     // One of each lane in turn.
@@ -206,22 +268,13 @@ async fn pick(
         for queue in &mut queues {
             if let Some(due) = queue.next() {
                 found = true;
-                sort_in(runner, due, now, &mut picked);
+                sort_in(runner, due, now, picked);
             }
         }
         if !found {
-            break;
+            return Ok(all);
         }
     }
-    let waits_for_company =
-        |group: &Group| group.jobs.len() < group.batch.max && group.oldest_due + group.batch.wait > now;
-    let company = picked.groups.iter().filter(|group| waits_for_company(group));
-    picked.company_until = company.map(|group| group.oldest_due + group.batch.wait).min();
-    picked.groups.retain(|group| !waits_for_company(group));
-    let suspects = std::mem::take(&mut picked.suspects);
-    let tests = suspects.into_iter().filter_map(|(set, due)| test_of(runner, set, due));
-    picked.groups = tests.chain(picked.groups).collect();
-    Ok(picked)
 }
 
 /// The next request of a set of suspects, made of those of its due jobs that are to travel in it.

@@ -58,6 +58,7 @@ async fn after_panic(runner: &Runner, jobs: Vec<JobId>) {
 }
 
 async fn make_call(runner: &Runner, group: Group) {
+    let floor = group.floor(runner);
     let Group { call, mut jobs, set, oldest_due, .. } = group;
     if call == Call::Submit {
         // The driver may put the token into the request, so it is there before the request is built.
@@ -69,6 +70,7 @@ async fn make_call(runner: &Runner, group: Group) {
     request.host = host;
     let Some(jobs) = begin(runner, call, jobs, &request, change).await else { return };
     let (sent_at, exchange) = send(runner, &request, Some(call)).await;
+    floor.iter().for_each(|floor| runner.looked(floor, sent_at));
     let record = CallRecord {
         account: runner.name().to_owned(),
         call: Some(call),

@@ -1,6 +1,6 @@
 //! Facts out: rows as the store has them, and the events beside them, in one transaction of the mailbox.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ const REMOVED: i64 = 500;
 struct Delivery {
     /// Pending rows that it settles.
     settled: Vec<String>,
+    /// Rows that are to be written once all their events are.
+    later: Vec<String>,
     rows: BTreeMap<String, MailboxRow>,
     events: Vec<(String, Value)>,
     written: i64,
@@ -46,7 +48,7 @@ impl Session {
         if self.pending.is_empty() && last <= self.file.written {
             return Ok(false);
         }
-        let mut delivery = self.gather(last).await?;
+        let mut delivery = self.gather().await?;
         let mut ids = self.find(delivery.rows.keys()).await?;
         delivery.lost = self.lost(&delivery, &ids).await?;
         self.file.begin(sql::BEGIN_WRITE).await?;
@@ -63,26 +65,40 @@ impl Session {
             self.pending.remove(uid);
             self.ids.remove(uid);
         }
+        self.pending.extend(delivery.later);
         self.file.written = delivery.written;
         Ok(!self.pending.is_empty() || last > self.file.written)
     }
 
-    /// Asks the store what is new. Rows are asked for after the events, so that none is older than its event.
-    async fn gather(&self, last: i64) -> Result<Delivery, Trouble> {
+    /// Asks the store what is new.
+    ///
+    /// Who reads that a row has ended finds the event that says so: the pending rows are asked for before the events, and
+    /// are written only when these reach as far.
+    async fn gather(&self) -> Result<Delivery, Trouble> {
         let store = self.engine.store();
         let mut delivery = Delivery { written: self.file.written, ..Delivery::default() };
-        if last > self.file.written {
-            for MailboxEvent { event, uid, row } in store.mailbox_feed(self.file.written, EVENTS).await? {
-                let Some(seq) = event.mailbox_seq else { continue };
-                delivery.written = delivery.written.max(seq);
-                let event_id = format!("{}-{}", store.instance(), event.seq);
-                let values = json!([seq, null, event.kind.as_str(), event.at.as_millis(), event.data, event_id]);
-                delivery.events.push((uid.clone(), values));
+        let settled: Vec<String> = self.pending.iter().take(ROWS).cloned().collect();
+        let rows = store.mailbox_rows(&settled).await?;
+        let reach = store.mailbox_cursor().await?.last;
+        let feed =
+            if reach > self.file.written { store.mailbox_feed(self.file.written, EVENTS).await? } else { Vec::new() };
+        delivery.written = feed.last().and_then(|last| last.event.mailbox_seq).unwrap_or(self.file.written);
+        if delivery.written >= reach {
+            (delivery.settled, delivery.rows) = (settled, rows);
+        }
+        let ended: HashSet<String> =
+            feed.iter().filter(|told| told.event.kind.is_terminal()).map(|told| told.uid.clone()).collect();
+        for MailboxEvent { event, uid, row } in feed {
+            let event_id = format!("{}-{}", store.instance(), event.seq);
+            let (kind, at) = (event.kind.as_str(), event.at.as_millis());
+            delivery.events.push((uid.clone(), json!([event.mailbox_seq, null, kind, at, event.data, event_id])));
+            if row.state.is_final() && !ended.contains(&uid) {
+                // Its last event is on a later page, or long written.
+                delivery.later.push(uid);
+            } else {
                 delivery.rows.insert(uid, row);
             }
         }
-        delivery.settled = self.pending.iter().take(ROWS).cloned().collect();
-        delivery.rows.extend(store.mailbox_rows(&delivery.settled).await?);
         Ok(delivery)
     }
 

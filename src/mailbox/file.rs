@@ -79,7 +79,7 @@ impl Mailbox {
         if !identity(path)?.is_same_file(before) {
             return Err(Trouble::Moved);
         }
-        migrate(&mut conn).await?;
+        migrate(&mut conn, known).await?;
         let schema = schema::check(&mut conn).await?;
         let written = claim(&mut conn, instance, known, last).await?;
         let identity = identity(path)?;
@@ -107,29 +107,20 @@ impl Mailbox {
         Ok(sqlx::query_scalar(sql::DATA_VERSION).fetch_one(&mut self.conn).await?)
     }
 
-    /// Looks again at what others may have planted, when the schema changed since the last look.
+    /// The schema is still the one that was looked at. A copy that was put back by SQLite's own means changes its number,
+    /// too: both call for opening the file anew.
     pub async fn check_schema(&mut self) -> Result<(), Trouble> {
-        if self.schema.is_current(&mut self.conn).await? {
-            return Ok(());
-        }
-        self.schema = schema::check(&mut self.conn).await?;
-        // A restored copy changes the schema's number as well; its notes tell.
-        let written = meta_number(&mut self.conn, META_WRITTEN).await?;
-        if written < self.written { Err(Trouble::Moved) } else { Ok(()) }
+        if self.schema.is_current(&mut self.conn).await? { Ok(()) } else { Err(Trouble::Altered) }
     }
 
     /// Begins a transaction in which the schema is known to be ours.
     pub async fn begin(&mut self, statement: &'static str) -> Result<(), Trouble> {
-        loop {
-            sqlx::query(statement).execute(&mut self.conn).await?;
-            let current = self.schema.is_current(&mut self.conn).await;
-            if matches!(current, Ok(true)) {
-                return Ok(());
-            }
+        sqlx::query(statement).execute(&mut self.conn).await?;
+        let checked = self.check_schema().await;
+        if checked.is_err() {
             self.rollback().await;
-            current?;
-            self.check_schema().await?;
         }
+        checked
     }
 
     pub async fn commit(&mut self) -> Result<(), Trouble> {
@@ -237,7 +228,7 @@ fn share(path: &Path, file: &File) -> Result<(), Trouble> {
 }
 
 /// Brings the schema up to date; a foreign database is left alone.
-async fn migrate(conn: &mut SqliteConnection) -> Result<(), Trouble> {
+async fn migrate(conn: &mut SqliteConnection, known: MailboxMark) -> Result<(), Trouble> {
     let newest = sql::MIGRATIONS.len() as i64;
     let version: i64 = sqlx::query_scalar(sql::USER_VERSION).fetch_one(&mut *conn).await?;
     if version == newest {
@@ -259,6 +250,8 @@ async fn migrate(conn: &mut SqliteConnection) -> Result<(), Trouble> {
     }
     sqlx::raw_sql(sql::SET_USER_VERSION).execute(&mut *tx).await?;
     set_meta(&mut tx, META_FORMAT, &newest.to_string()).await?;
+    // In the same transaction: other programs insert as soon as they see the table.
+    raise_ids(&mut tx, known).await?;
     Ok(tx.commit().await?)
 }
 
@@ -287,13 +280,19 @@ async fn claim(conn: &mut SqliteConnection, instance: &str, known: MailboxMark, 
         );
     }
     set_meta(&mut tx, META_WRITTEN, &written.to_string()).await?;
-    let highest: i64 = sqlx::query_scalar(sql::HIGHEST_ID).fetch_one(&mut *tx).await?;
-    if highest < known.highest_id {
-        sqlx::query(sql::FORGET_SEQUENCE).execute(&mut *tx).await?;
-        sqlx::query(sql::SET_SEQUENCE).bind(known.highest_id + ID_MARGIN).execute(&mut *tx).await?;
-    }
+    raise_ids(&mut tx, known).await?;
     tx.commit().await?;
     Ok(written)
+}
+
+/// A file that lost rows gives their numbers to no others.
+async fn raise_ids(conn: &mut SqliteConnection, known: MailboxMark) -> Result<(), Trouble> {
+    let highest: i64 = sqlx::query_scalar(sql::HIGHEST_ID).fetch_one(&mut *conn).await?;
+    if highest < known.highest_id {
+        sqlx::query(sql::FORGET_SEQUENCE).execute(&mut *conn).await?;
+        sqlx::query(sql::SET_SEQUENCE).bind(known.highest_id + ID_MARGIN).execute(&mut *conn).await?;
+    }
+    Ok(())
 }
 
 async fn meta_number(conn: &mut SqliteConnection, key: &str) -> Result<i64, Trouble> {

@@ -121,7 +121,7 @@ impl Keeper {
                     }
                     pause(self.board.retry, stop).await;
                 }
-                Err(trouble @ (Trouble::Moved | Trouble::Refused { .. } | Trouble::Sqlite(_))) => {
+                Err(trouble @ (Trouble::Moved | Trouble::Altered | Trouble::Refused { .. } | Trouble::Sqlite(_))) => {
                     self.board.show(&trouble);
                     self.known = self.known.max(session.mark());
                     session.abandon(matches!(trouble, Trouble::Moved)).await;
@@ -154,8 +154,8 @@ impl Board {
         self.retry = RETRY;
         match trouble {
             Trouble::Busy(_) => self.locked(),
-            Trouble::Moved => {
-                tracing::warn!("the mailbox was deleted, replaced or restored; it is opened anew");
+            Trouble::Moved | Trouble::Altered => {
+                tracing::warn!(why = %trouble, "the mailbox is opened anew");
                 self.retry = Duration::ZERO;
             }
             Trouble::Refused { cause, what } => self.post(cause, what.clone()),

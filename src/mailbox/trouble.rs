@@ -19,6 +19,9 @@ pub enum Trouble {
     /// The name leads to another file now, or to none: open what is there.
     #[error("the file was deleted, replaced or restored")]
     Moved,
+    /// The same file, but its schema was touched, or all of it was overwritten by SQLite's own means: open it anew.
+    #[error("the file was restored or its schema was changed")]
+    Altered,
     /// It must not be used as it is; the sentence says how to mend it.
     #[error("{what}")]
     Refused { cause: &'static str, what: String },

@@ -16,6 +16,7 @@ use super::callback;
 use super::faults::FaultPlan;
 use super::vagvin::{CallbackStyle, SentCallback};
 use super::world::{World, lock};
+use crate::domain::Timestamp;
 
 /// One thing that happens at a vendor. In JSON: `{"rlab_status": {"track": "…", "status": 1}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,6 +128,11 @@ impl Control {
     /// How often a track was sent to `addtrack`, whatever came of it.
     pub fn rlab_attempts(&self, track: &str) -> u32 {
         lock(&self.world.rlab).attempts(track)
+    }
+
+    /// When Alta's reports on a request brought news so far: what whoever follows it should know.
+    pub fn alta_news(&self, hash: &str) -> Option<Vec<Timestamp>> {
+        lock(&self.world.alta).news(hash, self.world.clock.now())
     }
 
     /// The call-backs that VagVin has sent so far, and how they were received.

@@ -58,8 +58,8 @@ pub trait Store: Send + Sync + Debug {
     /// Due jobs of an account in the order in which they are to be served.
     async fn due(&self, account: &str, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<DueJob>, StoreError>;
 
-    /// When the first job of a lane is due.
-    async fn next_due(&self, account: &str, lane: Lane) -> Result<Option<Timestamp>, StoreError>;
+    /// When the first job of a lane is due, of those that are due later than `after`.
+    async fn next_due(&self, account: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// Queued and waiting jobs whose deadline has passed.
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError>;
@@ -85,6 +85,7 @@ pub trait Store: Send + Sync + Debug {
     /// Jobs by account, kind and state; kept by deltas, never counted.
     async fn counts(&self) -> Result<Vec<Count>, StoreError>;
 
+    /// Read from the file itself: not behind what another read has seen, as the signal of [`Store::commits`] can be.
     async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError>;
 
     /// Events of mailbox rows after a mailbox number, each with the row as it stands in the same snapshot.

@@ -1,6 +1,7 @@
 //! One binary for all integration tests.
 
 mod admin;
+mod alta;
 mod callbacks;
 mod cli;
 mod config;

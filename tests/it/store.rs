@@ -295,7 +295,7 @@ async fn submits_are_due_by_priority_and_then_by_age() {
     assert_eq!(due.iter().map(|due| due.job.id.0).collect::<Vec<_>>(), [3, 4, 1, 2]);
     let first_two = store.due("tronk", Lane::Submit, now, 2).await.unwrap();
     assert_eq!(first_two.iter().map(|due| due.job.id.0).collect::<Vec<_>>(), [3, 4]);
-    let next = store.next_due("tronk", Lane::Submit).await.unwrap();
+    let next = store.next_due("tronk", Lane::Submit, Timestamp::MIN).await.unwrap();
     assert_eq!(next, Some(start()));
 }
 

@@ -86,6 +86,10 @@ impl Account {
         call.params.get("hash").and_then(|hash| self.by_hash.get(hash)).copied()
     }
 
+    pub fn with_hash(&self, hash: &str) -> Option<&Request> {
+        self.by_hash.get(hash).map(|at| &self.requests[*at])
+    }
+
     /// A request with a hash that is there already takes its place: only the public account's hashes are fixed.
     pub fn keep(&mut self, mut request: Request) {
         let known = self.by_hash.get(&request.hash).copied();

@@ -185,6 +185,12 @@ impl Alta {
         self.accounts.iter_mut().map(|account| account.arrive(vehicle, now)).fold(false, |any, one| any | one)
     }
 
+    /// When the reports on a request brought news; none for a hash that nobody has.
+    pub fn news(&self, hash: &str, now: Timestamp) -> Option<Vec<Timestamp>> {
+        let request = self.accounts.iter().find_map(|account| account.with_hash(hash))?;
+        Some(request.news(&self.sim, now))
+    }
+
     /// Forgets every block, so that a test can go on after it has broken manners on purpose.
     pub fn forgive(&mut self) {
         self.accounts.iter_mut().for_each(Account::forgive);

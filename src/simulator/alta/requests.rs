@@ -170,6 +170,22 @@ impl Request {
         Value::Array(std::iter::once(head).chain(records).collect())
     }
 
+    /// When reports came that showed something else than the ones before them: what a client should have noticed by now.
+    pub fn news(&self, sim: &AltaSim, now: Timestamp) -> Vec<Timestamp> {
+        let mut news = Vec::new();
+        let mut before = Vec::new();
+        let mut report = self.schedule.next_after(self.added);
+        while report.done <= self.ended.map_or(now, |ended| ended.min(now)) {
+            let records = self.records(sim, report, report.done);
+            if !records.is_empty() && records != before {
+                news.push(report.done);
+                before = records;
+            }
+            report = self.schedule.next_after(report.slot);
+        }
+        news
+    }
+
     fn records(&self, sim: &AltaSim, report: Report, now: Timestamp) -> Vec<Value> {
         let fresh = report.done >= self.added + sim.first_data_after;
         let as_of = report.done - REPORT_LAG;

@@ -295,8 +295,8 @@ impl Store for SqliteStore {
         reads::due(&self.readers, account, lane, now, limit).await
     }
 
-    async fn next_due(&self, account: &str, lane: Lane) -> Result<Option<Timestamp>, StoreError> {
-        reads::next_due(&self.readers, account, lane).await
+    async fn next_due(&self, account: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        reads::next_due(&self.readers, account, lane, after).await
     }
 
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
@@ -337,7 +337,9 @@ impl Store for SqliteStore {
 
     async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError> {
         let mark = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).mark;
-        Ok(MailboxCursor { mark, last: self.commits.borrow().last_mailbox_seq })
+        let mut conn = self.readers.acquire().await.map_err(sort_error)?;
+        let last = get_meta(&mut conn, MAILBOX_LAST).await?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        Ok(MailboxCursor { mark, last })
     }
 
     fn take_mailbox_changes(&self) -> MailboxChanges {

@@ -52,13 +52,18 @@ pub async fn due(
     Ok(due)
 }
 
-pub async fn next_due(pool: &SqlitePool, account: &str, lane: Lane) -> Result<Option<Timestamp>, StoreError> {
+pub async fn next_due(
+    pool: &SqlitePool,
+    account: &str,
+    lane: Lane,
+    after: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
     let statement = match lane {
         Lane::Submit => sql::NEXT_SUBMIT,
         Lane::Free => sql::NEXT_FREE,
     };
-    let at: Option<Option<i64>> =
-        sqlx::query_scalar(statement).bind(account).fetch_optional(pool).await.map_err(sort_error)?;
+    let query = sqlx::query_scalar(statement).bind(account).bind(after.as_millis());
+    let at: Option<Option<i64>> = query.fetch_optional(pool).await.map_err(sort_error)?;
     Ok(at.flatten().map(Timestamp::from_millis))
 }
 

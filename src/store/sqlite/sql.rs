@@ -42,7 +42,7 @@ macro_rules! next_at_priority {
         concat!(
             "SELECT * FROM (SELECT due_at FROM jobs WHERE account = $1 AND state = 0 AND due_at IS NOT NULL AND priority = ",
             $n,
-            " ORDER BY due_at LIMIT 1)"
+            " AND due_at > $2 ORDER BY due_at LIMIT 1)"
         )
     };
 }
@@ -154,7 +154,7 @@ statements! {
     );
     NEXT_SUBMIT = concat!("SELECT min(due_at) FROM (", each_priority!(next_at_priority), ")");
     NEXT_FREE = "SELECT due_at FROM jobs WHERE account = $1 AND state IN (2, 3) AND due_at IS NOT NULL \
-        ORDER BY due_at LIMIT 1";
+        AND due_at > $2 ORDER BY due_at LIMIT 1";
     OVERDUE = "SELECT id FROM jobs WHERE deadline IS NOT NULL AND state IN (0, 2) AND deadline <= $1 \
         ORDER BY deadline LIMIT $2";
     NEXT_DEADLINE = "SELECT deadline FROM jobs WHERE deadline IS NOT NULL AND state IN (0, 2) ORDER BY deadline LIMIT 1";

@@ -209,6 +209,42 @@ async fn ten_thousand_rows_of_one_transaction_are_each_taken_once() {
     assert_eq!(counts.iter().map(|count| count.jobs).sum::<i64>(), 10_000);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_that_a_row_has_ended_finds_its_event_in_the_same_moment() {
+    const JOBS: i64 = 1_200;
+    let house = House::new().await;
+    let mut conn = house.foreign().await;
+    execute(
+        &mut conn,
+        "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 1199)
+         INSERT INTO jobs (kind, params) SELECT 'tronk.report', '{\"phone\":\"7999' || printf('%07d', i) || '\"}' FROM n",
+    )
+    .await;
+    const TAKEN: &str = "SELECT count(*) FROM jobs WHERE state = 'queued'";
+    until("all are taken", async || sqlx::query_scalar::<_, i64>(TAKEN).fetch_one(&mut conn).await.unwrap() == JOBS)
+        .await;
+    const UNTOLD: &str = "SELECT count(*), coalesce(sum(NOT EXISTS (SELECT 1 FROM events WHERE job = jobs.id \
+        AND type = 'job.succeeded')), 0) FROM jobs WHERE state = 'succeeded'";
+    let ending = async {
+        for id in 1..=JOBS {
+            house.accept(JobId(id)).await;
+            house.succeed(JobId(id), "{}").await;
+        }
+    };
+    let reading = async {
+        loop {
+            let (ended, untold): (i64, i64) = sqlx::query_as(UNTOLD).fetch_one(&mut conn).await.unwrap();
+            assert_eq!(untold, 0, "of {ended} rows that have ended");
+            if ended == JOBS {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(ending, tokio::time::timeout(Duration::from_secs(60), reading)).1.expect("all end");
+    assert!(house.events().await.iter().zip(1..).all(|(event, n)| event.seq == n));
+}
+
 #[tokio::test]
 async fn a_restart_takes_nothing_twice_and_writes_no_event_twice() {
     let mut house = House::new().await;

@@ -120,7 +120,7 @@ async fn what_is_in_doubt_at_the_primary_is_looked_up_at_the_reserve_and_not_sen
 
 #[tokio::test]
 async fn the_balance_is_asked_for_by_the_calendar_and_shows_the_tariffs_end() {
-    let daemon = start("", |config| {
+    let daemon = start("balance_every = \"6h\"\nbalance_low = 100.0", |config| {
         config.rlab.balance = Some(50);
         config.rlab.expires = Some("31.12.2026".to_owned());
     })

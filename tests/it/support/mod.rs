@@ -23,10 +23,11 @@ use opros::engine::Engine;
 use opros::engine::failstop::FailStop;
 use opros::engine::intake::JobRequest;
 use opros::engine::wake::Rest;
-use opros::simulator::{SimConfig, Simulator};
+use opros::simulator::{AltaSim, SimConfig, Simulator};
 use opros::store::sqlite::SqliteStore;
 use opros::store::{EventPage, JobDetails, JobFilter, TimelineEntry};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 /// A test that is not settled after this is broken, however busy the machine.
 const STUCK: Duration = Duration::from_secs(60);
@@ -50,11 +51,37 @@ pub fn rlab_account(sim: &Simulator, more: &str) -> String {
     format!("[accounts.rlab]\nvendor = \"rlab\"\nbase_url = \"{url}\"\nuser_id = 1\nuser_key = \"{key}\"\n{more}\n")
 }
 
+/// The section of the paying account at the simulated Alta; `more` are further lines of it.
+pub fn alta_account(sim: &Simulator, more: &str) -> String {
+    let AltaSim { login, sa, password, .. } = AltaSim::default();
+    let url = sim.base_url("alta");
+    format!(
+        "[accounts.alta]\nvendor = \"alta\"\nbase_url = \"{url}\"\nlogin = \"{login}\"\nsa = \"{sa}\"\n\
+         password = \"{password}\"\n{more}\n"
+    )
+}
+
+/// The `n`-th wagon: seven digits and their check digit.
+pub fn wagon(n: usize) -> String {
+    let body = format!("{:07}", 5_000_000 + n);
+    let sum: u32 = body
+        .bytes()
+        .enumerate()
+        .map(|(at, byte)| {
+            let product = u32::from(byte - b'0') * if at % 2 == 0 { 2 } else { 1 };
+            product / 10 + product % 10
+        })
+        .sum();
+    format!("{body}{}", (10 - sum % 10) % 10)
+}
+
 #[derive(Debug)]
 pub struct TestDaemon {
     pub sim: Simulator,
     pub clock: ManualClock,
     engine: Engine,
+    /// Where the engine's tasks live.
+    home: Home,
     /// The `[accounts…]` sections.
     accounts: String,
     dir: tempfile::TempDir,
@@ -70,8 +97,9 @@ impl TestDaemon {
         let sim = Simulator::start(config).await.unwrap();
         let accounts = accounts(&sim);
         let dir = tempfile::tempdir().unwrap();
-        let engine = run(dir.path(), &accounts, &clock).await;
-        let daemon = TestDaemon { sim, clock, engine, accounts, dir };
+        let home = Home::new();
+        let engine = home.run(dir.path(), &accounts, &clock).await;
+        let daemon = TestDaemon { sim, clock, engine, home, accounts, dir };
         daemon.settle().await;
         daemon
     }
@@ -80,8 +108,23 @@ impl TestDaemon {
     pub async fn restart(&mut self) {
         self.engine.drain().await;
         self.engine.store().close().await;
-        self.engine = run(self.dir.path(), &self.accounts, &self.clock).await;
+        self.begin_again().await;
+    }
+
+    /// The daemon dies in the middle of whatever it does, and is started again. What it had committed is on the file.
+    pub async fn crash(&mut self) {
+        std::mem::replace(&mut self.home, Home::new()).destroy().await;
+        self.begin_again().await;
+    }
+
+    async fn begin_again(&mut self) {
+        self.engine = self.home.run(self.dir.path(), &self.accounts, &self.clock).await;
         self.settle().await;
+    }
+
+    /// Puts other lines in place of the accounts' sections: they count from the next start on.
+    pub fn reconfigure(&mut self, accounts: impl FnOnce(&Simulator) -> String) {
+        self.accounts = accounts(&self.sim);
     }
 
     pub fn engine(&self) -> &Engine {
@@ -197,9 +240,45 @@ impl TestDaemon {
         self.events().await.into_iter().filter(|event| event.kind == kind).collect()
     }
 
+    /// How often that vendor was called.
+    pub fn requests(&self, vendor: &str) -> u64 {
+        let state = self.sim.control().state();
+        let counts = state["requests"].as_object().into_iter().flatten();
+        counts.filter(|(name, _)| name.split('.').next() == Some(vendor)).filter_map(|(_, n)| n.as_u64()).sum()
+    }
+
     /// How often the vendors were called by that name: `rlab.addtrack`, `rlab-reserve.gettrackinfo`.
     pub fn calls(&self, name: &str) -> u64 {
         self.sim.control().state()["requests"].get(name).and_then(Value::as_u64).unwrap_or(0)
+    }
+}
+
+/// A runtime of the daemon's own: the tasks of one that dies die with it, wherever they stand.
+#[derive(Debug)]
+struct Home(Option<Runtime>);
+
+impl Home {
+    fn new() -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Self(Some(builder.worker_threads(1).enable_all().build().unwrap()))
+    }
+
+    async fn run(&self, dir: &Path, accounts: &str, clock: &ManualClock) -> Engine {
+        let (dir, accounts, clock) = (dir.to_owned(), accounts.to_owned(), clock.clone());
+        let home = self.0.as_ref().unwrap().handle().clone();
+        tokio::task::spawn_blocking(move || home.block_on(run(&dir, &accounts, &clock))).await.unwrap()
+    }
+
+    async fn destroy(mut self) {
+        let runtime = self.0.take();
+        tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // A runtime must not wait for its threads in a test's own.
+        self.0.take().into_iter().for_each(Runtime::shutdown_background);
     }
 }
 
