@@ -1,7 +1,8 @@
 //! Every SQL text of the store. A test prepares each of them against a freshly migrated database.
 //!
 //! Statements that carry many rows take one JSON text and read it with `json_each`: a statement costs the same whatever it
-//! carries.
+//! carries. A limit stands as `$n + 0`: for a bare parameter SQLite looks at its value while it plans, and so plans the
+//! statement anew at every execution.
 
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
@@ -32,7 +33,7 @@ macro_rules! due_at_priority {
         concat!(
             "SELECT * FROM (SELECT id FROM jobs WHERE account = $1 AND state = 0 AND due_at IS NOT NULL AND priority = ",
             $n,
-            " AND due_at <= $2 AND id NOT IN (SELECT value FROM json_each($4)) ORDER BY due_at LIMIT $3)"
+            " AND due_at <= $2 AND id NOT IN (SELECT value FROM json_each($4)) ORDER BY due_at LIMIT $3 + 0)"
         )
     };
 }
@@ -129,34 +130,34 @@ statements! {
 
     // ---- retention, in bounded steps from the oldest on
     OLD_JOBS = "SELECT id, account, kind, state FROM jobs \
-        WHERE finished_at IS NOT NULL AND finished_at < $1 ORDER BY finished_at LIMIT $2";
+        WHERE finished_at IS NOT NULL AND finished_at < $1 ORDER BY finished_at LIMIT $2 + 0";
     DELETE_JOBS = "DELETE FROM jobs WHERE id IN (SELECT value FROM json_each($1))";
     DELETE_BODIES = "DELETE FROM bodies WHERE job_id IN (SELECT value FROM json_each($1))";
     DELETE_ATTEMPTS = "DELETE FROM attempts WHERE job_id IN (SELECT value FROM json_each($1))";
     DELETE_OBSERVATIONS = "DELETE FROM observations WHERE job_id IN (SELECT value FROM json_each($1))";
     DELETE_EVENTS = "DELETE FROM events WHERE seq IN \
-        (SELECT seq FROM (SELECT seq, at, mailbox_seq FROM events ORDER BY seq LIMIT $2) \
+        (SELECT seq FROM (SELECT seq, at, mailbox_seq FROM events ORDER BY seq LIMIT $2 + 0) \
          WHERE at < $1 AND coalesce(mailbox_seq, 0) <= $3)";
     DELETE_CALLS = "DELETE FROM calls WHERE id IN \
-        (SELECT id FROM (SELECT id, at FROM calls ORDER BY id LIMIT $2) WHERE at < $1)";
+        (SELECT id FROM (SELECT id, at FROM calls ORDER BY id LIMIT $2 + 0) WHERE at < $1)";
     DELETE_FIRINGS = "DELETE FROM firings WHERE at < $1";
 
     // ---- reads
     DUE_SUBMITS = concat!(
         "SELECT ", job_columns!(), ", bodies.params, bodies.params_hash, bodies.partial FROM (",
-        each_priority!(due_at_priority), " LIMIT $3) AS due \
+        each_priority!(due_at_priority), " LIMIT $3 + 0) AS due \
         JOIN jobs ON jobs.id = due.id JOIN bodies ON bodies.job_id = due.id"
     );
     DUE_FREE = concat!(
         "SELECT ", job_columns!(), ", bodies.params, bodies.params_hash, bodies.partial FROM \
         (SELECT id FROM jobs WHERE account = $1 AND state IN (2, 3) AND due_at IS NOT NULL AND due_at <= $2 \
-         AND id NOT IN (SELECT value FROM json_each($4)) ORDER BY due_at LIMIT $3) AS due JOIN jobs ON jobs.id = due.id JOIN bodies ON bodies.job_id = due.id"
+         AND id NOT IN (SELECT value FROM json_each($4)) ORDER BY due_at LIMIT $3 + 0) AS due JOIN jobs ON jobs.id = due.id JOIN bodies ON bodies.job_id = due.id"
     );
     NEXT_SUBMIT = concat!("SELECT min(due_at) FROM (", each_priority!(next_at_priority), ")");
     NEXT_FREE = "SELECT due_at FROM jobs WHERE account = $1 AND state IN (2, 3) AND due_at IS NOT NULL \
         AND due_at > $2 ORDER BY due_at LIMIT 1";
     OVERDUE = "SELECT id FROM jobs WHERE deadline IS NOT NULL AND state IN (0, 2) AND deadline <= $1 \
-        ORDER BY deadline LIMIT $2";
+        ORDER BY deadline LIMIT $2 + 0";
     NEXT_DEADLINE = "SELECT deadline FROM jobs WHERE deadline IS NOT NULL AND state IN (0, 2) ORDER BY deadline LIMIT 1";
     GET_JOB = concat!(
         "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
@@ -165,39 +166,39 @@ statements! {
     LIST_JOBS = concat!(
         "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
         WHERE jobs.id < $1 AND ($2 IS NULL OR jobs.kind = $2) AND ($3 IS NULL OR jobs.account = $3) \
-        AND ($4 IS NULL OR jobs.state = $4) ORDER BY jobs.id DESC LIMIT $5"
+        AND ($4 IS NULL OR jobs.state = $4) ORDER BY jobs.id DESC LIMIT $5 + 0"
     );
     LIST_JOBS_BY_STATE = concat!(
         "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
         WHERE jobs.id < $1 AND ($2 IS NULL OR jobs.kind = $2) AND ($3 IS NULL OR jobs.account = $3) \
-        AND jobs.state = $4 AND jobs.state <> 4 ORDER BY jobs.id DESC LIMIT $5"
+        AND jobs.state = $4 AND jobs.state <> 4 ORDER BY jobs.id DESC LIMIT $5 + 0"
     );
     LIST_JOBS_BY_TAG = concat!(
         "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
         WHERE jobs.id < $1 AND ($2 IS NULL OR jobs.kind = $2) AND ($3 IS NULL OR jobs.account = $3) \
         AND ($4 IS NULL OR jobs.state = $4) AND jobs.tag = $6 AND jobs.tag IS NOT NULL \
-        AND ($7 IS NULL OR jobs.dedupe_key = $7) ORDER BY jobs.id DESC LIMIT $5"
+        AND ($7 IS NULL OR jobs.dedupe_key = $7) ORDER BY jobs.id DESC LIMIT $5 + 0"
     );
     LIST_JOBS_BY_KEY = concat!(
         "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
         WHERE jobs.id < $1 AND ($2 IS NULL OR jobs.kind = $2) AND ($3 IS NULL OR jobs.account = $3) \
         AND ($4 IS NULL OR jobs.state = $4) AND jobs.dedupe_key = $6 AND jobs.dedupe_key IS NOT NULL \
-        ORDER BY jobs.id DESC LIMIT $5"
+        ORDER BY jobs.id DESC LIMIT $5 + 0"
     );
     JOB_EVENTS = "SELECT seq, type, at, job_id, account, mailbox_seq, data FROM events \
-        WHERE job_id = $1 AND job_id IS NOT NULL ORDER BY seq LIMIT $2";
-    JOB_OBSERVATIONS = "SELECT at, data, raw FROM observations WHERE job_id = $1 ORDER BY id LIMIT $2";
+        WHERE job_id = $1 AND job_id IS NOT NULL ORDER BY seq LIMIT $2 + 0";
+    JOB_OBSERVATIONS = "SELECT at, data, raw FROM observations WHERE job_id = $1 ORDER BY id LIMIT $2 + 0";
     JOB_CALLS = "SELECT at, took, call, op, jobs, status, outcome, note FROM calls \
-        WHERE job_id = $1 AND job_id IS NOT NULL ORDER BY id LIMIT $2";
+        WHERE job_id = $1 AND job_id IS NOT NULL ORDER BY id LIMIT $2 + 0";
     LAST_OBSERVATIONS = "SELECT job_id, data FROM observations WHERE id IN \
         (SELECT (SELECT max(id) FROM observations WHERE job_id = j.value) FROM json_each($1) AS j)";
     EVENTS_AFTER = "SELECT seq, type, at, job_id, account, mailbox_seq, data FROM events \
-        WHERE seq > $1 ORDER BY seq LIMIT $2";
+        WHERE seq > $1 ORDER BY seq LIMIT $2 + 0";
     OLDEST_EVENT = "SELECT seq FROM events ORDER BY seq LIMIT 1";
     GET_ACCOUNTS = "SELECT name, data FROM accounts";
     GET_COUNTS = "SELECT account, kind, state, jobs FROM counters WHERE jobs <> 0";
     MAILBOX_FEED = "SELECT seq, type, at, job_id, account, mailbox_seq, data, uid FROM events \
-        WHERE mailbox_seq > $1 AND mailbox_seq IS NOT NULL ORDER BY mailbox_seq LIMIT $2";
+        WHERE mailbox_seq > $1 AND mailbox_seq IS NOT NULL ORDER BY mailbox_seq LIMIT $2 + 0";
     MAILBOX_SIZES = "SELECT m.uid, coalesce(octet_length(bodies.result), 0) FROM mailbox_rows AS m \
         JOIN bodies ON bodies.job_id = m.job_id WHERE m.uid IN (SELECT value FROM json_each($1))";
     MAILBOX_ROWS = "SELECT m.uid, m.job_id, m.code, m.message, m.at, jobs.state, jobs.remote_id, jobs.reason_code, \
@@ -216,28 +217,28 @@ statements! {
     INSERT_JOB_FILES = "INSERT INTO job_files (job_id, name, sha256, content_type, size, callback_id) \
         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each($1)";
     FORGET_CALLBACKS = "DELETE FROM callbacks WHERE id IN (SELECT id FROM \
-        (SELECT id, at, job_id FROM callbacks ORDER BY id LIMIT $2) AS old \
+        (SELECT id, at, job_id FROM callbacks ORDER BY id LIMIT $2 + 0) AS old \
         WHERE at < $1 AND (job_id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = old.job_id)))";
     GET_CALLBACK = concat!("SELECT ", callback_columns!(), " FROM callbacks WHERE id = $1");
     LIST_CALLBACKS = concat!(
         "SELECT ", callback_columns!(), " FROM callbacks WHERE id < $1 AND ($2 IS NULL OR account = $2) \
-        AND ($4 IS NULL OR (job_id IS NOT NULL) = $4) ORDER BY id DESC LIMIT $3"
+        AND ($4 IS NULL OR (job_id IS NOT NULL) = $4) ORDER BY id DESC LIMIT $3 + 0"
     );
     LIST_UNMATCHED = concat!(
         "SELECT ", callback_columns!(), " FROM callbacks INDEXED BY callbacks_open WHERE id < $1 \
-        AND ($2 IS NULL OR account = $2) AND job_id IS NULL ORDER BY id DESC LIMIT $3"
+        AND ($2 IS NULL OR account = $2) AND job_id IS NULL ORDER BY id DESC LIMIT $3 + 0"
     );
     UNMATCHED_AFTER = concat!(
         "SELECT ", callback_columns!(), " FROM callbacks INDEXED BY callbacks_open WHERE id > $1 \
-        AND job_id IS NULL ORDER BY id LIMIT $2"
+        AND job_id IS NULL ORDER BY id LIMIT $2 + 0"
     );
     /// Those that name no car are few: the oldest of them go along.
     UNMATCHED_OF_CAR = concat!(
         "SELECT ", callback_columns!(), " FROM callbacks WHERE id IN \
-        (SELECT * FROM (SELECT id FROM callbacks WHERE account = $1 AND vin = $2 AND job_id IS NULL ORDER BY id LIMIT $3) \
+        (SELECT * FROM (SELECT id FROM callbacks WHERE account = $1 AND vin = $2 AND job_id IS NULL ORDER BY id LIMIT $3 + 0) \
          UNION ALL \
          SELECT * FROM (SELECT id FROM callbacks WHERE account = $1 AND vin IS NULL AND job_id IS NULL \
-         ORDER BY id DESC LIMIT $3)) ORDER BY id"
+         ORDER BY id DESC LIMIT $3 + 0)) ORDER BY id"
     );
     CALLBACK_BODY = "SELECT body, sha256 FROM callback_bodies WHERE callback_id = $1";
     /// By the car, by the vendor's name of the job, and by ours.
@@ -251,7 +252,7 @@ statements! {
             AND remote_id IS NOT NULL \
           UNION SELECT value FROM json_each($5)) AS found \
         CROSS JOIN jobs ON jobs.id = found.id CROSS JOIN bodies ON bodies.job_id = jobs.id \
-        WHERE jobs.account = $1 AND jobs.kind = $2 ORDER BY jobs.state >= 4, jobs.id LIMIT $6"
+        WHERE jobs.account = $1 AND jobs.kind = $2 ORDER BY jobs.state >= 4, jobs.id LIMIT $6 + 0"
     );
     JOB_FILES = "SELECT name, sha256, content_type, size FROM job_files WHERE job_id = $1 ORDER BY name";
     KNOWN_FILES = "SELECT value FROM json_each($1) WHERE EXISTS (SELECT 1 FROM job_files WHERE sha256 = value) \
