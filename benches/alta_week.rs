@@ -23,7 +23,6 @@ fn main() -> ExitCode {
     if runtime.block_on(week(hashes, days as u64)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 async fn week(hashes: usize, days: u64) -> bool {
     let began = Instant::now();
     let mut daemon = TestDaemon::start(|sim| alta_account(sim, ""), |config| config.log_requests = false).await;

@@ -60,7 +60,7 @@ CREATE TABLE opros_meta (
 -- A row that is not given a number shows -1 here.
 CREATE TRIGGER jobs_insert BEFORE INSERT ON jobs BEGIN
     SELECT CASE
-    WHEN NEW.id <> -1 THEN
+    WHEN NEW.id > 0 OR NEW.id < -1 THEN
         RAISE(ABORT, 'id: the mailbox gives the number; leave the column out and read last_insert_rowid()')
     WHEN NEW.uid IS NULL OR length(CAST(NEW.uid AS BLOB)) NOT BETWEEN 1 AND 200 THEN
         RAISE(ABORT, 'uid: give a token of 1 to 200 bytes, or leave the column out for a random one')
@@ -98,20 +98,6 @@ CREATE TRIGGER jobs_insert BEFORE INSERT ON jobs BEGIN
     WHEN NEW.updated_at IS NOT NULL THEN RAISE(ABORT, 'updated_at: opros writes it; leave the column out')
     WHEN NEW.finished_at IS NOT NULL THEN RAISE(ABORT, 'finished_at: opros writes it; leave the column out')
     END;
-END;
-
--- What was taken is what is carried out: a row that says something else would lie.
-CREATE TRIGGER jobs_ordered BEFORE UPDATE ON jobs
-WHEN NEW.kind IS NOT OLD.kind OR NEW.params IS NOT OLD.params OR NEW.account IS NOT OLD.account
-    OR NEW.dedupe_key IS NOT OLD.dedupe_key OR NEW.priority IS NOT OLD.priority OR NEW.not_before IS NOT OLD.not_before
-    OR NEW.deadline IS NOT OLD.deadline OR NEW.tag IS NOT OLD.tag BEGIN
-    SELECT RAISE(ABORT, 'what was ordered stays as it is; set cancel_requested = 1, and insert a new row');
-END;
-
--- A new row is taken by its state: one that was moved on by somebody else would wait for ever.
-CREATE TRIGGER jobs_untaken BEFORE UPDATE ON jobs
-WHEN OLD.state = 'new' AND NEW.state NOT IN ('new', 'rejected') AND NEW.job_id IS NULL BEGIN
-    SELECT RAISE(ABORT, 'state: opros writes it; leave it alone, or set cancel_requested = 1');
 END;
 
 -- Not OF id, uid: `SET rowid = …` would slip through.

@@ -450,11 +450,14 @@ impl Next {
 
     /// The job has ended already: what comes now is kept and announced, and the state stays.
     fn attach_late(&mut self, end: End) {
-        let result = match end {
-            End::Success { result } => Some(result),
-            End::Failure { result, .. } => result,
+        let (result, failed) = match end {
+            End::Success { result } => (Some(result), false),
+            End::Failure { result, .. } => (result, true),
         };
-        self.step.result = result;
+        // A good result that was paid for is not covered by a later complaint.
+        if !(failed && self.state() == State::Succeeded) {
+            self.step.result = result;
+        }
         self.emit(EventType::JobUpdated, json!({ "late": true }));
     }
 

@@ -176,6 +176,8 @@ pub async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Ti
         if let Some(at) = *last {
             runner.shared.clock.sleep_until(at + interval).await;
         }
+        // It may have waited for its turn: the distance to the next one counts from here.
+        runner.take_slot(runner.now());
         *last = Some(runner.now());
     }
     let sent_at = runner.now();

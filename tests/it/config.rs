@@ -92,7 +92,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     insta::assert_snapshot!(loaded(ALL_FOUR).render_redacted(), @r#"
     [accounts.alta]
     allow_http = false
-    balance_every = "0s"
+    balance_every = "1h"
     balance_low = 100.0
     base_url = "https://www.alta.ru"
     codes = { 15 = "permanent" }

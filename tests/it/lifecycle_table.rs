@@ -292,7 +292,9 @@ fn a_lost_poll_is_repeated_at_the_vendors_pace_but_after_five_minutes_at_the_lat
     let due = |errors: u32, paced: Timestamp, outcome: &Outcome| {
         let job = Job { errors, ..polling(paced) };
         let end = Input::End { turn: job.turn, call: Call::Poll, outcome: outcome.clone() };
-        step(job, end, NOW).expect("legal").job.due_at.expect("a waiting job is due")
+        let after = step(job, end, NOW).expect("legal").job;
+        assert_eq!((after.errors, after.reason), (errors + 1, Some(reason())), "it counts, and says why");
+        after.due_at.expect("a waiting job is due")
     };
     let unclear = Outcome::Unclear { reason: reason() };
     let unsent = Outcome::NotTaken { reason: reason(), again_at: None };

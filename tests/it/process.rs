@@ -276,3 +276,25 @@ async fn ten_thousand_lines_of_a_file_are_taken_over_the_socket() {
     let accounts = world.get(&["v1", "accounts"]).await.expect("accounts");
     assert_eq!(accounts["accounts"][0]["queued"], 10_000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_logged_once_with_the_users_number_and_without_params() {
+    let mut world = World::new().await;
+    world.start().await;
+    assert!(world.run(&["pause", "tronk"]).status.success());
+    let job = world.submit().await;
+    let file = world.dir.path().join("jobs.ndjson");
+    std::fs::write(&file, "{\"kind\":\"tronk.report\",\"params\":{\"phone\":\"79990000111\"}}\n").unwrap();
+    assert!(world.run(&["submit", "--file", file.to_str().unwrap()]).status.success());
+    assert!(world.run(&["cancel", &job.to_string()]).status.success());
+    world.terminate();
+    assert!(world.wait().success());
+    let log = std::fs::read_to_string(world.dir.path().join("log")).unwrap();
+    let uid = format!("uid={}", rustix::process::getuid().as_raw());
+    for words in ["a job was handed in", "handed in in bulk", "wished to cancel a job", "paused an account"] {
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(words)).collect();
+        assert_eq!(lines.len(), 1, "{words}: {log}");
+        assert!(lines[0].contains(&uid), "{}", lines[0]);
+    }
+    assert!(!log.contains("79990000111"), "{log}");
+}

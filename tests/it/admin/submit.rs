@@ -1,5 +1,3 @@
-use std::sync::{Arc, Mutex};
-
 use serde_json::json;
 
 use super::house::{House, PLAIN};
@@ -251,41 +249,5 @@ async fn odd_paths_and_methods_are_problems_and_never_a_500() {
     for path in ["/v1/jobs", "/v1/jobs/1", "/v1/events", "/v1/accounts", "/v1/health", "/metrics", "/openapi.json"] {
         let head = house.send(house.request("HEAD", path)).await;
         assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
-    }
-}
-
-#[tokio::test]
-async fn a_change_is_logged_once_with_the_users_number_and_without_params() {
-    let written = Log::default();
-    let writer = written.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
-    let house = House::open().await;
-    let id = house.job().await;
-    assert_eq!(house.ndjson(format!("{PLAIN}\nx\n")).await.status, 200);
-    assert_eq!(house.post(&format!("/v1/jobs/{id}/cancel"), "").await.status, 202);
-    assert_eq!(house.post("/v1/accounts/tronk/pause", "").await.status, 200);
-    drop(guard);
-    let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-    let uid = format!("uid={}", rustix::process::getuid().as_raw());
-    for words in ["a job was handed in", "handed in in bulk", "wished to cancel a job", "paused an account"] {
-        let lines: Vec<&str> = log.lines().filter(|line| line.contains(words)).collect();
-        assert_eq!(lines.len(), 1, "{words}: {log}");
-        assert!(lines[0].contains(&uid), "{}", lines[0]);
-    }
-    assert!(!log.contains("79990000111"), "{log}");
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }

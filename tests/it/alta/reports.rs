@@ -51,10 +51,10 @@ fn changes_of(changes: &serde_json::Value, at: usize, seen: &[(serde_json::Value
     seen[at].0["vehicles"].as_object().unwrap().keys().cloned().collect()
 }
 
-/// Five thousand take `cargo bench --bench alta_week`; a debug build among other tests plays a thousand.
+/// Five thousand take `cargo bench --bench alta_week`; a debug build among other tests plays two hundred.
 #[tokio::test]
-async fn a_thousand_hashes_cost_three_shows_a_day_each_and_nobody_is_hurried() {
-    let hashes = 1_000;
+async fn two_hundred_hashes_cost_three_shows_a_day_each_and_nobody_is_hurried() {
+    let hashes = 200;
     let daemon = simulated(|config| config.log_requests = false).await;
     let jobs = watch::order(&daemon, hashes).await;
     daemon.advance(hours(3)).await;
@@ -65,11 +65,11 @@ async fn a_thousand_hashes_cost_three_shows_a_day_each_and_nobody_is_hurried() {
     let shows = per_hash(daemon.calls("alta.show") - before.0);
     let all = per_hash(daemon.requests("alta") - before.1);
     assert!((2.9..=3.3).contains(&shows), "{shows} show per hash and day");
-    assert!(all <= 3.6, "{all} requests per hash and day");
+    assert!(all <= 4.5, "{all} requests per hash and day");
     let watch = Watch::of(&daemon, &jobs).await;
     assert_eq!((watch.told, watch.noise), (watch.news, 0), "{watch:?}");
     assert!(watch.news > hashes, "{watch:?}");
-    assert!(watch.greatest_lag <= minutes(25), "a thousand go in a thousand seconds, and a few: {watch:?}");
+    assert!(watch.greatest_lag <= minutes(25), "they go one a second, and a few: {watch:?}");
 }
 
 #[tokio::test]

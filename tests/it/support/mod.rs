@@ -198,9 +198,12 @@ impl TestDaemon {
     }
 
     async fn next_stop(&self) -> Option<Timestamp> {
-        let work = match self.engine.resting() {
-            Rest::Until(at) => Some(at),
-            Rest::Working | Rest::Woken => None,
+        let work = loop {
+            match self.engine.resting() {
+                Rest::Working => self.settle().await,
+                Rest::Until(at) => break Some(at),
+                Rest::Woken => break None,
+            }
         };
         let deadline = self.engine.store().next_deadline().await.unwrap();
         work.into_iter().chain(deadline).min()

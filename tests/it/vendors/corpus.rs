@@ -173,5 +173,7 @@ pub const REFUSALS: &[(&str, &str)] = &[
     ("alta", r#"[{"status":"error","code":15,"descr":"Неподдерживаемый метод"}]"#),
     ("alta", r#"[{"status":"fail","descr":"Недостаточно средств"}]"#),
     ("rlab", r#"{"resultState":2," resultInfo ":"Некорректный ключ запроса в trackingRequestKey","resultData":null}"#),
+    ("rlab", r#"{"resultState":1," resultInfo ":"Часть данных добавлены в базу, ошибок 2","resultData":null}"#),
+    ("rlab", r#"{"resultState":2,"resultInfo":"Некорректный трек номер","resultData":null}"#),
     ("vagvin", r#"{"error":"text"}"#),
 ];

@@ -1,9 +1,9 @@
 //! Jobs brought to the call in question by the state table itself, and readings carried out on them.
 
 use opros::domain::exchange::Answer;
-use opros::domain::state::{Begin, Input, Observation, Outcome, Step, step};
+use opros::domain::state::{Begin, Input, Observation, Outcome, step};
 use opros::domain::{Call, Job, JobId, Reason, State, Timestamp, Traits};
-use opros::vendors::{JobView, KindSpec, Reading, Vendor, Verdict};
+use opros::vendors::{Due, JobView, KindSpec, Reading, Vendor, Verdict};
 use serde_json::Value;
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -79,42 +79,86 @@ pub fn answer(status: u16, body: impl Into<Vec<u8>>) -> Answer {
     Answer { status, content_type: None, retry_after: None, body: body.into().into() }
 }
 
+pub fn example(kind: &KindSpec) -> Value {
+    serde_json::from_str(kind.example).unwrap_or_else(|e| panic!("the example of {}: {e}", kind.name))
+}
+
 /// Params as the driver normalised its own example.
 pub fn params(driver: &dyn Vendor, kind: &KindSpec) -> Value {
-    let example = serde_json::from_str(kind.example).unwrap_or_else(|e| panic!("the example of {}: {e}", kind.name));
-    driver.check(kind.name, &example).unwrap_or_else(|e| panic!("the example of {}: {e:?}", kind.name)).params
+    checked(driver, kind, &example(kind))
 }
 
-pub fn views<'a>(jobs: &'a [Job], params: &'a Value) -> Vec<JobView<'a>> {
-    jobs.iter().map(|job| JobView { job, params, partial: None }).collect()
+pub fn checked(driver: &dyn Vendor, kind: &KindSpec, params: &Value) -> Value {
+    driver.check(kind.name, params).unwrap_or_else(|e| panic!("{params} of {}: {e:?}", kind.name)).params
 }
 
-/// Carries a reading out as the engine does; what it says must be legal for that call. Splits come back as none.
-pub fn carry_out(driver: &dyn Vendor, call: Call, jobs: &[Job], reading: &Reading, told: &str) -> Vec<Option<Step>> {
-    assert_eq!(reading.verdicts.len(), jobs.len(), "one verdict for each job: {told}");
-    jobs.iter()
-        .zip(&reading.verdicts)
-        .map(|(job, verdict)| {
-            let outcome = match verdict {
-                Verdict::Outcome(outcome) => outcome.clone(),
-                Verdict::Seen(seen) => Outcome::Observed {
-                    observation: Observation {
-                        fingerprint: seen.fingerprint.clone(),
-                        data: seen.data.to_string(),
-                        changes: driver.changes(&job.kind, None, &seen.data),
-                        raw: seen.raw.clone(),
-                    },
-                    memo: seen.memo.clone(),
-                    next_at: seen.next_at,
-                    end: seen.end.clone().map(Box::new),
-                },
-                Verdict::Split { .. } => {
-                    assert!(jobs.len() > 1, "one job cannot be halved: {told}");
-                    return None;
-                }
-            };
-            let input = Input::End { turn: job.turn, call, outcome };
-            Some(step(job.clone(), input.clone(), NOW).unwrap_or_else(|e| panic!("{e}: {input:?}: {told}")))
-        })
-        .collect()
+/// Jobs of one kind whose call of that kind has just begun, in one request.
+#[derive(Debug)]
+pub struct Party {
+    pub call: Call,
+    pub jobs: Vec<Job>,
+    params: Vec<Value>,
+}
+
+impl Party {
+    pub fn new(kind: &KindSpec, call: Call, params: Vec<Value>) -> Self {
+        Self { call, jobs: (1..).take(params.len()).map(|id| begun(kind, call, id)).collect(), params }
+    }
+
+    pub fn views(&self) -> Vec<JobView<'_>> {
+        let pairs = self.jobs.iter().zip(&self.params);
+        pairs.map(|(job, params)| JobView { job, params, partial: None }).collect()
+    }
+}
+
+/// Carries a reading out as the engine does; what it says must be legal for that call, and count once.
+pub fn carry_out(driver: &dyn Vendor, party: &Party, reading: &Reading, told: &str) {
+    assert_eq!(reading.verdicts.len(), party.jobs.len(), "one verdict for each job: {told}");
+    for (job, verdict) in party.jobs.iter().zip(&reading.verdicts) {
+        let Some(outcome) = outcome(driver, job, verdict) else {
+            assert!(party.jobs.len() > 1, "one job cannot be halved: {told}");
+            continue;
+        };
+        let input = Input::End { turn: job.turn, call: party.call, outcome };
+        let carried = |job: Job| step(job, input.clone(), NOW);
+        let after = carried(job.clone()).unwrap_or_else(|e| panic!("{e}: {input:?}: {told}"));
+        if let Ok(again) = carried(after.job.clone()) {
+            assert_eq!((&again.job, again.events.len()), (&after.job, 0), "it counts twice: {told}");
+        }
+        has_something_to_do_when_due(driver, &after.job, told);
+    }
+}
+
+/// None for a batch that is to be halved.
+fn outcome(driver: &dyn Vendor, job: &Job, verdict: &Verdict) -> Option<Outcome> {
+    match verdict {
+        Verdict::Outcome(outcome) => Some(outcome.clone()),
+        Verdict::Seen(seen) => Some(Outcome::Observed {
+            observation: Observation {
+                fingerprint: seen.fingerprint.clone(),
+                data: seen.data.to_string(),
+                changes: driver.changes(&job.kind, None, &seen.data),
+                raw: seen.raw.clone(),
+            },
+            memo: seen.memo.clone(),
+            next_at: seen.next_at,
+            end: seen.end.clone().map(Box::new),
+        }),
+        Verdict::Split { .. } => None,
+    }
+}
+
+/// A due job that needs nothing and is put off to no later time would be looked at in a tight loop.
+pub fn has_something_to_do_when_due(driver: &dyn Vendor, job: &Job, told: &str) {
+    let Some(due_at) = job.due_at else { return };
+    match driver.due(job, due_at) {
+        Due::Nothing => panic!("due, and nothing to do: {job:?}: {told}"),
+        Due::Later(until) => {
+            assert!(until > due_at, "put off to the past: {job:?}: {told}");
+            let put_off = must(job.clone(), Input::Postpone { until });
+            let then = driver.due(&put_off, until);
+            assert!(!matches!(then, Due::Later(_) | Due::Nothing), "put off again, {then:?}: {job:?}: {told}");
+        }
+        Due::Call(_) | Due::GiveUp(_) => {}
+    }
 }
