@@ -56,7 +56,7 @@ pub struct Shared {
     pub clock: SharedClock,
     pub failstop: FailStop,
     /// A deadline may have come closer.
-    pub deadlines: Arc<Notify>,
+    pub deadlines: Arc<Wake>,
     /// An account has looked for work and rests.
     pub rested: Arc<Notify>,
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +18,7 @@ use super::{chore, log, step};
 use crate::domain::account::Gate;
 use crate::domain::state::Input;
 use crate::domain::{Call, Job, JobId, Reason, Timestamp};
-use crate::store::{Batch as Changes, Change, DueJob, Lane, StoreError, StoreHealth};
+use crate::store::{Batch as Changes, Change, DueJob, Lane, OrderBody, StoreError, StoreHealth};
 use crate::vendors::{Batch, Due, Floor, JobView};
 
 /// How soon to look again when the store does not answer, or when only jobs under way are due.
@@ -31,13 +30,12 @@ const NARROW: usize = 32;
 #[derive(Debug, Clone)]
 pub struct Claimed {
     pub job: Job,
-    pub params: Value,
-    pub partial: Option<String>,
+    pub body: Arc<OrderBody>,
 }
 
 impl Claimed {
     pub fn view(&self) -> JobView<'_> {
-        JobView { job: &self.job, params: &self.params, partial: self.partial.as_deref() }
+        JobView { job: &self.job, params: self.body.value(), partial: self.body.partial.as_deref() }
     }
 }
 
@@ -341,15 +339,15 @@ fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
 
 /// A submit is paid: what would be sent must be what was ordered, to the byte.
 fn undamaged(due: DueJob, call: Call) -> Result<Claimed, Reason> {
-    let params = serde_json::from_str(&due.params).unwrap_or(Value::Null);
-    let intact = || crate::domain::exchange::sha256_hex(due.params.as_bytes()) == due.params_hash;
-    if call == Call::Submit && (params.is_null() || !intact()) {
+    let body = &due.body;
+    let intact = || crate::domain::exchange::sha256_hex(body.params.as_bytes()) == body.params_hash;
+    if call == Call::Submit && (body.value().is_null() || !intact()) {
         return Err(Reason::new(
             "params_damaged",
             "the stored params are not what was ordered (their hash differs): the disk may be failing; nothing was sent",
         ));
     }
-    Ok(Claimed { job: due.job, params, partial: due.partial })
+    Ok(Claimed { job: due.job, body: due.body })
 }
 
 async fn give_up(runner: &Runner, jobs: Vec<(JobId, Input)>) -> Result<(), StoreError> {

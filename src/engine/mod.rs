@@ -25,7 +25,7 @@ pub mod wake;
 use self::account::{AccountSetup, Runner, Shared};
 use self::failstop::FailStop;
 use self::intake::Intake;
-use self::wake::Rest;
+use self::wake::{Rest, Wake};
 use crate::clock::SharedClock;
 use crate::domain::Timestamp;
 use crate::store::{Store, StoreError};
@@ -155,7 +155,8 @@ impl Engine {
     }
 
     fn runners_rest(&self) -> Rest {
-        self.runners().map(|runner| runner.wake.resting()).fold(Rest::Woken, |all, one| match (all, one) {
+        let loops = self.runners().map(|runner| &runner.wake).chain([&*self.inner.shared.deadlines]);
+        loops.map(Wake::resting).fold(Rest::Woken, |all, one| match (all, one) {
             (Rest::Working, _) | (_, Rest::Working) => Rest::Working,
             (Rest::Until(a), Rest::Until(b)) => Rest::Until(a.min(b)),
             (Rest::Until(at), Rest::Woken) | (Rest::Woken, Rest::Until(at)) => Rest::Until(at),

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::Shared;
 use super::log;
+use super::wake::Rest;
 use crate::domain::state::Input;
 use crate::store::{Batch, Change, StoreError};
 
@@ -15,6 +16,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Ends overdue jobs until `stop`.
 pub async fn run(shared: Shared, stop: CancellationToken) {
     while !stop.is_cancelled() {
+        shared.deadlines.begin_look();
         let next = match expire(&shared).await {
             Ok(next) => next,
             Err(error) => {
@@ -22,6 +24,8 @@ pub async fn run(shared: Shared, stop: CancellationToken) {
                 Some(shared.clock.now() + LOOK_AGAIN)
             }
         };
+        shared.deadlines.rest(next.map_or(Rest::Woken, Rest::Until));
+        shared.rested.notify_waiters();
         let timer = async {
             match next {
                 Some(at) => shared.clock.sleep_until(at).await,

@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use self::callbacks::{
@@ -275,13 +277,31 @@ pub enum ApplyError {
     Refused(#[from] Refused),
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct DueJob {
     pub job: Job,
+    pub body: Arc<OrderBody>,
+}
+
+/// What was ordered, and what the driver has of the answer so far.
+#[derive(Debug)]
+pub struct OrderBody {
     pub params: String,
     /// SHA-256 of the params as they were taken in.
     pub params_hash: String,
     pub partial: Option<String>,
+    value: OnceLock<Value>,
+}
+
+impl OrderBody {
+    pub fn new(params: String, params_hash: String, partial: Option<String>) -> Self {
+        Self { params, params_hash, partial, value: OnceLock::new() }
+    }
+
+    /// The params, read; null where they are damaged.
+    pub fn value(&self) -> &Value {
+        self.value.get_or_init(|| serde_json::from_str(&self.params).unwrap_or(Value::Null))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

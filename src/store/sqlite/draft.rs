@@ -48,7 +48,15 @@ pub struct Draft {
 #[derive(Debug)]
 struct Loaded {
     job: Job,
-    dirty: bool,
+    written: Written,
+}
+
+/// What of a row is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Written {
+    Nothing,
+    Pace,
+    Row,
 }
 
 #[derive(Debug)]
@@ -163,7 +171,7 @@ impl Draft {
 
     pub fn adopt_rows(&mut self, jobs: Vec<Job>) {
         for job in jobs {
-            self.jobs.insert(job.id, Loaded { job, dirty: false });
+            self.jobs.insert(job.id, Loaded { job, written: Written::Nothing });
         }
     }
 
@@ -188,7 +196,7 @@ impl Draft {
     pub fn change(&mut self, id: JobId, input: Input, at: Timestamp) -> Result<Job, ApplyError> {
         let loaded = self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?;
         let before = loaded.job.clone();
-        let was_dirty = loaded.dirty;
+        let so_far = loaded.written;
         let Step { job, events, attempt, observation, partial, result } = step(before.clone(), input, at)?;
         if before.state != job.state {
             *self.delta(&before) -= 1;
@@ -214,7 +222,14 @@ impl Draft {
         }
         // An answer that changes nothing costs no write.
         let same = Job { updated_at: before.updated_at, ..job.clone() } == before;
-        self.jobs.insert(id, Loaded { job: job.clone(), dirty: was_dirty || !same });
+        let written = if same {
+            Written::Nothing
+        } else if rows::only_paced(&before, &job) {
+            Written::Pace
+        } else {
+            Written::Row
+        };
+        self.jobs.insert(id, Loaded { job: job.clone(), written: so_far.max(written) });
         Ok(job)
     }
 
@@ -323,7 +338,10 @@ impl Draft {
                 outcome
             ])
         });
-        let dirty = self.jobs.values().filter(|loaded| loaded.dirty).map(|loaded| json!(rows::update_row(&loaded.job)));
+        let of = |what| self.jobs.values().filter(move |loaded| loaded.written == what).map(|loaded| &loaded.job);
+        let whole: Vec<Value> = of(Written::Row).map(|job| json!(rows::update_row(job))).collect();
+        let paced: Vec<Value> = of(Written::Pace).map(|job| json!(rows::pace_row(job))).collect();
+        let changed_bodies = self.partials.keys().map(|id| id.0).collect();
         let bodies = |bodies: BTreeMap<JobId, String>| {
             bodies.into_iter().map(|(id, text)| json!([id.0, text])).collect::<Vec<_>>()
         };
@@ -332,7 +350,8 @@ impl Draft {
         run(conn, sql::INSERT_JOBS, self.new_jobs, Exactly).await?;
         run(conn, sql::INSERT_BODIES, self.new_bodies, Exactly).await?;
         run(conn, sql::INSERT_MAILBOX_ROWS, self.mailbox_rows, Exactly).await?;
-        run(conn, sql::UPDATE_JOBS, dirty.collect(), Exactly).await?;
+        run(conn, sql::UPDATE_JOBS, whole, Exactly).await?;
+        run(conn, sql::UPDATE_PACE, paced, Exactly).await?;
         run(conn, sql::UPDATE_PARTIALS, bodies(self.partials), Exactly).await?;
         run(conn, sql::UPDATE_RESULTS, bodies(self.results), Exactly).await?;
         run(conn, sql::MARK_UNCLEAR, self.unclear, Exactly).await?;
@@ -346,7 +365,8 @@ impl Draft {
         if self.numbers.last_mailbox_seq != before.last_mailbox_seq {
             super::set_meta(conn, super::MAILBOX_LAST, &self.numbers.last_mailbox_seq.to_string()).await?;
         }
-        Ok(Left { touched: self.touched, jobs: self.jobs.into_values().map(|loaded| loaded.job).collect() })
+        let jobs = self.jobs.into_values().map(|loaded| loaded.job).collect();
+        Ok(Left { touched: self.touched, jobs, changed_bodies })
     }
 }
 
@@ -357,6 +377,8 @@ pub struct Left {
     pub touched: Vec<String>,
     /// The jobs that it was about, as their rows stand now.
     pub jobs: Vec<Job>,
+    /// Those of them whose leftovers changed.
+    pub changed_bodies: Vec<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

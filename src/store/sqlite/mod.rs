@@ -26,6 +26,7 @@ mod writer;
 
 use self::draft::Numbers;
 use self::file::{FileError, FileId};
+use self::hot::Hot;
 use self::writer::{Op, Reply, Request, Writer};
 use super::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
@@ -81,6 +82,7 @@ pub struct SqliteStore {
     commits: watch::Receiver<Commit>,
     health: Arc<Mutex<StoreHealth>>,
     mailbox: Arc<Mutex<MailboxNotes>>,
+    hot: Hot,
 }
 
 /// What is known of the mailbox beside the tables.
@@ -122,6 +124,7 @@ impl SqliteStore {
         let health = Arc::new(Mutex::new(StoreHealth::Good));
         let mailbox = Arc::new(Mutex::new(MailboxNotes { mark, ..MailboxNotes::default() }));
         let (sender, receiver) = mpsc::channel(QUEUE);
+        let hot = Hot::default();
         let store = SqliteStore {
             instance,
             readers,
@@ -130,6 +133,7 @@ impl SqliteStore {
             commits: commits.subscribe(),
             health: Arc::clone(&health),
             mailbox: Arc::clone(&mailbox),
+            hot: hot.clone(),
         };
         let writer = Writer {
             conn,
@@ -138,7 +142,7 @@ impl SqliteStore {
             ownership,
             epoch,
             numbers,
-            hot: hot::Hot::default(),
+            hot,
             mailbox,
             commits,
             health,
@@ -301,7 +305,10 @@ impl Store for SqliteStore {
         limit: usize,
         under_way: &[JobId],
     ) -> Result<Vec<DueJob>, StoreError> {
-        reads::due(&self.readers, account, lane, now, limit, under_way).await
+        match lane {
+            Lane::Submit => reads::due_submits(&self.readers, account, now, limit, under_way).await,
+            Lane::Free => reads::due_free(&self.readers, &self.hot, account, now, limit, under_way).await,
+        }
     }
 
     async fn next_due(&self, account: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection, SqliteConnection};
 
+use super::hot::{Hot, is_due};
 use super::rows::{self, CallRow, DetailsRow, DueRow, EventRow, FeedRow, MailboxStateRow};
 use super::{sort_error, sql};
 use crate::domain::{Account, Event, JobId, State, Timestamp};
@@ -25,19 +26,15 @@ fn ids(ids: &[JobId]) -> String {
     Value::from(ids.iter().map(|id| id.0).collect::<Vec<_>>()).to_string()
 }
 
-pub async fn due(
+/// What is to be submitted, read whole from the file: what is paid for is compared with what was ordered.
+pub async fn due_submits(
     pool: &SqlitePool,
     account: &str,
-    lane: Lane,
     now: Timestamp,
     limit: usize,
     under_way: &[JobId],
 ) -> Result<Vec<DueJob>, StoreError> {
-    let statement = match lane {
-        Lane::Submit => sql::DUE_SUBMITS,
-        Lane::Free => sql::DUE_FREE,
-    };
-    let rows: Vec<DueRow> = sqlx::query_as(statement)
+    let rows: Vec<DueRow> = sqlx::query_as(sql::DUE_SUBMITS)
         .bind(account)
         .bind(now.as_millis())
         .bind(limit as i64)
@@ -47,10 +44,41 @@ pub async fn due(
         .map_err(sort_error)?;
     let mut due = rows.into_iter().map(DueJob::try_from).collect::<Result<Vec<_>, _>>()?;
     // A join promises no order.
-    match lane {
-        Lane::Submit => due.sort_by_key(|due| (due.job.priority, due.job.due_at, due.job.id)),
-        Lane::Free => due.sort_by_key(|due| (due.job.due_at, due.job.id)),
+    due.sort_by_key(|due| (due.job.priority, due.job.due_at, due.job.id));
+    Ok(due)
+}
+
+/// What is to be asked about. The file says which jobs are due; the rows of those at hand are not read again.
+pub async fn due_free(
+    pool: &SqlitePool,
+    hot: &Hot,
+    account: &str,
+    now: Timestamp,
+    limit: usize,
+    under_way: &[JobId],
+) -> Result<Vec<DueJob>, StoreError> {
+    let listed: String = sqlx::query_scalar(sql::DUE_FREE)
+        .bind(account)
+        .bind(now.as_millis())
+        .bind(limit as i64)
+        .bind(ids(under_way))
+        .fetch_one(pool)
+        .await
+        .map_err(sort_error)?;
+    let listed: Vec<i64> = serde_json::from_str(&listed).map_err(|error| StoreError::Other(error.to_string()))?;
+    let (mut due, unknown, as_of) = hot.due(listed, now);
+    if !unknown.is_empty() {
+        let rows: Vec<DueRow> = sqlx::query_as(sql::READ_DUE)
+            .bind(Value::from(unknown).to_string())
+            .fetch_all(pool)
+            .await
+            .map_err(sort_error)?;
+        let read = rows.into_iter().map(DueJob::try_from).collect::<Result<Vec<_>, _>>()?;
+        hot.keep_bodies(&read, as_of);
+        // Some moved on since the file was asked for ids.
+        due.extend(read.into_iter().filter(|due| is_due(&due.job, now)));
     }
+    due.sort_by_key(|due| (due.job.due_at, due.job.id));
     Ok(due)
 }
 

@@ -1,10 +1,12 @@
 //! Rows as they stand in the file, and what they mean. A row that fits no meaning is an error with table, column and id.
 
+use std::sync::Arc;
+
 use sqlx::FromRow;
 
 use crate::domain::{Event, EventType, Job, JobId, Reason, State, Timestamp, Traits};
 use crate::store::callbacks::{Belongs, Callback, CandidateJob, Facts, How};
-use crate::store::{DueJob, JobDetails, StoreError};
+use crate::store::{DueJob, JobDetails, OrderBody, StoreError};
 
 #[derive(Debug, FromRow)]
 pub struct JobRow {
@@ -155,6 +157,18 @@ pub fn update_row(job: &Job) -> impl serde::Serialize + '_ {
     ])
 }
 
+/// What a poll that found nothing new changes.
+pub fn pace_row(job: &Job) -> impl serde::Serialize + '_ {
+    let due_at = job.due_at.map(Timestamp::as_millis);
+    serde_json::json!([job.id.0, due_at, job.turn, job.polls, job.memo, job.updated_at.as_millis()])
+}
+
+/// Whether no more than that changed.
+pub fn only_paced(before: &Job, job: &Job) -> bool {
+    let Job { due_at, turn, polls, updated_at, .. } = *before;
+    Job { due_at, turn, polls, updated_at, memo: before.memo.clone(), ..job.clone() } == *before
+}
+
 #[derive(Debug, FromRow)]
 pub struct DueRow {
     #[sqlx(flatten)]
@@ -167,7 +181,8 @@ pub struct DueRow {
 impl TryFrom<DueRow> for DueJob {
     type Error = StoreError;
     fn try_from(row: DueRow) -> Result<DueJob, StoreError> {
-        Ok(DueJob { job: row.job.try_into()?, params: row.params, params_hash: row.params_hash, partial: row.partial })
+        let body = OrderBody::new(row.params, row.params_hash, row.partial);
+        Ok(DueJob { job: row.job.try_into()?, body: Arc::new(body) })
     }
 }
 

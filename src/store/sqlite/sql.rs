@@ -103,6 +103,9 @@ statements! {
         memo = j.value->>12, seen = j.value->>13, reason_code = j.value->>14, reason = j.value->>15, \
         submitted_at = j.value->>16, updated_at = j.value->>17, finished_at = j.value->>18 \
         FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
+    /// What most polls change: none of it stands in an index but the due time.
+    UPDATE_PACE = "UPDATE jobs SET due_at = j.value->>1, turn = j.value->>2, polls = j.value->>3, memo = j.value->>4, \
+        updated_at = j.value->>5 FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
     UPDATE_PARTIALS = "UPDATE bodies SET partial = j.value->>1 FROM json_each($1) AS j WHERE job_id = j.value->>0";
     UPDATE_RESULTS = "UPDATE bodies SET result = j.value->>1, partial = NULL \
         FROM json_each($1) AS j WHERE job_id = j.value->>0";
@@ -148,10 +151,12 @@ statements! {
         each_priority!(due_at_priority), " LIMIT $3 + 0) AS due \
         JOIN jobs ON jobs.id = due.id JOIN bodies ON bodies.job_id = due.id"
     );
-    DUE_FREE = concat!(
-        "SELECT ", job_columns!(), ", bodies.params, bodies.params_hash, bodies.partial FROM \
+    DUE_FREE = "SELECT json_group_array(id) FROM \
         (SELECT id FROM jobs WHERE account = $1 AND state IN (2, 3) AND due_at IS NOT NULL AND due_at <= $2 \
-         AND id NOT IN (SELECT value FROM json_each($4)) ORDER BY due_at LIMIT $3 + 0) AS due JOIN jobs ON jobs.id = due.id JOIN bodies ON bodies.job_id = due.id"
+         AND id NOT IN (SELECT value FROM json_each($4)) ORDER BY due_at LIMIT $3 + 0)";
+    READ_DUE = concat!(
+        "SELECT ", job_columns!(), ", bodies.params, bodies.params_hash, bodies.partial FROM json_each($1) AS due \
+        JOIN jobs ON jobs.id = due.value JOIN bodies ON bodies.job_id = jobs.id"
     );
     NEXT_SUBMIT = concat!("SELECT min(due_at) FROM (", each_priority!(next_at_priority), ")");
     NEXT_FREE = "SELECT due_at FROM jobs WHERE account = $1 AND state IN (2, 3) AND due_at IS NOT NULL \

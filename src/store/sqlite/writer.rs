@@ -166,7 +166,7 @@ impl Writer {
         match written {
             Ok(Written { replies, numbers, left }) => {
                 self.numbers = numbers;
-                self.hot.keep(left.jobs);
+                self.hot.keep(left.jobs, &left.changed_bodies);
                 self.note_mailbox(ops, left.touched);
                 self.commits.send_modify(|commit| {
                     commit.last_seq = numbers.last_seq;

@@ -39,7 +39,7 @@ async fn into_the_window(daemon: &TestDaemon) {
 #[tokio::test]
 async fn a_restart_in_the_middle_of_a_window_makes_no_burst() {
     let mut daemon = plain().await;
-    let jobs = watch::order(&daemon, 1_000).await;
+    let jobs = watch::order(&daemon, 1_000, watch::THRICE).await;
     into_the_window(&daemon).await;
     let before = shows(&daemon).len();
     for wait in [0, 1, 45, 200] {
@@ -96,7 +96,7 @@ async fn what_the_floor_holds_back_does_not_hold_up_others() {
 #[tokio::test]
 async fn lost_lists_and_lost_shows_are_asked_for_again_without_haste() {
     let daemon = plain().await;
-    let jobs = watch::order(&daemon, 20).await;
+    let jobs = watch::order(&daemon, 20, watch::THRICE).await;
     daemon.advance(minutes(10)).await;
     befall(&daemon, "track_list", (2..=9).collect(), Fault::DropBefore {});
     into_the_window(&daemon).await;
@@ -118,7 +118,7 @@ async fn without_the_list_every_report_is_still_found() {
         retry_after: None,
         book: false,
     };
-    let jobs = watch::order(&daemon, 10).await;
+    let jobs = watch::order(&daemon, 10, watch::THRICE).await;
     befall(&daemon, "track_list", (1..5_000).collect(), refusal);
     daemon.advance(hours(36)).await;
     assert_manners(&daemon);

@@ -56,7 +56,7 @@ fn changes_of(changes: &serde_json::Value, at: usize, seen: &[(serde_json::Value
 async fn two_hundred_hashes_cost_three_shows_a_day_each_and_nobody_is_hurried() {
     let hashes = 200;
     let daemon = simulated(|config| config.log_requests = false).await;
-    let jobs = watch::order(&daemon, hashes).await;
+    let jobs = watch::order(&daemon, hashes, watch::THRICE).await;
     daemon.advance(hours(3)).await;
     let before = (daemon.calls("alta.show"), daemon.requests("alta"));
     daemon.advance(hours(24)).await;

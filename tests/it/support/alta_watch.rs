@@ -8,10 +8,13 @@ use serde_json::json;
 
 use crate::support::{TestDaemon, seconds, wagon};
 
+/// Three reports a day.
+pub const THRICE: &[&str] = &["09:00", "14:00", "19:00"];
+
 /// Puts that many wagons on tracking, each with a hash and a job of its own, and waits until the vendor has them all.
-pub async fn order(daemon: &TestDaemon, hashes: usize) -> Vec<JobId> {
+pub async fn order(daemon: &TestDaemon, hashes: usize, times: &[&str]) -> Vec<JobId> {
     let order = |n| {
-        json!({ "wagons": [wagon(n)], "track_state": "ru", "track_type": 2, "times": ["09:00", "14:00", "19:00"],
+        json!({ "wagons": [wagon(n)], "track_state": "ru", "track_type": 2, "times": times,
             "stop_station": "no" })
     };
     let jobs = daemon.submit_all("alta.track", (0..hashes).map(order)).await;

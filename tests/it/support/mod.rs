@@ -159,32 +159,24 @@ impl TestDaemon {
     pub async fn settle(&self) {
         let settled = async {
             loop {
-                // An account that rests says so; a deadline that was dealt with is a commit.
-                let mut commits = self.engine.store().commits();
-                commits.mark_unchanged();
                 let mut rested = std::pin::pin!(self.engine.rested());
                 rested.as_mut().enable();
-                if self.is_settled().await {
+                if self.is_settled() {
                     return;
                 }
-                tokio::select! {
-                    () = rested => {}
-                    _ = commits.changed() => {}
-                }
+                rested.await;
             }
         };
         let state = || format!("{:?} at {}", self.engine.resting(), self.now());
         tokio::time::timeout(STUCK, settled).await.unwrap_or_else(|_| panic!("it does not settle: {}", state()));
     }
 
-    async fn is_settled(&self) -> bool {
-        let now = self.now();
-        let rests = match self.engine.resting() {
+    fn is_settled(&self) -> bool {
+        match self.engine.resting() {
             Rest::Working => false,
-            Rest::Until(at) => at > now,
+            Rest::Until(at) => at > self.now(),
             Rest::Woken => true,
-        };
-        rests && self.engine.store().overdue(now, 1).await.unwrap().is_empty()
+        }
     }
 
     /// Moves on by `span`, stopping and settling at every time at which an account looks for work or a deadline passes.
@@ -200,15 +192,13 @@ impl TestDaemon {
     }
 
     async fn next_stop(&self) -> Option<Timestamp> {
-        let work = loop {
+        loop {
             match self.engine.resting() {
                 Rest::Working => self.settle().await,
-                Rest::Until(at) => break Some(at),
-                Rest::Woken => break None,
+                Rest::Until(at) => return Some(at),
+                Rest::Woken => return None,
             }
-        };
-        let deadline = self.engine.store().next_deadline().await.unwrap();
-        work.into_iter().chain(deadline).min()
+        }
     }
 
     // ---- facts --------------------------------------------------------------------------------------------------
