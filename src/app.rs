@@ -15,6 +15,7 @@ use crate::callbacks::parse::Limits as CallbackLimits;
 use crate::callbacks::{self, Callbacks, door};
 use crate::clock::SharedClock;
 use crate::config::{Account, AccountKind, CodeMeaning, Config};
+use crate::crash::{self, Mutant};
 use crate::domain::hosts::HostPolicy;
 use crate::domain::policy::PollStep;
 use crate::engine::Engine;
@@ -74,6 +75,7 @@ impl Daemon {
         let store: Arc<dyn Store> = Arc::new(store);
         let setups = account_setups(config, &clock)?;
         let longest_call = config.accounts.values().map(|account| account.common.timeout).max().unwrap_or_default();
+        crash::point("start.store_open");
         // Before anything is called: a second daemon must not get as far as that.
         let socket = unix::bind(&config.admin.socket, config.admin.mode).await?;
         // And before an order leaves: its call-back may come before its answer.
@@ -84,8 +86,10 @@ impl Daemon {
         let (doors, tasks) = (CancellationToken::new(), TaskTracker::new());
         let daemon = Daemon { engine, board, callbacks, callback_address, doors, tasks, longest_call };
         daemon.take_callbacks(config, door);
+        crash::point("start.doors_bound");
         daemon.engine.start().await?;
         daemon.open_doors(config, socket).await;
+        crash::point("start.ready");
         Ok(daemon)
     }
 
@@ -95,17 +99,19 @@ impl Daemon {
             let trusted = config.callbacks.trusted_proxies.clone();
             let clock = Arc::clone(self.engine.clock());
             let router = door::router(self.callbacks.clone(), clock, accounts, trusted);
-            self.tasks.spawn(listener::serve(door, router, listener::Limits::default(), self.doors.clone()));
-            self.tasks.spawn(self.callbacks.clone().run(self.doors.clone()));
+            let serving = listener::serve(door, router, listener::Limits::default(), self.doors.clone());
+            self.tasks.spawn(crash::watched("callbacks.listener", serving));
+            self.tasks.spawn(crash::watched("callbacks.matcher", self.callbacks.clone().run(self.doors.clone())));
         }
-        self.tasks.spawn(self.callbacks.clone().keep_tidy(self.doors.clone()));
+        self.tasks.spawn(crash::watched("callbacks.tidy", self.callbacks.clone().keep_tidy(self.doors.clone())));
     }
 
     async fn open_doors(&self, config: &Config, socket: listener::Socket) {
         let state = AdminState::new(self.engine.clone(), self.board.clone(), self.doors.clone())
             .with_callbacks(self.callbacks.clone());
         let router = admin::router(state);
-        self.tasks.spawn(listener::serve(socket, router, listener::Limits::default(), self.doors.clone()));
+        let serving = listener::serve(socket, router, listener::Limits::default(), self.doors.clone());
+        self.tasks.spawn(crash::watched("admin.listener", serving));
         let opened = Arc::new(Notify::new());
         if let Some(path) = config.mailbox.path.clone() {
             let setup = mailbox::Setup {
@@ -115,7 +121,8 @@ impl Daemon {
                 opened: Arc::clone(&opened),
             };
             let causes = Arc::new(MailboxCauses { board: self.board.clone(), clock: Arc::clone(self.engine.clock()) });
-            self.tasks.spawn(mailbox::run(setup, self.engine.clone(), causes, self.doors.clone()));
+            let keeping = mailbox::run(setup, self.engine.clone(), causes, self.doors.clone());
+            self.tasks.spawn(crash::watched("mailbox", keeping));
         }
         let (engine, doors) = (self.engine.clone(), self.doors.clone());
         let retention = retention(config);
@@ -152,7 +159,9 @@ impl Daemon {
         self.doors.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        crash::point("drain.doors_closed");
         self.engine.store().close().await;
+        crash::point("drain.store_closed");
     }
 }
 
@@ -262,7 +271,7 @@ fn reserve_url(kind: &AccountKind) -> Option<String> {
 /// The config's account as its vendor's driver wants it.
 fn driver_settings(account: &Account) -> Settings {
     let common = Common {
-        settle: account.common.settle,
+        settle: if crash::is(Mutant::SettleZero) { Duration::ZERO } else { account.common.settle },
         resubmit: account.common.resubmit,
         pause_on: account.common.pause_on.clone(),
         loopback: account.common.base_url.is_loopback(),

@@ -12,6 +12,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::SharedClock;
+use crate::crash::{self, Mutant};
 use crate::domain::exchange::{Answer, Body, Field, Host, Method, Request, SendError};
 use crate::domain::{Call, Timestamp};
 
@@ -159,7 +160,7 @@ pub fn spellings(secret: &str) -> Vec<String> {
 fn build(settings: &ClientSettings, idle_connections: usize) -> Result<reqwest::Client, ClientError> {
     reqwest::Client::builder()
         .user_agent(concat!("opros/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
+        .redirect(redirects())
         .retry(reqwest::retry::never())
         .no_proxy()
         .http1_only()
@@ -170,6 +171,15 @@ fn build(settings: &ClientSettings, idle_connections: usize) -> Result<reqwest::
         .referer(false)
         .build()
         .map_err(|error| ClientError(chain(&error)))
+}
+
+/// None is followed: a submit that is sent on is sent twice.
+fn redirects() -> reqwest::redirect::Policy {
+    if crash::is(Mutant::FollowRedirects) {
+        reqwest::redirect::Policy::default()
+    } else {
+        reqwest::redirect::Policy::none()
+    }
 }
 
 fn prepare(client: &reqwest::Client, url: &str, request: &Request) -> reqwest::RequestBuilder {

@@ -6,6 +6,7 @@ pub mod callbacks;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crash;
 pub mod demo;
 pub mod domain;
 pub mod engine;

@@ -30,6 +30,8 @@ use self::body::TimedBody;
 use self::guard::WriteGuard;
 use self::unix::UnixSocket;
 
+use crate::crash;
+
 /// The head of a request, and how much of an answer is buffered before its source is asked for more.
 const BUFFER: usize = 64 << 10;
 /// After a failed accept (no file descriptors left), so that the loop does not spin.
@@ -134,10 +136,11 @@ pub async fn serve(socket: Socket, router: Router, limits: Limits, stop: Cancell
     let cut = CancellationToken::new();
     while let Some((stream, peer, place)) = next(&socket, &places, &stop).await {
         let connection = Connection { router: router.clone(), limits, stop: stop.clone(), cut: cut.clone() };
-        connections.spawn(async move {
+        let work = async move {
             connection.run(stream, peer).await;
             drop(place);
-        });
+        };
+        connections.spawn(crash::watched("listener.connection", work));
     }
     drop(socket);
     connections.close();

@@ -25,6 +25,7 @@ use super::lines::{BATCH, LONGEST_LINE, Line, Lines};
 use super::problem::Problem;
 use super::request;
 use super::state::AdminState;
+use crate::crash;
 use crate::domain::NewJob;
 use crate::listener::body::WholeBody;
 use crate::store::{Accepted, StoreError};
@@ -144,13 +145,14 @@ pub fn array(state: AdminState, uid: u32, body: WholeBody) -> Result<Response, P
 fn answer(state: AdminState, uid: u32, source: Source, format: Format) -> Response {
     let (out, pieces) = mpsc::channel(PIECES);
     // A task of its own: a batch that was begun is committed and its accounts are woken even when the client has left.
-    tokio::spawn(async move {
+    let work = async move {
         let _place = state.bulk_place().await;
         let mut bulk = Bulk { state, out, format, text: String::new(), first: true, taken: 0, known: 0, refused: 0 };
         let heard = bulk.run(source).await;
         let (taken, known, refused) = (bulk.taken, bulk.known, bulk.refused);
         tracing::info!(uid, taken, known, refused, heard, "jobs were handed in in bulk");
-    });
+    };
+    tokio::spawn(crash::watched("admin.bulk", work));
     let kind = match format {
         Format::Json => "application/json",
         Format::Ndjson => "application/x-ndjson",

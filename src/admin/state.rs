@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
 use crate::callbacks::Callbacks;
+use crate::crash;
 use crate::domain::Timestamp;
 use crate::engine::Engine;
 use crate::health::HealthBoard;
@@ -95,7 +96,9 @@ impl AdminState {
 pub async fn carry_through<T: Send + 'static>(
     change: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
-    match tokio::spawn(change).await {
+    let carried = tokio::spawn(crash::watched("admin.change", change)).await;
+    crash::point("admin.before_answer");
+    match carried {
         Ok(result) => result,
         Err(_) => Err(Problem::internal("the change could not be carried through; see the log of opros")),
     }

@@ -21,6 +21,7 @@ use super::parse::Limits;
 use super::rate::Rate;
 use super::{Callbacks, forwarded};
 use crate::clock::SharedClock;
+use crate::crash;
 use crate::listener::Peer;
 use crate::listener::body::{BodyBudget, BodyError};
 use crate::store::callbacks::Kept;
@@ -154,15 +155,18 @@ async fn receive(
             };
         }
     };
+    crash::point("callback.body_read");
     let arrival = Arrival { account, peer: client.to_string(), content_type, body: whole.bytes.clone() };
     // In a task of its own: hyper drops a handler when its client leaves, and what was begun must end. It keeps the
     // body's place in memory.
-    let done = tokio::spawn(async move {
+    let work = async move {
         let status = door.keep(arrival).await;
         drop(whole);
         status
-    });
-    match done.await {
+    };
+    let done = tokio::spawn(crash::watched("callbacks.keep", work)).await;
+    crash::point("callback.before_answer");
+    match done {
         Ok(Some(_)) => answer(StatusCode::OK, "{\"ok\":true}"),
         Ok(None) | Err(_) => answer(StatusCode::SERVICE_UNAVAILABLE, "{\"error\":\"not stored, send it again\"}"),
     }

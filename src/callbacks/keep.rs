@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::parse::{self, Callback, Limits};
 use super::{CallbackError, Callbacks};
+use crate::crash;
 use crate::domain::exchange::sha256_hex;
 use crate::store::callbacks::{Facts, Kept, NewCallback, RawBody};
 
@@ -52,11 +53,15 @@ impl Callbacks {
         let body = if body.len() <= INLINE {
             RawBody::Inline(body)
         } else {
-            RawBody::File(self.on_disk(move |files| files.put(&body)).await?.hash.to_string())
+            let stored = self.on_disk(move |files| files.put(&body)).await?;
+            crash::point("callback.file_put");
+            RawBody::File(stored.hash.to_string())
         };
         let at = self.inner.clock.now();
         let callback = NewCallback { account, at, peer, content_type, size, fingerprint, facts, body };
+        crash::point("callback.before_keep");
         let kept = self.store().keep_callback(callback).await?;
+        crash::point("callback.kept");
         if let Kept::New(_) = kept {
             self.inner.arrived.notify_one();
         }

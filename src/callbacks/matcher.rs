@@ -12,6 +12,7 @@ use super::files::FileStore;
 use super::matching::{Candidate, Match, choose};
 use super::parse::{self, Limits};
 use super::{CallbackError, Callbacks, display_name};
+use crate::crash;
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Job, JobId, State, Timestamp};
 use crate::store::callbacks::{Callback, CandidateQuery, Delivered, Delivery, How, JobFile, RawBody, Unmatched};
@@ -173,7 +174,10 @@ impl Callbacks {
                 Match::Later(_) | Match::Nobody => return Ok(false),
             };
             let Some(expected) = state(job) else { return Ok(false) };
-            match self.give(callback, Gift { job, expected, how, even_matched: false }).await? {
+            crash::point("callback.matched");
+            let given = self.give(callback, Gift { job, expected, how, even_matched: false }).await?;
+            crash::point("callback.delivered");
+            match given {
                 Delivered::Moved(_) => continue,
                 Delivered::Done(_) | Delivered::Taken(_) => return Ok(true),
                 Delivered::NoCallback | Delivered::NoJob | Delivered::Refused(_) => return Ok(false),

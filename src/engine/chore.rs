@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::account::Runner;
 use super::step::{SILENCE, commit, mark_call, send};
+use crate::crash;
 use crate::domain::account::Gate;
 use crate::domain::exchange::Host;
 use crate::domain::{Reason, Timestamp};
@@ -19,10 +20,11 @@ pub fn spawn_chore(runner: &Arc<Runner>, tracker: &TaskTracker, chore: AccountCa
     let occupied = runner.occupy(Vec::new(), None);
     let tried = if to == Some(Host::Primary) { runner.tried_primary() } else { None };
     let runner = Arc::clone(runner);
-    tracker.spawn(async move {
+    let work = async move {
         make_chore(&runner, chore, to, tried).await;
         drop(occupied);
-    });
+    };
+    tracker.spawn(crash::watched("engine.chore", work));
 }
 
 /// While the breaker is open: asks whether the vendor is back with a call that concerns no job. False where it has no such call.
@@ -64,6 +66,7 @@ async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried
     request.host = host;
     accounts.extend(mark_call(runner));
     let (sent_at, exchange) = send(runner, &request, None).await;
+    crash::point("chore.answered");
     let status = exchange.as_ref().ok().map(|received| received.answer.status);
     let (outcome, note) = match exchange {
         Err(error) => {
@@ -94,6 +97,7 @@ async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried
         note,
     };
     commit(runner, Batch { at: runner.now(), changes: Vec::new(), accounts, call: Some(record) }).await;
+    crash::point("chore.committed");
 }
 
 fn hear_account(

@@ -15,6 +15,7 @@ use super::account::Runner;
 use super::bisect::SetId;
 use super::wake::Rest;
 use super::{chore, log, step};
+use crate::crash;
 use crate::domain::account::Gate;
 use crate::domain::state::Input;
 use crate::domain::{Call, Job, JobId, Reason, Timestamp};
@@ -144,6 +145,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
             continue;
         }
         runner.take_slot(now);
+        crash::point("claim.picked");
         step::spawn_call(runner, tracker, group);
         left -= 1;
     }

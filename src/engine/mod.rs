@@ -15,6 +15,8 @@ pub mod failstop;
 pub mod intake;
 mod log;
 mod meaning;
+#[cfg(feature = "crashtest")]
+mod mutants;
 pub mod ops;
 mod recover;
 pub mod schedule;
@@ -27,6 +29,7 @@ use self::failstop::FailStop;
 use self::intake::Intake;
 use self::wake::{Rest, Wake};
 use crate::clock::SharedClock;
+use crate::crash;
 use crate::domain::Timestamp;
 use crate::store::{Store, StoreError};
 use crate::vendors::AccountCall;
@@ -88,22 +91,30 @@ impl Engine {
                 "the last run ended while calls were under way; see: opros jobs --state in_doubt"
             );
         }
+        crash::point("start.recovered");
         for runner in inner.runners.values() {
             if runner.driver().account_request(AccountCall::Credentials, self.now()).is_some() {
                 runner.add_chore(AccountCall::Credentials);
             }
-            inner.tasks.spawn(claim::run(Arc::clone(runner), inner.tasks.clone(), inner.stop.clone()));
+            let claiming = claim::run(Arc::clone(runner), inner.tasks.clone(), inner.stop.clone());
+            inner.tasks.spawn(crash::watched("engine.claim", claiming));
         }
         let (engine, stop) = (self.clone(), inner.stop.clone());
-        inner.tasks.spawn(async move { sweep::run(engine.inner.shared.clone(), stop).await });
+        let sweeping = async move { sweep::run(engine.inner.shared.clone(), stop).await };
+        inner.tasks.spawn(crash::watched("engine.sweep", sweeping));
+        #[cfg(feature = "crashtest")]
+        mutants::plant(inner);
         Ok(())
     }
 
     /// Begins no new call and waits for those under way; what is cut off after this is found in doubt at the next start.
     pub async fn drain(&self) {
+        crash::point("drain.begun");
         self.inner.stop.cancel();
+        crash::cut_calls();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        crash::point("drain.calls_ended");
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Engine;
 use super::intake::{FieldProblem, JobRequest};
+use crate::crash;
 use crate::domain::state::{Input, Refused, Resolution};
 use crate::domain::{Job, JobId, NewJob, PauseSource, Reason, State};
 use crate::store::callbacks::CandidateQuery;
@@ -32,7 +33,9 @@ impl Engine {
         let mut accounts: Vec<String> = jobs.iter().map(|job| job.account.clone()).collect();
         accounts.dedup();
         let has_deadline = jobs.iter().any(|job| job.deadline.is_some());
+        crash::point("accept.before");
         let accepted = self.inner.shared.store.accept(jobs, self.now()).await?;
+        crash::point("accept.committed");
         for account in accounts {
             self.wake(&account);
         }
@@ -43,7 +46,9 @@ impl Engine {
     }
 
     pub async fn cancel(&self, id: JobId) -> Result<Job, OpError> {
+        crash::point("cancel.before");
         let job = self.apply(id, Input::Cancel).await?;
+        crash::point("cancel.committed");
         self.wake(&job.account);
         Ok(job)
     }
@@ -52,7 +57,9 @@ impl Engine {
         if let Resolution::Adopt(remote_id) = &resolution {
             self.check_free(id, remote_id).await?;
         }
+        crash::point("resolve.before");
         let job = self.apply(id, Input::Resolve(resolution)).await?;
+        crash::point("resolve.committed");
         self.wake(&job.account);
         Ok(job)
     }

@@ -3,6 +3,7 @@
 //! The store has one owner, so a job that is `submitting` now was abandoned by a process that is gone.
 
 use crate::clock::SharedClock;
+use crate::crash;
 use crate::domain::State;
 use crate::domain::state::Input;
 use crate::store::{Batch, Change, JobFilter, Store, StoreError};
@@ -22,11 +23,19 @@ pub async fn recover(store: &dyn Store, clock: &SharedClock) -> Result<usize, St
         let changes =
             page.jobs.iter().map(|details| Change { job: details.job.id, input: Input::Recover }).collect::<Vec<_>>();
         found += changes.len();
+        crash::point("recover.found");
+        #[cfg(feature = "crashtest")]
+        let jobs = changes.iter().map(|change| change.job).collect();
         for result in store.apply(Batch::of(clock.now(), changes)).await? {
             match result {
                 Ok(job) => super::log::log_end(&job),
                 Err(error) => return Err(StoreError::Other(format!("a job could not be recovered: {error}"))),
             }
+        }
+        crash::point("recover.committed");
+        #[cfg(feature = "crashtest")]
+        if crash::is(crash::Mutant::NaiveResend) {
+            super::mutants::resend(store, jobs, clock.now()).await;
         }
     }
 }

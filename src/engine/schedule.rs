@@ -10,6 +10,7 @@ use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
+use crate::crash;
 use crate::domain::Timestamp;
 use crate::store::{Retention, StoreError};
 use crate::vendors::AccountCall;
@@ -26,7 +27,7 @@ pub async fn run(engine: Engine, retention: Retention, stop: CancellationToken) 
     scheduler
         .add(CronJob::new_async(EVERY_MINUTE, move |_, _| {
             let engine = ticking.clone();
-            Box::pin(async move { minute(&engine, retention).await })
+            Box::pin(crash::watched("engine.calendar", async move { minute(&engine, retention).await }))
         })?)
         .await?;
     scheduler.start().await?;
@@ -53,7 +54,10 @@ pub async fn minute(engine: &Engine, retention: Retention) {
 async fn once(engine: &Engine, schedule: &str, every: Duration, now: Timestamp) -> bool {
     let every = (every.as_millis() as i64).max(1);
     let slot = Timestamp::from_millis(now.as_millis() / every * every);
-    match engine.store().fire(schedule, slot).await {
+    crash::point("schedule.before_firing");
+    let fired = engine.store().fire(schedule, slot).await;
+    crash::point("schedule.fired");
+    match fired {
         Ok(first) => first,
         Err(error) => {
             tracing::error!(schedule, error = %error, "calendar work is put off: the store did not answer");

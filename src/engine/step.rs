@@ -14,6 +14,7 @@ use super::account::Runner;
 use super::claim::{Claimed, Group};
 use super::log::{describe, log_end};
 use super::meaning::{class, learn};
+use crate::crash::{self, Mutant};
 use crate::domain::exchange::{Request, SendError};
 use crate::domain::privacy::masked;
 use crate::domain::state::{Begin, Input, Outcome};
@@ -30,13 +31,14 @@ pub const SILENCE: Duration = Duration::from_secs(60);
 pub fn spawn_call(runner: &Arc<Runner>, tracker: &TaskTracker, group: Group) {
     let occupied = runner.occupy(group.jobs.iter().map(|claimed| claimed.job.id).collect(), group.set);
     let runner = Arc::clone(runner);
-    tracker.spawn(async move {
+    let work = async move {
         let jobs: Vec<JobId> = group.jobs.iter().map(|claimed| claimed.job.id).collect();
         if AssertUnwindSafe(make_call(&runner, group)).catch_unwind().await.is_err() {
             after_panic(&runner, jobs).await;
         }
         drop(occupied);
-    });
+    };
+    tracker.spawn(crash::watched("engine.call", work));
 }
 
 /// A bug must not kill the daemon, and a job whose submit it cut off must not wait for a restart: it is in doubt now.
@@ -68,8 +70,15 @@ async fn make_call(runner: &Runner, group: Group) {
     let Some(mut request) = build(runner, call, &jobs) else { return };
     // Before the intent is stored: what is hashed is what is sent, and where to.
     request.host = host;
+    crash::point_of(call.as_str(), "built");
+    let early = if crash::is(Mutant::CommitAfterSend) { Some(send(runner, &request, Some(call)).await) } else { None };
     let Some(jobs) = begin(runner, call, jobs, &request, change).await else { return };
-    let (sent_at, exchange) = send(runner, &request, Some(call)).await;
+    crash::point_of(call.as_str(), "intent_committed");
+    let (sent_at, exchange) = match early {
+        Some(sent) => sent,
+        None => send(runner, &request, Some(call)).await,
+    };
+    crash::point_of(call.as_str(), "answered");
     floor.iter().for_each(|floor| runner.looked(floor, sent_at));
     let record = CallRecord {
         account: runner.name().to_owned(),
@@ -85,7 +94,9 @@ async fn make_call(runner: &Runner, group: Group) {
     };
     let (outcomes, accounts) = class(runner, call, host, &jobs, exchange).await;
     let outcomes = learn(runner, call, set, &jobs, outcomes, oldest_due);
+    crash::point_of(call.as_str(), "read");
     finish(runner, call, jobs, outcomes, accounts, record).await;
+    crash::point_of(call.as_str(), "outcome_committed");
 }
 
 /// Builds the request; a driver that panics harms nothing but this call.
@@ -181,7 +192,15 @@ pub async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Ti
         *last = Some(runner.now());
     }
     let sent_at = runner.now();
-    (sent_at, runner.setup.client.send(request, call).await)
+    crash::point_of(call.map_or("chore", Call::as_str), "before_send");
+    let exchange = runner.setup.client.send(request, call);
+    if !crash::is(Mutant::CancelCutsSubmit) {
+        return (sent_at, exchange.await);
+    }
+    tokio::select! {
+        exchange = exchange => (sent_at, exchange),
+        () = crash::cut() => (sent_at, Err(SendError::NotSent("opros is stopping".to_owned()))),
+    }
 }
 
 async fn finish(

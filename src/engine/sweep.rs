@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::account::Shared;
 use super::log;
 use super::wake::Rest;
+use crate::crash;
 use crate::domain::state::Input;
 use crate::store::{Batch, Change, StoreError};
 
@@ -49,9 +50,11 @@ async fn expire(shared: &Shared) -> Result<Option<crate::domain::Timestamp>, Sto
             // Jobs that are being sent are not among them: the end of their call wakes this again.
             return shared.store.next_deadline().await;
         }
+        crash::point("sweep.found");
         let changes = overdue.into_iter().map(|job| Change { job, input: Input::Expire }).collect();
         for job in shared.store.apply(Batch::of(now, changes)).await?.into_iter().flatten() {
             log::log_end(&job);
         }
+        crash::point("sweep.expired");
     }
 }

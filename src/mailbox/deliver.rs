@@ -9,6 +9,7 @@ use super::session::Session;
 use super::sql;
 use super::take::text;
 use super::trouble::Trouble;
+use crate::crash;
 use crate::domain::{Reason, Timestamp};
 use crate::engine::intake::LARGEST_PARAMS;
 use crate::store::{JobDetails, MailboxEvent, MailboxRow, RejectedRow};
@@ -49,17 +50,23 @@ impl Session {
             return Ok(false);
         }
         let mut delivery = self.gather().await?;
+        crash::point("mailbox.facts_gathered");
         let mut ids = self.find(delivery.rows.keys()).await?;
         delivery.lost = self.lost(&delivery, &ids).await?;
         self.file.begin(sql::BEGIN_WRITE).await?;
+        crash::point("mailbox.write_begun");
         let done = match self.write(&delivery, &mut ids).await {
-            Ok(()) => self.file.commit().await,
+            Ok(()) => {
+                crash::point("mailbox.before_commit");
+                self.file.commit().await
+            }
             Err(trouble) => Err(trouble),
         };
         if let Err(trouble) = done {
             self.file.rollback().await;
             return Err(trouble);
         }
+        crash::point("mailbox.committed");
         self.busy();
         for uid in &delivery.settled {
             self.pending.remove(uid);

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::crash;
 use crate::engine::Engine;
 use crate::store::{MailboxMark, StoreError};
 
@@ -67,7 +68,7 @@ pub async fn run(setup: Setup, engine: Engine, causes: Arc<dyn Causes>, stop: Ca
     while !stop.is_cancelled() {
         let board = Board::new(Arc::clone(&causes));
         let keeper = Keeper { setup: setup.clone(), engine: engine.clone(), board, known: MailboxMark::default() };
-        let served = tokio::spawn(keeper.serve(stop.clone())).await;
+        let served = tokio::spawn(crash::watched("mailbox.keeper", keeper.serve(stop.clone()))).await;
         if let Err(error) = served {
             tracing::error!(error = %error, "the mailbox's task broke; it is started again");
             causes.set(UNAVAILABLE, "the mailbox's task broke and is started again; the log says why".to_owned());

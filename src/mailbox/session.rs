@@ -14,6 +14,7 @@ use super::Setup;
 use super::file::Mailbox;
 use super::trouble::Trouble;
 use super::watch::{Looks, Watch};
+use crate::crash;
 use crate::engine::Engine;
 use crate::store::{Commit, MailboxMark};
 
@@ -75,6 +76,7 @@ impl Session {
         let commits = store.commits();
         let known = cursor.mark.max(known);
         let file = Mailbox::open(&setup.path, store.instance(), known, cursor.last).await?;
+        crash::point("mailbox.opened");
         let watch = Watch::new(&setup.path);
         let mark = MailboxMark { written: file.written, highest_id: known.highest_id };
         if mark != cursor.mark {
@@ -193,8 +195,10 @@ impl Session {
     async fn tell_the_store(&mut self) -> Result<(), Trouble> {
         let mark = self.mark();
         if mark != self.marked {
+            crash::point("mailbox.before_mark");
             self.engine.store().set_mailbox_mark(mark).await?;
             self.marked = mark;
+            crash::point("mailbox.marked");
         }
         self.next_mark = Instant::now() + MARK_EVERY;
         Ok(())

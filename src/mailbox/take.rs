@@ -9,6 +9,7 @@ use super::row::{RawRow, RawText, ReadRow};
 use super::session::Session;
 use super::sql;
 use super::trouble::Trouble;
+use crate::crash;
 use crate::domain::privacy::masked;
 use crate::domain::{JobId, NewJob, Reason};
 use crate::engine::intake::{FieldProblem, Intake};
@@ -39,6 +40,7 @@ impl Session {
         if count == 0 {
             return Ok(0);
         }
+        crash::point("mailbox.rows_read");
         let mut sorted = Sorted::default();
         for row in rows {
             self.highest_id = self.highest_id.max(row.id);
@@ -46,7 +48,9 @@ impl Session {
             self.pending.insert(row.uid.clone());
             sort_in(self.engine.intake(), row, self.engine.now(), &mut sorted);
         }
+        crash::point("mailbox.rows_understood");
         self.hand_over(sorted).await?;
+        crash::point("mailbox.rows_accepted");
         Ok(count)
     }
 
@@ -154,8 +158,12 @@ impl Session {
     }
 
     async fn cancel(&self, id: JobId) -> Result<(), StoreError> {
+        crash::point("mailbox.cancel_read");
         match self.engine.cancel(id).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                crash::point("mailbox.cancel_passed_on");
+                Ok(())
+            }
             Err(OpError::Store(error)) => Err(error),
             Err(error) => {
                 tracing::debug!(job = id.0, error = %error, "a cancel wish came too late");

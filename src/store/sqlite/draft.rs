@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use sqlx::SqliteConnection;
 
 use super::{rows, sql};
+use crate::crash::{self, Mutant};
 use crate::domain::exchange::sha256_hex;
 use crate::domain::state::{AttemptChange, Input, Step, step};
 use crate::domain::{EventType, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
@@ -358,7 +359,12 @@ impl Draft {
         run(conn, sql::CLOSE_ATTEMPTS, self.closed, Exactly).await?;
         run(conn, sql::OPEN_ATTEMPTS, opened.collect(), Exactly).await?;
         run(conn, sql::INSERT_OBSERVATIONS, self.observations, Exactly).await?;
-        run(conn, sql::INSERT_EVENTS, self.events, Exactly).await?;
+        let late_events = if crash::is(Mutant::EventOutsideTransaction) {
+            self.events
+        } else {
+            run(conn, sql::INSERT_EVENTS, self.events, Exactly).await?;
+            Vec::new()
+        };
         run(conn, sql::INSERT_CALLS, self.calls, Exactly).await?;
         run(conn, sql::SAVE_ACCOUNTS, self.accounts, AtMost).await?;
         run(conn, sql::COUNT_BY_DELTAS, deltas.collect(), Exactly).await?;
@@ -366,7 +372,7 @@ impl Draft {
             super::set_meta(conn, super::MAILBOX_LAST, &self.numbers.last_mailbox_seq.to_string()).await?;
         }
         let jobs = self.jobs.into_values().map(|loaded| loaded.job).collect();
-        Ok(Left { touched: self.touched, jobs, changed_bodies })
+        Ok(Left { touched: self.touched, jobs, changed_bodies, late_events })
     }
 }
 
@@ -379,6 +385,14 @@ pub struct Left {
     pub jobs: Vec<Job>,
     /// Those of them whose leftovers changed.
     pub changed_bodies: Vec<i64>,
+    /// None, unless [`Mutant::EventOutsideTransaction`] is planted.
+    late_events: Vec<Value>,
+}
+
+impl Left {
+    pub async fn write_late(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        run(conn, sql::INSERT_EVENTS, self.late_events.clone(), Exactly).await
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -38,6 +38,7 @@ use super::{
     StoreError, StoreHealth, TimelineEntry, random_hex,
 };
 use crate::clock::SharedClock;
+use crate::crash::{self, Mutant};
 use crate::domain::{Account, Job, JobId, NewJob, Timestamp};
 
 /// The schema, forward only; embedded, so that the binary is all that is needed.
@@ -106,8 +107,10 @@ impl SqliteStore {
             .map_err(|error| failed(sort_error(error)))?;
         file::make_private(path)?;
         MIGRATIONS.run(&mut conn).await.map_err(|error| OpenError::Migrate { path: path.to_owned(), error })?;
+        crash::point("start.store_migrated");
         let identity = FileId::of(path).map_err(|error| FileError::Read { path: path.to_owned(), error })?;
         let (instance, epoch, numbers, mark) = begin_epoch(&mut conn).await.map_err(failed)?;
+        crash::point("start.epoch_begun");
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
@@ -148,7 +151,7 @@ impl SqliteStore {
             health,
             clock,
         };
-        *store.writer.lock().await = Some(tokio::spawn(writer.run(receiver)));
+        *store.writer.lock().await = Some(tokio::spawn(crash::watched("store.writer", writer.run(receiver))));
         Ok(store)
     }
 
@@ -166,7 +169,11 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         // A paid intent must survive a power cut; group commit pays for it.
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(if crash::is(Mutant::SynchronousNormal) {
+            SqliteSynchronous::Normal
+        } else {
+            SqliteSynchronous::Full
+        })
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .foreign_keys(true)
         .busy_timeout(BUSY)

@@ -18,6 +18,7 @@ use super::hot::Hot;
 use super::rows::JobRow;
 use super::{MailboxNotes, callbacks, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
+use crate::crash;
 use crate::domain::{Job, JobId, NewJob, Timestamp};
 use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback};
 use crate::store::{
@@ -118,6 +119,7 @@ impl Writer {
             };
             let Some(first) = first else { break };
             let group = gather(first, &mut requests);
+            crash::point("store.group_gathered");
             self.serve(group).await;
         }
         // The last connection leaves a file without a WAL behind.
@@ -136,6 +138,7 @@ impl Writer {
                     // Whoever asked may be gone: what is committed stays committed.
                     let _ = reply.send(Ok(result));
                 }
+                crash::point("store.replied");
             }
             Err(error) if ops.len() == 1 => {
                 self.note_health(Some(&error));
@@ -159,12 +162,18 @@ impl Writer {
         self.check_file()?;
         let before = self.numbers;
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await.map_err(sort_error)?;
+        crash::point("store.begun");
         let written = match self.write(ops, before).await {
-            Ok(written) => sqlx::query("COMMIT").execute(&mut self.conn).await.map(|_| written).map_err(sort_error),
+            Ok(written) => {
+                crash::point("store.before_commit");
+                sqlx::query("COMMIT").execute(&mut self.conn).await.map(|_| written).map_err(sort_error)
+            }
             Err(error) => Err(error),
         };
         match written {
             Ok(Written { replies, numbers, left }) => {
+                crash::point("store.committed");
+                left.write_late(&mut self.conn).await?;
                 self.numbers = numbers;
                 self.hot.keep(left.jobs, &left.changed_bodies);
                 self.note_mailbox(ops, left.touched);
