@@ -1,0 +1,211 @@
+//! Those who order and those who read: they know nothing of the daemon but its doors, and outlive it.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use opros::cli::client::Client;
+use opros::clock::{Clock, SystemClock};
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Row, SqliteConnection};
+
+use super::script::{Door, Order};
+use super::world::{Failure, World, nap};
+
+/// What those who order remember: an order that was acknowledged must never be lost.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// By the order's name: the job's number on the socket; 0 for a committed INSERT.
+    pub acknowledged: BTreeMap<&'static str, i64>,
+    cancelled: BTreeMap<&'static str, bool>,
+    /// A request whose answer did not come: before it is sent again, it is asked for.
+    unsure: BTreeMap<&'static str, bool>,
+}
+
+pub type Shared = Arc<Mutex<Memory>>;
+
+fn with<T>(memory: &Shared, change: impl FnOnce(&mut Memory) -> T) -> T {
+    change(&mut memory.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+async fn mailbox(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5)).connect().await
+}
+
+/// Orders what has not been acknowledged, and takes back what is not wanted, until all of it is done.
+pub async fn order(world: &World, orders: &[Order], memory: &Shared) -> Result<(), Failure> {
+    let (client, path) = (world.client()?, world.mailbox());
+    let insert = async {
+        while !insert(&path, orders, memory).await.unwrap_or(false) {
+            nap(8).await;
+        }
+    };
+    let post = async {
+        for order in orders.iter().filter(|order| order.door == Door::Socket) {
+            while !post(&client, order, memory).await {
+                nap(8).await;
+            }
+        }
+    };
+    let take_back = async {
+        for order in orders.iter().filter(|order| order.cancelled) {
+            while !cancel(&client, &path, order, memory).await {
+                nap(15).await;
+            }
+        }
+    };
+    tokio::join!(insert, post, take_back);
+    Ok(())
+}
+
+/// One INSERT each, as a web shop would; true once all are committed.
+async fn insert(path: &Path, orders: &[Order], memory: &Shared) -> Result<bool, sqlx::Error> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let mut conn = mailbox(path).await?;
+    for order in orders.iter().filter(|order| order.door == Door::Mailbox) {
+        if with(memory, |memory| memory.acknowledged.contains_key(order.name)) {
+            continue;
+        }
+        sqlx::query("INSERT OR IGNORE INTO jobs (uid, kind, params) VALUES ($1, $2, $3)")
+            .bind(order.name)
+            .bind(order.kind)
+            .bind(order.params.to_string())
+            .execute(&mut conn)
+            .await?;
+        with(memory, |memory| memory.acknowledged.insert(order.name, 0));
+    }
+    Ok(true)
+}
+
+async fn post(client: &Client, order: &Order, memory: &Shared) -> bool {
+    if with(memory, |memory| memory.acknowledged.contains_key(order.name)) {
+        return true;
+    }
+    if with(memory, |memory| memory.unsure.contains_key(order.name)) {
+        let key = [("dedupe_key", order.name.to_owned())];
+        let Ok(answer) = client.get(&["v1", "jobs"], &key).await else { return false };
+        let page: Value = answer.read().unwrap_or_default();
+        if let Some(id) = page.pointer("/jobs/0/id").and_then(Value::as_i64) {
+            with(memory, |memory| memory.acknowledged.insert(order.name, id));
+            return true;
+        }
+    }
+    let mut body = json!({ "kind": order.kind, "params": order.params, "dedupe_key": order.name });
+    if let Some(after) = order.deadline {
+        let deadline = SystemClock.now() + after;
+        // It may not be sent before it is over: what ends it is the sweep.
+        body["not_before"] = json!((deadline + Duration::from_secs(60)).to_rfc3339());
+        body["deadline"] = json!(deadline.to_rfc3339());
+    }
+    let posted = client.post(&["v1", "jobs"], &body).await;
+    let id = posted.ok().and_then(|answer| answer.read::<Value>().ok()).and_then(|job| job["id"].as_i64());
+    with(memory, |memory| match id {
+        Some(id) => memory.acknowledged.insert(order.name, id).is_some() || true,
+        None => memory.unsure.insert(order.name, true).is_some() && false,
+    })
+}
+
+async fn cancel(client: &Client, path: &Path, order: &Order, memory: &Shared) -> bool {
+    let (number, done) = with(memory, |memory| {
+        (memory.acknowledged.get(order.name).copied(), memory.cancelled.contains_key(order.name))
+    });
+    if done {
+        return true;
+    }
+    let Some(number) = number else { return false };
+    let cancelled = match order.door {
+        Door::Socket => {
+            let answer = client.post(&["v1", "jobs", &number.to_string(), "cancel"], &json!({})).await;
+            // 409: it has ended already.
+            matches!(answer, Ok(_) | Err(opros::cli::failure::Failure::Refused { status: 409, .. }))
+        }
+        Door::Mailbox => update(path, order.name).await.unwrap_or(false),
+    };
+    if cancelled {
+        with(memory, |memory| memory.cancelled.insert(order.name, true));
+    }
+    cancelled
+}
+
+/// Once it was taken, so that the wish goes its own way.
+async fn update(path: &Path, uid: &str) -> Result<bool, sqlx::Error> {
+    let mut conn = mailbox(path).await?;
+    let wish = "UPDATE jobs SET cancel_requested = 1 WHERE uid = $1 AND state <> 'new'";
+    Ok(sqlx::query(wish).bind(uid).execute(&mut conn).await?.rows_affected() == 1)
+}
+
+/// Follows the stream from the number that it remembers; writes down every line that it sees.
+pub async fn follow_stream(world: &World) -> Result<(), Failure> {
+    let (client, file) = (world.client()?, world.path("stream.ndjson"));
+    loop {
+        let after = last(&file);
+        let query = [("after", after.to_string())];
+        if let Ok(mut stream) = client.stream(&["v1", "events"], &query, "application/x-ndjson").await {
+            let mut rest = Vec::new();
+            while let Ok(Some(chunk)) = stream.chunk().await {
+                rest.extend_from_slice(&chunk);
+                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = rest.drain(..=end).collect();
+                    let Ok(event) = serde_json::from_slice::<Value>(&line) else { continue };
+                    let Some(seq) = number(&event["sequence"]) else { continue };
+                    let seen = json!({ "seq": seq, "id": event["id"], "type": event["type"], "job": event["subject"] });
+                    note(&file, &seen)?;
+                }
+            }
+        }
+        nap(10).await;
+    }
+}
+
+fn number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// Reads the mailbox's events by number, as the README tells programs to.
+pub async fn follow_mailbox(world: &World) -> Result<(), Failure> {
+    loop {
+        // A file that is being made, or locked, is looked at again.
+        let _ = read_mailbox(world).await;
+        nap(25).await;
+    }
+}
+
+pub async fn read_mailbox(world: &World) -> Result<(), Failure> {
+    let (path, file) = (world.mailbox(), world.path("mailbox.ndjson"));
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut conn = mailbox(&path).await?;
+    let query = "SELECT seq, job, type, event_id FROM events WHERE seq > $1 ORDER BY seq";
+    for row in sqlx::query(query).bind(last(&file)).fetch_all(&mut conn).await? {
+        let (seq, job): (i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+        let (kind, id): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+        note(&file, &json!({ "seq": seq, "id": id, "type": kind, "job": job }))?;
+    }
+    Ok(())
+}
+
+fn note(file: &Path, line: &Value) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
+    file.write_all(format!("{line}\n").as_bytes())
+}
+
+/// The number that it remembers: the last one that it wrote down.
+fn last(file: &Path) -> i64 {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().next_back().and_then(|line| serde_json::from_str::<Value>(line).ok());
+    line.and_then(|line| line["seq"].as_i64()).unwrap_or(0)
+}
+
+/// Everything that there is to see was seen.
+pub async fn has_caught_up(world: &World, client: &Client) -> bool {
+    let after = last(&world.path("stream.ndjson"));
+    let page = client.get(&["v1", "events"], &[("after", after.to_string())]).await;
+    let page = page.ok().and_then(|answer| answer.read::<Value>().ok());
+    page.is_some_and(|page| page["events"].as_array().is_some_and(Vec::is_empty))
+}

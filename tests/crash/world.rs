@@ -1,0 +1,194 @@
+//! One world: simulated vendors, a directory, and a daemon that is started, killed and started again in it.
+
+use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use opros::cli::client::Client;
+use opros::simulator::{AltaSim, FaultPlan, RlabSim, SimConfig, Simulator, TronkSim, VagvinSim};
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use super::script::{self, CALLBACK_SECRET, SETTLE, TIMEOUT};
+
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug)]
+pub struct World {
+    dir: tempfile::TempDir,
+    pub sim: Simulator,
+    pub port: u16,
+    /// The planted mistake, where there is one.
+    pub mutant: Option<&'static str>,
+    lives: usize,
+}
+
+impl World {
+    pub async fn new(seed: u64, plan: FaultPlan, mutant: Option<&'static str>) -> Result<World, Failure> {
+        let memory = Path::new("/dev/shm");
+        let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let dir = tempfile::Builder::new().prefix("opros-crash-").tempdir_in(base)?;
+        let port = free_port()?;
+        let url = format!("http://127.0.0.1:{port}/callbacks/vagvin/{CALLBACK_SECRET}");
+        let sim = Simulator::start(SimConfig {
+            seed,
+            tronk: script::tronk(),
+            alta: script::alta(),
+            rlab: script::rlab(),
+            vagvin: script::vagvin(url),
+            faults: plan,
+            ..SimConfig::default()
+        })
+        .await?;
+        let world = World { dir, sim, port, mutant, lives: 0 };
+        std::fs::write(world.path("opros.toml"), world.config())?;
+        Ok(world)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn mailbox(&self) -> PathBuf {
+        self.path("mailbox/mailbox.db")
+    }
+
+    pub fn client(&self) -> Result<Client, Failure> {
+        Client::new(self.path("admin.sock")).map_err(|failure| format!("{failure:?}").into())
+    }
+
+    /// Starts the daemon, which dies at `die_at`.
+    pub fn start(&mut self, die_at: Option<&str>, tracer: Option<&Path>) -> Result<Child, Failure> {
+        self.lives += 1;
+        let log = OpenOptions::new().create(true).append(true).open(self.path("log"))?;
+        let ourselves = std::env::current_exe()?;
+        let mut command = match tracer {
+            None => Command::new(ourselves),
+            Some(trace) => {
+                let mut command = Command::new("strace");
+                command.args(["-f", "-y", "-e", "trace=fsync,fdatasync", "-o"]).arg(trace).arg(ourselves);
+                command
+            }
+        };
+        command.arg("daemon").arg(self.path("opros.toml"));
+        command.env("CRASHTEST_COUNTS", self.path("counts.json"));
+        command.env("CRASHTEST_DIE_AT", die_at.unwrap_or_default());
+        command.env("CRASHTEST_MUTANT", self.mutant.unwrap_or_default());
+        let _ = std::fs::remove_file(self.path("counts.json"));
+        Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn()?)
+    }
+
+    /// What the last life counted, and where it died.
+    pub fn counts(&self) -> Value {
+        let text = std::fs::read_to_string(self.path("counts.json")).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Leaves the directory for whoever looks into what went wrong.
+    pub fn keep(self) -> PathBuf {
+        let kept = self.dir.keep();
+        let _ = File::create(kept.join("KEPT-BY-CRASHTEST"));
+        kept
+    }
+
+    fn config(&self) -> String {
+        let dir = self.dir.path().display();
+        let base = |vendor: &str| self.sim.base_url(vendor);
+        let (tronk, alta, rlab) = (TronkSim::default(), AltaSim::default(), RlabSim::default());
+        let common = format!("timeout = \"{}ms\"", TIMEOUT.as_millis());
+        let settle = format!("settle = \"{}ms\"", SETTLE.as_millis());
+        format!(
+            r#"
+[store]
+path = "{dir}/store/opros.db"
+allow_network_fs = true
+[mailbox]
+path = "{dir}/mailbox/mailbox.db"
+[admin]
+socket = "{dir}/admin.sock"
+[callbacks]
+listen = "127.0.0.1:{}"
+[log]
+filter = "warn"
+[accounts.tronk]
+vendor = "tronk"
+base_url = "{}"
+key = "{}"
+poll = [{{ every = "60ms", for = "10m" }}]
+{common}
+[accounts.alta]
+vendor = "alta"
+base_url = "{}"
+login = "{}"
+sa = "{}"
+password = "{}"
+show_every = "200ms"
+idle_every = "200ms"
+limits = {{ max_in_flight = 4, min_interval = "0s" }}
+balance_every = "1m"
+resubmit = true
+{common}
+{settle}
+[accounts.rlab]
+vendor = "rlab"
+base_url = "{}"
+user_id = {}
+user_key = "{}"
+poll_first = "60ms"
+poll_factor = 1.0
+poll_ceiling = "150ms"
+poll_at_counter = "60ms"
+batch_wait = "20ms"
+grace = "300ms"
+{common}
+{settle}
+[accounts.vagvin]
+vendor = "vagvin"
+base_url = "{}"
+token = "{}"
+callback_secret = "{CALLBACK_SECRET}"
+{common}
+"#,
+            self.port,
+            base("tronk"),
+            tronk.key,
+            base("alta"),
+            alta.login,
+            alta.sa,
+            alta.password,
+            base("rlab"),
+            rlab.user_id,
+            rlab.user_key,
+            base("vagvin"),
+            VagvinSim::default().token,
+        )
+    }
+}
+
+/// The same port in every life: the vendor was given the address once. Below the range from which the kernel picks ports
+/// for clients, so that none is taken while the daemon is dead.
+fn free_port() -> Result<u16, Failure> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 16) as u16 * 1_000;
+    for _ in 0..1_000 {
+        let port = first + NEXT.fetch_add(1, Ordering::SeqCst) % 1_000;
+        if TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("no free port for call-backs between 10000 and 26000".into())
+}
+
+/// Asks it to stop, as systemd does.
+pub fn terminate(child: &Child) {
+    if let Some(pid) = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}
+
+pub async fn nap(milliseconds: u64) {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+}
