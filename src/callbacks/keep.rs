@@ -54,7 +54,7 @@ impl Callbacks {
             RawBody::Inline(body)
         } else {
             let stored = self.on_disk(move |files| files.put(&body)).await?;
-            crash::point("callback.file_put");
+            crash::point("callback.body_put");
             RawBody::File(stored.hash.to_string())
         };
         let at = self.inner.clock.now();

@@ -290,6 +290,7 @@ fn unpack(
         file.name = display_name::unique(&file.name, &taken);
         taken.push(file.name.clone());
         let stored = files.put(&file.bytes)?;
+        crash::point("callback.file_put");
         kept.push(delivery::Kept::new(file, stored.hash.as_str()));
     }
     let remote_id = callback.ids.iter().find(|id| our_number(id).is_none()).cloned();

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::Settings;
 use super::client::{self, Shared};
 use super::play::{NEVER, Plan, play};
-use super::script::{self, BOOKS_LATE_BY};
+use super::script;
 use super::world::{Failure, World, nap, terminate};
 
 /// Longer than a rescuer's patience, shorter than a call's time-out.
@@ -71,7 +71,7 @@ pub async fn bite(settings: &Settings) -> Result<Vec<Tooth>, Failure> {
 /// The worlds in which this mistake shows.
 fn worlds(mutant: Mutant) -> Vec<Plan> {
     let plan = |n: u64, deaths: Vec<String>| Plan::new(n, 0, deaths);
-    let faulty = |vendor: &str, fault: Fault| Some(FaultPlan::one(FaultRule::on(vendor, "submit", fault).first(1)));
+    let faulty = |vendor: &str, fault: Fault| Some(FaultPlan::one(FaultRule::on(vendor, "submit", fault).first(4)));
     let never = || vec![NEVER.to_owned()];
     let slow = || Fault::Slow { ms: SLOW.as_millis() as u64 };
     match mutant {
@@ -80,12 +80,14 @@ fn worlds(mutant: Mutant) -> Vec<Plan> {
             (8..=18).step_by(2).map(|n| plan(n, vec![format!("name:store.committed:{n}")])).collect()
         }
         Mutant::SettleZero => {
-            let after_ms = BOOKS_LATE_BY.as_millis() as u64;
-            vec![Plan { faults: faulty("alta", Fault::LateBooking { after_ms }), ..plan(1, never()) }]
+            // Well within the settle time, and long enough for the look-ups of a busy machine.
+            let late = FaultRule::on("alta", "submit", Fault::LateBooking { after_ms: 600 }).first(1);
+            vec![Plan { faults: Some(FaultPlan::one(late)), ..plan(1, never()) }]
         }
         Mutant::FollowRedirects => {
             let redirect = Fault::Redirect { location: None, code: 307, book: true };
-            vec![Plan { faults: faulty("tronk", redirect), ..plan(1, never()) }]
+            let once = FaultRule::on("tronk", "submit", redirect).first(1);
+            vec![Plan { faults: Some(FaultPlan::one(once)), ..plan(1, never()) }]
         }
         Mutant::CommitAfterSend | Mutant::RescueByTime => {
             vec![Plan { faults: faulty("tronk", slow()), ..plan(1, never()) }]
