@@ -130,9 +130,12 @@ async fn post(client: &Client, order: &Order, memory: &Shared) -> bool {
     }
     let posted = client.post(&["v1", "jobs"], &body).await;
     let id = posted.ok().and_then(|answer| answer.read::<Value>().ok()).and_then(|job| job["id"].as_i64());
-    with(memory, |memory| match id {
-        Some(id) => memory.acknowledged.insert(order.name, id).is_some() || true,
-        None => memory.unsure.insert(order.name, true).is_some() && false,
+    with(memory, |memory| {
+        match id {
+            Some(id) => drop(memory.acknowledged.insert(order.name, id)),
+            None => drop(memory.unsure.insert(order.name, true)),
+        }
+        id.is_some()
     })
 }
 
