@@ -82,7 +82,7 @@ impl Calendar {
         let wall = start.naive_local();
         let next = self.next_on_wall(wall)?;
         let offset = |at: DateTime<Tz>| at.offset().fix();
-        let calm = offset(start.clone() - SHIFT) == offset(start.clone());
+        let calm = offset(start - SHIFT) == offset(start);
         if let MappedLocalTime::Single(found) = self.zone.from_local_datetime(&next)
             && calm
             && offset(found) == offset(start)

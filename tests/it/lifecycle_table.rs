@@ -147,6 +147,7 @@ cancel: told, refused           .   .   C   .   .   .   .   .   .
 delivered success               .   .   S   Sa  Su  Fu  Cu  Xu  .
 delivered failure               .   .   F   Fa  Su  Fu  Cu  Xu  .
 recover                         .   Dd  .   .   .   .   .   .   .
+restored                        Dd  .   .   .   .   .   .   .   .
 expire                          X   .   X   .   .   .   .   .   .
 give up                         .   .   X   .   .   .   .   .   .
 cancel                          C   B   C   D   .   .   .   .   .
@@ -214,6 +215,7 @@ fn a_vendor_that_can_be_asked_and_told_adds_these() {
 const REPEATABLE_CALLS: &str = "
 submit: unclear                 .   Q   .   .   .   .   .   .   .
 recover                         .   Q   .   .   .   .   .   .   .
+restored                        never
 ";
 
 #[test]
