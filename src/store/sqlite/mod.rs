@@ -524,8 +524,10 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The readers first: only a writer that is the last to leave takes the log with it, and a log that stays behind
+        // would be read into whatever file is put in this one's place.
         self.readers.close().await;
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = self.writer.lock().await.take()
             && let Err(error) = writer.await
         {

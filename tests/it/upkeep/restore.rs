@@ -115,6 +115,7 @@ async fn an_older_copy_that_is_put_back_by_hand_is_recognised_and_takes_no_mailb
     };
     until("it is done", async || highest(&house).await == 2).await;
     house.stop().await;
+    assert!(!house.store().with_extension("db-wal").exists(), "a clean stop leaves no log behind");
     std::fs::remove_file(house.store()).unwrap();
     std::fs::copy(&file, house.store()).unwrap();
     // The start that made the backup had noted itself in the lock; another one since would have, too.

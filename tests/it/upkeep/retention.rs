@@ -42,15 +42,13 @@ fn job(text: &str, uid: Option<String>) -> NewJob {
     }
 }
 
-/// Jobs that are cancelled, one millisecond after another.
+/// Jobs that are cancelled.
 async fn finished(store: &SqliteStore, count: usize, uid: impl Fn(usize) -> Option<String>) -> Vec<JobId> {
     let jobs = (0..count).map(|n| job(&"x".repeat(4_000), uid(n))).collect();
     let accepted = store.accept(jobs, start()).await.unwrap();
     let ids: Vec<JobId> = accepted.into_iter().filter_map(Accepted::job).collect();
-    for (n, id) in ids.iter().enumerate() {
-        let at = start() + Duration::from_millis(n as u64);
-        store.apply(Batch::of(at, vec![Change { job: *id, input: Input::Cancel }])).await.unwrap();
-    }
+    let cancel = |id: &JobId| Change { job: *id, input: Input::Cancel };
+    store.apply(Batch::of(start(), ids.iter().map(cancel).collect())).await.unwrap();
     ids
 }
 
