@@ -163,8 +163,8 @@ impl Problem {
 
     /// A configuration file that is wrong.
     pub fn config(found: Vec<FieldProblem>) -> Self {
-        let words: Vec<&str> = found.iter().map(|problem| problem.message.as_str()).collect();
-        let detail = format!("the configuration is wrong, and nothing was changed:\n{}", words.join("\n"));
+        let mistakes = if found.len() == 1 { "a mistake".to_owned() } else { format!("{} mistakes", found.len()) };
+        let detail = format!("the file has {mistakes}, and nothing was changed");
         Self::fields(found).with(|problem| {
             problem.kind = "urn:opros:problem:bad-config".to_owned();
             problem.title = "The configuration is wrong";

@@ -8,7 +8,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
 use croner::{Cron, JobType};
@@ -78,7 +78,8 @@ impl Calendar {
 
     /// The first time after that one.
     pub fn after(&self, at: Timestamp) -> Option<Timestamp> {
-        let start = at.to_utc().with_timezone(&self.zone);
+        // Whole seconds: a time must be the same instant whenever it is asked for, or it would be made twice.
+        let start = at.to_utc().with_nanosecond(0)?.with_timezone(&self.zone);
         let wall = start.naive_local();
         let next = self.next_on_wall(wall)?;
         let offset = |at: DateTime<Tz>| at.offset().fix();
@@ -235,13 +236,16 @@ mod tests {
         fn time_only_moves_on(
             pattern in r"(\*/20 )?(\*/7|30|0) (\*|2|\*/3) \* \* (\*|sun)",
             zone in "Europe/Berlin|America/New_York|Australia/Lord_Howe|Asia/Tehran|UTC",
-            day in 0_i64..800,
+            day in 0_i64..800, ms in 0_i64..86_400_000,
         ) {
             let calendar = Calendar::parse(&pattern, &zone).unwrap();
-            let mut last = Timestamp::from_millis(1_767_225_600_000 + day * 86_400_000);
+            let mut last = Timestamp::from_millis(1_767_225_600_000 + day * 86_400_000 + ms);
+            let whole = Timestamp::from_millis(last.as_millis() / 1_000 * 1_000);
+            prop_assert_eq!(calendar.after(last), calendar.after(whole), "however the second is hit");
             for _ in 0..40 {
                 let next = calendar.after(last).unwrap();
                 prop_assert!(next > last, "{pattern} in {zone}: {next} after {last}");
+                prop_assert_eq!(next.as_millis() % 1_000, 0);
                 prop_assert_eq!(calendar.newest(last, next), Some(next));
                 last = next;
             }

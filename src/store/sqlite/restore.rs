@@ -324,7 +324,10 @@ fn put_in_place(new: &Path, store: &Path, now: Timestamp) -> Result<Option<PathB
         // The log first: without its file it is read into nothing.
         for suffix in ["-wal", ""] {
             let (from, to) = (with_suffix(store, suffix), with_suffix(&aside, suffix));
-            if from.exists() {
+            let length = fs::metadata(&from).map(|meta| meta.len());
+            if length.as_ref().is_ok_and(|length| *length == 0) {
+                fs::remove_file(&from).map_err(io_at(&from))?;
+            } else if length.is_ok() {
                 fs::rename(&from, &to).map_err(io_at(&from))?;
             }
         }

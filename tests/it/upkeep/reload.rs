@@ -71,7 +71,7 @@ async fn a_wrong_file_changes_nothing_and_says_where_it_is_wrong() {
     let raw: Value = serde_json::from_str(&problem.raw.unwrap()).unwrap();
     assert_eq!(raw["type"], "urn:opros:problem:bad-config");
     assert_eq!(raw["pointer"], "/schedules/0/params/phone", "{raw}");
-    assert!(raw["detail"].as_str().unwrap().contains("opros.toml:1"), "{raw}");
+    assert!(raw["errors"][0]["detail"].as_str().unwrap().contains("opros.toml:1"), "{raw}");
     let accounts = house.get(&["v1", "accounts"]).await;
     assert_ne!(accounts["accounts"][0]["limits"]["max_in_flight"], 2, "nothing was changed");
 }
