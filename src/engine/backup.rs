@@ -1,6 +1,7 @@
 //! Backups by the calendar: a checked copy of the store in a directory, the oldest ones making room.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,6 +90,8 @@ impl Backups {
     pub async fn make(&self, store: &dyn Store, plan: &BackupPlan, now: Timestamp) {
         let name = format!("{PREFIX}{}{SUFFIX}", now.to_utc().format("%Y%m%dT%H%M%SZ"));
         let file = plan.directory.join(name);
+        // Where it cannot be made, the copy says so.
+        let _ = fs::DirBuilder::new().mode(0o700).create(&plan.directory);
         match store.backup(&file).await {
             Ok(()) => {
                 self.board.clear(NAME);

@@ -34,29 +34,14 @@ pub async fn recover(store: &dyn Store, clock: &SharedClock) -> Result<usize, St
     }
 }
 
-/// After an older copy was put back: what is queued in it is in doubt, unless it is proven unsent or costs nothing twice.
+/// After an older copy was put back: what is not settled in it is in doubt, unless it is proven unsent or costs nothing twice.
 async fn settle_restored(store: &dyn Store, clock: &SharedClock) -> Result<(), StoreError> {
     let Some(restored) = store.restored().await? else { return Ok(()) };
     let unsent: HashSet<JobId> = restored.unsent.into_iter().collect();
-    let (mut before, mut doubts) = (None, 0);
-    loop {
-        let filter = JobFilter { state: Some(State::Queued), before, limit: STEP, ..JobFilter::default() };
-        let page = store.jobs(filter).await?;
-        let doubtful = |details: &&JobDetails| !details.job.traits.repeatable && !unsent.contains(&details.job.id);
-        let changes: Vec<Change> = page
-            .jobs
-            .iter()
-            .filter(doubtful)
-            .map(|details| Change { job: details.job.id, input: Input::Restored { token: random_hex(16) } })
-            .collect();
-        doubts += changes.len();
-        for result in store.apply(Batch::of(clock.now(), changes)).await? {
-            result.map_err(|error| StoreError::Other(format!("a restored job could not be settled: {error}")))?;
-        }
-        before = page.next;
-        if before.is_none() {
-            break;
-        }
+    let mut doubts = 0;
+    // Of these even what was in doubt may have been settled, and sent again, since.
+    for state in [State::Queued, State::Submitting, State::InDoubt] {
+        doubts += doubt_all(store, clock, state, &unsent).await?;
     }
     store.settle_restored().await?;
     tracing::warn!(
@@ -66,4 +51,31 @@ async fn settle_restored(store: &dyn Store, clock: &SharedClock) -> Result<(), S
          vendors; see: opros jobs --state in_doubt"
     );
     Ok(())
+}
+
+async fn doubt_all(
+    store: &dyn Store,
+    clock: &SharedClock,
+    state: State,
+    unsent: &HashSet<JobId>,
+) -> Result<usize, StoreError> {
+    let (mut before, mut doubts) = (None, 0);
+    loop {
+        let filter = JobFilter { state: Some(state), before, limit: STEP, ..JobFilter::default() };
+        let page = store.jobs(filter).await?;
+        let doubtful = |details: &&JobDetails| !details.job.traits.repeatable && !unsent.contains(&details.job.id);
+        let change = |details: &JobDetails| {
+            let input = Input::Restored { token: random_hex(16) };
+            Change { job: details.job.id, input }
+        };
+        let changes: Vec<Change> = page.jobs.iter().filter(doubtful).map(change).collect();
+        doubts += changes.len();
+        for result in store.apply(Batch::of(clock.now(), changes)).await? {
+            result.map_err(|error| StoreError::Other(format!("a restored job could not be settled: {error}")))?;
+        }
+        before = page.next;
+        if before.is_none() {
+            return Ok(doubts);
+        }
+    }
 }

@@ -226,7 +226,7 @@ async fn backups_by_the_calendar_are_made_once_and_the_oldest_make_room() {
     assert_eq!((names[0].as_str(), names[2].as_str()), ("opros-20200102T030000Z.db", "opros-mine.db"));
     let mode = std::fs::metadata(directory.join(&names[1])).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let broken = BackupPlan { directory: house.path("nowhere"), ..plan };
+    let broken = BackupPlan { directory: house.path("opros.toml"), ..plan };
     Backups::new(board.clone()).make(engine.store().as_ref(), &broken, now()).await;
     assert!(board.causes()[0].what.contains("the newest backup failed"));
 }
