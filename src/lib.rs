@@ -14,6 +14,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod listener;
 pub mod mailbox;
+pub mod restore;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

@@ -119,7 +119,7 @@ pub async fn list(State(state): State<AdminState>, params: Params) -> Result<Jso
     let counts = Counts::read(state.engine().store().as_ref()).await?;
     let mut accounts = Vec::new();
     for runner in state.engine().runners() {
-        accounts.push(view(runner, &counts).await?);
+        accounts.push(view(&runner, &counts).await?);
     }
     Ok(Json(AccountsView { accounts }))
 }
@@ -150,11 +150,12 @@ async fn view(runner: &Runner, counts: &Counts) -> Result<AccountView, StoreErro
     let now = runner.now();
     let account = runner.account();
     let next_call_at = next_call_at(runner, &account, now).await?;
-    let limits = &runner.setup.limits;
+    let setup = runner.setup();
+    let limits = &setup.limits;
     let Account { pause, frozen_until, breaker, balance, last_error, last_error_at, last_success_at, .. } = account;
     Ok(AccountView {
         name: name.to_owned(),
-        vendor: runner.setup.vendor,
+        vendor: runner.setup().vendor,
         paused: pause.map(|pause| PauseView {
             by: pause.by,
             code: pause.reason.code,
@@ -201,18 +202,19 @@ async fn next_call_at(runner: &Runner, account: &Account, now: Timestamp) -> Res
         let next = runner.shared.store.next_due(runner.name(), *lane, Timestamp::MIN).await?;
         due = due.into_iter().chain(next).min();
     }
-    let interval_over = account.last_call_at.map(|last| last + runner.setup.limits.min_interval);
+    let interval_over = account.last_call_at.map(|last| last + runner.setup().limits.min_interval);
     Ok(due.map(|due| due.max(opens_at).max(interval_over.unwrap_or(now))))
 }
 
 async fn named(state: &AdminState, name: &str) -> Result<AccountView, Problem> {
     let runner = state.engine().runner(name).ok_or_else(|| no_account(state, name))?;
     let counts = Counts::read(state.engine().store().as_ref()).await?;
-    Ok(view(runner, &counts).await?)
+    Ok(view(&runner, &counts).await?)
 }
 
 fn no_account(state: &AdminState, name: &str) -> Problem {
-    let names: Vec<&str> = state.engine().runners().map(|runner| runner.name()).collect();
+    let runners = state.engine().runners();
+    let names: Vec<&str> = runners.iter().map(|runner| runner.name()).collect();
     let name: String = name.chars().take(60).collect();
     Problem::not_found(format!("no account is called {name:?}; the accounts are {}", names.join(", ")))
 }

@@ -80,7 +80,7 @@ pub async fn look(state: &AdminState) -> HealthView {
         causes.push(CauseView { what: cause.what, since: Some(cause.since), code: cause.key, blocks });
     }
     for runner in engine.runners() {
-        causes.extend(of_account(runner));
+        causes.extend(of_account(&runner));
     }
     match in_doubt(state).await {
         Ok(doubt) => causes.extend(doubt),

@@ -78,7 +78,7 @@ pub async fn submit(
 }
 
 async fn one(state: AdminState, uid: u32, text: &[u8]) -> Result<Response, Problem> {
-    let job = request::read(state.engine().intake(), text)?;
+    let job = request::read(&state.engine().intake(), text)?;
     let engine = state.engine().clone();
     let accepted = carry_through(async move {
         let (kind, account) = (job.kind.clone(), job.account.clone());
@@ -110,7 +110,7 @@ pub async fn view(state: &AdminState, id: JobId) -> Result<JobView, Problem> {
     Ok(JobView::new(state.engine(), details))
 }
 
-fn no_job(id: JobId) -> Problem {
+pub fn no_job(id: JobId) -> Problem {
     Problem::not_found(format!("there is no job {id}; retention may have removed it"))
 }
 

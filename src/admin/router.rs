@@ -11,7 +11,9 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::AdminState;
-use super::{accounts, callbacks, events, files, health, jobs, list, metrics, moves};
+use super::{
+    accounts, backup, callbacks, events, export, files, health, jobs, list, metrics, moves, purge, reload, schedules,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -46,6 +48,11 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::pause))
         .routes(routes!(accounts::resume))
+        .routes(routes!(purge::purge))
+        .routes(routes!(schedules::list))
+        .routes(routes!(export::export))
+        .routes(routes!(backup::backup))
+        .routes(routes!(reload::reload))
         .routes(routes!(health::health))
         .routes(routes!(metrics::metrics))
 }

@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
+use super::reload::Reload;
 use crate::callbacks::Callbacks;
 use crate::domain::Timestamp;
 use crate::engine::Engine;
@@ -22,6 +23,7 @@ const BULKS: usize = 4;
 pub struct AdminState {
     inner: Arc<Inner>,
     callbacks: Option<Callbacks>,
+    reload: Option<Arc<dyn Reload>>,
 }
 
 #[derive(Debug)]
@@ -32,6 +34,7 @@ struct Inner {
     bodies: BodyBudget,
     streams: Arc<Semaphore>,
     bulks: Arc<Semaphore>,
+    backups: Arc<Semaphore>,
     /// When health first saw that the daemon must stop.
     failed_at: OnceLock<Timestamp>,
 }
@@ -46,14 +49,30 @@ impl AdminState {
             bodies: BodyBudget::default(),
             streams: Arc::new(Semaphore::new(LIVE_STREAMS)),
             bulks: Arc::new(Semaphore::new(BULKS)),
+            // Each takes as much room on the disk as the store itself.
+            backups: Arc::new(Semaphore::new(1)),
             failed_at: OnceLock::new(),
         };
-        Self { inner: Arc::new(inner), callbacks: None }
+        Self { inner: Arc::new(inner), callbacks: None, reload: None }
     }
 
     /// Lets call-backs be assigned and files be fetched.
     pub fn with_callbacks(self, callbacks: Callbacks) -> Self {
         Self { callbacks: Some(callbacks), ..self }
+    }
+
+    /// Lets the configuration be read again.
+    pub fn with_reload(self, reload: Arc<dyn Reload>) -> Self {
+        Self { reload: Some(reload), ..self }
+    }
+
+    pub fn reload(&self) -> Option<Arc<dyn Reload>> {
+        self.reload.clone()
+    }
+
+    /// The place for a backup; none while one is made.
+    pub fn backup_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.backups).try_acquire_owned().ok()
     }
 
     pub fn callbacks(&self) -> Result<&Callbacks, Problem> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::when::Moment;
@@ -50,6 +50,8 @@ pub enum Command {
     Serve(ServeArgs),
     #[command(flatten)]
     Client(ClientCommand),
+    /// Put a backup in the store's place; no daemon may run
+    Restore(RestoreArgs),
     /// Play the four vendors on a local port, with faults on demand
     Simulate(SimulateArgs),
     /// Show opros at work: a daemon, simulated vendors and a few jobs, all on this machine
@@ -88,6 +90,16 @@ pub enum ClientCommand {
     Pause(PauseArgs),
     /// Let an account call again; also closes its breaker and ends a freeze
     Resume(AccountArg),
+    /// List schedules: when their next jobs are ordered, and what became of the last time
+    Schedules,
+    /// Write a checked copy of the running store into a new file
+    Backup(BackupArgs),
+    /// Print all jobs or events, the oldest first
+    Export(ExportArgs),
+    /// Remove a person's data from finished jobs; that they were ordered, and whether they were paid, stays
+    Purge(PurgeArgs),
+    /// Read the configuration again; a wrong one changes nothing
+    Reload,
     /// Say whether opros is well, and why not
     Health,
     /// Look at the configuration
@@ -310,6 +322,68 @@ pub struct PauseArgs {
     /// Why, for whoever looks next
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    /// A file that is not there yet
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// A file that `opros backup` made
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportSort {
+    Jobs,
+    Events,
+}
+
+impl ExportSort {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ExportSort::Jobs => "jobs",
+            ExportSort::Events => "events",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    Ndjson,
+    Csv,
+}
+
+impl ExportFormat {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ExportFormat::Ndjson => "ndjson",
+            ExportFormat::Csv => "csv",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    #[arg(value_name = "WHAT", value_enum)]
+    pub what: ExportSort,
+    #[arg(long, value_enum, default_value = "ndjson")]
+    pub format: ExportFormat,
+    /// From this time on: RFC 3339, or how long ago, such as 30d
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+    pub since: Option<Moment>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PurgeArgs {
+    /// The job's number; can be given again
+    #[arg(long, required = true, value_name = "ID", value_parser = job_number())]
+    pub job: Vec<i64>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -5,7 +5,9 @@
 
 pub mod accounts;
 pub mod args;
+pub mod backup;
 pub mod bulk;
+pub mod calendar;
 pub mod callbacks;
 pub mod client;
 pub mod config_check;
@@ -52,6 +54,17 @@ pub async fn run(globals: &Globals, command: ClientCommand) -> Exit {
     run_on(&mut term, &SystemClock::shared(), globals, command).await
 }
 
+/// `config check`; `further` is what only the vendors' drivers can judge.
+pub fn check_config(globals: &Globals, further: config_check::Further<'_>) -> Exit {
+    let mut term = Term::process(globals.json);
+    let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
+    match config_check::check(&mut term, &sources, further) {
+        Ok(exit) => exit,
+        Err(failure) if failure.is_broken_pipe() => Exit::Ok,
+        Err(failure) => complain(&mut term, &failure),
+    }
+}
+
 /// The same with streams and time handed in.
 pub async fn run_on(term: &mut Term, clock: &SharedClock, globals: &Globals, command: ClientCommand) -> Exit {
     let done = dispatch(term, clock, globals, command).await;
@@ -85,7 +98,8 @@ async fn dispatch(
     match command {
         ClientCommand::Completions { shell } => completions(term, shell),
         ClientCommand::Config(ConfigCommand::Check) => {
-            config_check::check(term, &Sources::from_process(globals.config.clone(), globals.overrides(&[])))
+            let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
+            config_check::check(term, &sources, &|_| Ok(()))
         }
         command => {
             let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
@@ -118,6 +132,11 @@ async fn talk(session: &mut Session<'_>, command: ClientCommand) -> Result<Exit,
         ClientCommand::Accounts => accounts::list(session).await,
         ClientCommand::Pause(args) => accounts::pause(session, args).await,
         ClientCommand::Resume(account) => accounts::resume(session, account).await,
+        ClientCommand::Schedules => calendar::schedules(session).await,
+        ClientCommand::Backup(args) => backup::backup(session, args).await,
+        ClientCommand::Export(args) => backup::export(session, args).await,
+        ClientCommand::Purge(args) => backup::purge(session, args).await,
+        ClientCommand::Reload => calendar::reload(session).await,
         ClientCommand::Health => health::health(session).await,
         ClientCommand::Config(_) | ClientCommand::Completions { .. } => Ok(Exit::Ok),
     }

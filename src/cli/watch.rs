@@ -50,6 +50,15 @@ fn gap(session: &mut Session<'_>, words: &str) -> Result<(), Failure> {
         session.term.say_json(words)?;
     }
     let numbers: Value = serde_json::from_str(words).unwrap_or_default();
+    if let Some(last) = numbers.get("last") {
+        let last = text::line(&last.to_string());
+        session.term.note(format!(
+            "{} the newest event is {last}, older than the one that you asked for: was the store put back from an older \
+             copy? Going on after {last}",
+            styled(CARE, "gap:")
+        ))?;
+        return Ok(());
+    }
     let oldest = numbers.get("oldest").map(|oldest| format!("; the oldest that is left is {oldest}"));
     let oldest = text::line(&oldest.unwrap_or_default());
     session

@@ -14,6 +14,7 @@ mod problem;
 mod read;
 mod reader;
 mod render;
+mod schedules;
 mod secrets;
 mod sections;
 mod shipped;
@@ -25,6 +26,7 @@ pub use self::accounts::{
 };
 pub use self::base_url::BaseUrl;
 pub use self::problem::{Problem, Problems};
+pub use self::schedules::{Backup, Misfire, Schedule};
 pub use self::sections::{Admin, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
 pub use self::shipped::SHIPPED;
 pub use self::sources::{DEFAULT_FILE, Sources};

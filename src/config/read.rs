@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::accounts::Account;
 use super::findings::Findings;
 use super::reader::Section;
+use super::schedules;
 use super::sections::{Admin, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
 
 /// Shorter would remove what nobody had a chance to read.
@@ -28,6 +29,8 @@ pub(super) fn config(findings: &Findings) -> Config {
         log: log(&root),
         callbacks: callbacks(&root),
         retention: retention(&root),
+        backup: schedules::backup(&root),
+        schedules: schedules::schedules(&root),
         accounts: accounts(&root),
         warnings: Vec::new(),
     };
@@ -102,9 +105,17 @@ fn retention(root: &Section<'_>) -> Retention {
         finished: section.duration_from("finished", SHORTEST_RETENTION),
         events: section.duration_from("events", SHORTEST_RETENTION),
         calls: section.duration_from("calls", SHORTEST_RETENTION),
+        most_finished: most(&section, "most_finished"),
+        most_events: most(&section, "most_events"),
+        most_calls: most(&section, "most_calls"),
     };
     section.finish();
     retention
+}
+
+/// 0 stands for no limit.
+fn most(section: &Section<'_>, key: &str) -> Option<u64> {
+    Some(section.whole::<u64>(key, 0..=i64::MAX)).filter(|most| *most > 0)
 }
 
 fn accounts(root: &Section<'_>) -> BTreeMap<String, Account> {

@@ -15,6 +15,7 @@ use super::document::parse_value;
 use super::duration;
 use super::findings::{Findings, nearest};
 use super::layers::Origin;
+use super::problem::Problem;
 
 static EMPTY: Dict = Dict::new();
 
@@ -74,6 +75,12 @@ impl<'a> Section<'a> {
         } else {
             self.wrong.borrow_mut().insert(key.to_owned());
         }
+    }
+
+    /// Where something below this table is written; a problem that lacks its words.
+    pub(super) fn place(&self, steps: &[&str]) -> Problem {
+        let path: Vec<String> = self.path.iter().cloned().chain(steps.iter().map(|step| (*step).to_owned())).collect();
+        self.findings.place(&path)
     }
 
     pub(super) fn warning(&self, key: &str, message: impl Into<String>) {

@@ -17,6 +17,13 @@ impl Config {
                         table(&mut text, &format!("accounts.{account}"), keys);
                     }
                 }
+                Value::Array(tables) => {
+                    for keys in tables {
+                        text.push_str(if text.is_empty() { "" } else { "\n" });
+                        text.push_str(&format!("[[{name}]]\n"));
+                        pairs(&mut text, keys);
+                    }
+                }
                 keys => table(&mut text, name, keys),
             }
         }
@@ -29,6 +36,10 @@ fn table(text: &mut String, name: &str, keys: &Value) {
         text.push('\n');
     }
     text.push_str(&format!("[{name}]\n"));
+    pairs(text, keys);
+}
+
+fn pairs(text: &mut String, keys: &Value) {
     for (key, value) in keys.as_object().into_iter().flatten() {
         text.push_str(&format!("{key} = {}\n", inline(value)));
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::accounts::Account;
 use super::duration;
 use super::problem::Problem;
+use super::schedules::{Backup, Schedule};
 
 /// The whole effective configuration. `Debug` and `Serialize` never show a secret.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +22,8 @@ pub struct Config {
     pub log: Log,
     pub callbacks: Callbacks,
     pub retention: Retention,
+    pub backup: Backup,
+    pub schedules: Vec<Schedule>,
     /// By name.
     pub accounts: BTreeMap<String, Account>,
     /// What is allowed but looks unwise; the daemon logs each once at start.
@@ -92,9 +95,20 @@ pub struct Retention {
     pub events: Duration,
     #[serde(with = "duration")]
     pub calls: Duration,
+    /// At most so many of each; the oldest go first. `None` where the configuration says 0.
+    #[serde(serialize_with = "count_or_zero")]
+    pub most_finished: Option<u64>,
+    #[serde(serialize_with = "count_or_zero")]
+    pub most_events: Option<u64>,
+    #[serde(serialize_with = "count_or_zero")]
+    pub most_calls: Option<u64>,
 }
 
-fn path_or_empty<S: serde::Serializer>(path: &Option<PathBuf>, out: S) -> Result<S::Ok, S::Error> {
+fn count_or_zero<S: serde::Serializer>(count: &Option<u64>, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_u64(count.unwrap_or_default())
+}
+
+pub(super) fn path_or_empty<S: serde::Serializer>(path: &Option<PathBuf>, out: S) -> Result<S::Ok, S::Error> {
     path.clone().unwrap_or_default().serialize(out)
 }
 

@@ -1,10 +1,12 @@
 //! What opros is about, without I/O, without async and without a clock.
 
 pub mod account;
+pub mod calendar;
 pub mod event;
 pub mod exchange;
 pub mod hosts;
 pub mod job;
+pub mod json;
 pub mod policy;
 pub mod privacy;
 pub mod state;

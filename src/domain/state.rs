@@ -22,6 +22,8 @@ pub enum Input {
     Delivered { remote_id: Option<String>, end: End },
     /// The daemon starts and finds a call that has no end.
     Recover,
+    /// The store was put back from an older copy: what is queued or in doubt in it may have been sent, or sent again, since.
+    Restored { token: String },
     /// The job's deadline has passed.
     Expire,
     /// There is nothing left to ask, by the vendor's policy.
@@ -189,6 +191,7 @@ pub fn step(job: Job, input: Input, now: Timestamp) -> Result<Step, Refused> {
         Input::End { turn, call, outcome } => next.end_call(turn, call, outcome)?,
         Input::Delivered { remote_id, end } => next.delivered(remote_id, end)?,
         Input::Recover => next.recover()?,
+        Input::Restored { token } => next.restored(token)?,
         Input::Expire => next.expire()?,
         Input::GiveUp { reason } => next.give_up(reason)?,
         Input::Abandon { reason } => next.abandon(reason)?,
@@ -476,6 +479,35 @@ impl Next {
         } else {
             self.fall_into_doubt(reason);
         }
+        Ok(())
+    }
+
+    /// It may have been sent since under a token that is not known any more: no look-up can prove anything, only a person can.
+    fn restored(&mut self, token: String) -> Result<(), Refused> {
+        if self.step.job.traits.repeatable {
+            return Err(self.illegal("doubt after a restore"));
+        }
+        let reason = Reason::new(
+            "restored",
+            "the store was put back from an older copy, in which this was not settled; whether it was sent since is not \
+             known. Ask the vendor, then resolve it",
+        );
+        match self.state() {
+            State::Queued => {
+                let job = self.job();
+                job.turn += 1;
+                job.submissions += 1;
+                job.attempt = Some(token.clone());
+                self.fall_into_doubt(reason);
+                self.step.attempt = Some(AttemptChange::Open { token, request_hash: String::new() });
+            }
+            State::Submitting => self.fall_into_doubt(reason),
+            State::InDoubt => self.job().reason = Some(reason),
+            State::Waiting | State::Succeeded | State::Failed | State::Cancelled | State::Expired | State::Rejected => {
+                return Err(self.illegal("doubt after a restore"));
+            }
+        }
+        self.job().due_at = None;
         Ok(())
     }
 

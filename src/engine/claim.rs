@@ -113,13 +113,13 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
         Gate::Probe => (1_usize.saturating_sub(in_flight), vec![Lane::Free, Lane::Submit]),
         Gate::FreeCallsOnly | Gate::Open => {
             let second = if first == Lane::Submit { Lane::Free } else { Lane::Submit };
-            (runner.setup.limits.max_in_flight.saturating_sub(in_flight), vec![first, second])
+            (runner.setup().limits.max_in_flight.saturating_sub(in_flight), vec![first, second])
         }
     };
     if room == 0 {
         return Ok(Rest::Woken);
     }
-    let interval = runner.setup.limits.min_interval;
+    let interval = runner.setup().limits.min_interval;
     let room = if interval.is_zero() { room } else { 1 };
     if let Some(at) = runner.last_call(&account).map(|last| last + interval).filter(|at| *at > now) {
         return Ok(Rest::Until(at));

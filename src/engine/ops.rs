@@ -117,7 +117,7 @@ impl Engine {
             deadline: None,
             tag: job.tag,
         };
-        let mut again = self.inner.intake.understand(&request).map_err(OpError::Problems)?;
+        let mut again = self.intake().understand(&request).map_err(OpError::Problems)?;
         again.retry_of = Some(id);
         let accepted = self.submit(vec![again]).await?;
         accepted.into_iter().next().ok_or_else(|| StoreError::Other("no verdict came back".to_owned()).into())

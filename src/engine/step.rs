@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 
-use super::account::Runner;
+use super::account::{AccountSetup, Runner};
 use super::claim::{Claimed, Group};
 use super::log::{describe, log_end};
 use super::meaning::{class, learn};
@@ -65,11 +65,13 @@ async fn make_call(runner: &Runner, group: Group) {
         jobs.iter_mut().for_each(|claimed| claimed.job.attempt = Some(new_token()));
     }
     let (host, change) = runner.host();
-    let Some(mut request) = build(runner, call, &jobs) else { return };
+    // One setup from here on: a reload in between must not send what one driver built to where another one lives.
+    let setup = runner.setup();
+    let Some(mut request) = build(runner, &setup, call, &jobs) else { return };
     // Before the intent is stored: what is hashed is what is sent, and where to.
     request.host = host;
     let Some(jobs) = begin(runner, call, jobs, &request, change).await else { return };
-    let (sent_at, exchange) = send(runner, &request, Some(call)).await;
+    let (sent_at, exchange) = send(runner, &setup, &request, Some(call)).await;
     floor.iter().for_each(|floor| runner.looked(floor, sent_at));
     let record = CallRecord {
         account: runner.name().to_owned(),
@@ -89,10 +91,10 @@ async fn make_call(runner: &Runner, group: Group) {
 }
 
 /// Builds the request; a driver that panics harms nothing but this call.
-fn build(runner: &Runner, call: Call, jobs: &[Claimed]) -> Option<Request> {
+fn build(runner: &Runner, setup: &AccountSetup, call: Call, jobs: &[Claimed]) -> Option<Request> {
     let views: Vec<JobView<'_>> = jobs.iter().map(Claimed::view).collect();
     let now = runner.now();
-    let built = catch_unwind(AssertUnwindSafe(|| runner.driver().request(call, &views, now)));
+    let built = catch_unwind(AssertUnwindSafe(|| setup.driver.request(call, &views, now)));
     if built.is_err() {
         tracing::error!(
             account = runner.name(),
@@ -166,11 +168,16 @@ async fn begin(
 
 /// When the account called is stored before it calls, where that limits the next call: the distance survives a restart.
 pub fn mark_call(runner: &Runner) -> Option<AccountChange> {
-    (!runner.setup.limits.min_interval.is_zero()).then(|| runner.as_it_stands())
+    (!runner.setup().limits.min_interval.is_zero()).then(|| runner.as_it_stands())
 }
 
-pub async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Timestamp, Result<Received, SendError>) {
-    let interval = runner.setup.limits.min_interval;
+pub async fn send(
+    runner: &Runner,
+    setup: &AccountSetup,
+    request: &Request,
+    call: Option<Call>,
+) -> (Timestamp, Result<Received, SendError>) {
+    let interval = setup.limits.min_interval;
     if !interval.is_zero() {
         let mut last = runner.last_sent.lock().await;
         if let Some(at) = *last {
@@ -181,7 +188,7 @@ pub async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Ti
         *last = Some(runner.now());
     }
     let sent_at = runner.now();
-    (sent_at, runner.setup.client.send(request, call).await)
+    (sent_at, setup.client.send(request, call).await)
 }
 
 async fn finish(

@@ -41,6 +41,7 @@ impl Session {
         let store = self.engine.store().clone();
         let changes = store.take_mailbox_changes();
         self.pending.extend(changes.uids);
+        self.purges |= changes.purge;
         if changes.overflow {
             self.reconciled = Some(0);
         }
@@ -202,8 +203,9 @@ impl Session {
     /// Removes a bounded number of rows and events that are past retention; says whether there are more.
     pub(super) async fn retain(&mut self) -> Result<bool, Trouble> {
         let now = self.engine.now();
-        let finished = self.old(sql::OLD_ROWS, now - self.setup.retention_finished).await?;
-        let events = self.old(sql::OLD_EVENTS, now - self.setup.retention_events).await?;
+        let retention = *self.setup.retention.borrow();
+        let finished = self.old(sql::OLD_ROWS, now - retention.finished).await?;
+        let events = self.old(sql::OLD_EVENTS, now - retention.events).await?;
         if finished.is_empty() && events.is_empty() {
             self.next_retain = Instant::now() + self.setup.retain_every();
             return Ok(false);
@@ -218,6 +220,34 @@ impl Session {
             self.file.rollback().await;
             return Err(trouble);
         }
+        self.busy();
+        Ok(true)
+    }
+
+    /// Removes the rows of purged jobs with what their events say, and then what the log still holds of them.
+    pub(super) async fn purge(&mut self) -> Result<bool, Trouble> {
+        let uids = self.engine.store().mailbox_purges().await?;
+        if uids.is_empty() {
+            self.purges = false;
+            return Ok(false);
+        }
+        let found: Vec<i64> = self.find(uids.iter()).await?.into_values().collect();
+        self.file.begin(sql::BEGIN_WRITE).await?;
+        let removed = async {
+            self.run(sql::PURGE_EVENTS, found.iter().map(|id| json!(id)).collect()).await?;
+            self.run(sql::DELETE_ROWS, found.iter().map(|id| json!(id)).collect()).await?;
+            self.file.commit().await
+        };
+        if let Err(trouble) = removed.await {
+            self.file.rollback().await;
+            return Err(trouble);
+        }
+        self.file.checkpoint().await;
+        for uid in &uids {
+            self.pending.remove(uid);
+            self.ids.remove(uid);
+        }
+        self.engine.store().mailbox_purged(uids).await?;
         self.busy();
         Ok(true)
     }

@@ -169,6 +169,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
         .pragma("journal_size_limit", WAL_KEPT)
+        .pragma("secure_delete", "ON")
         // What others wrote into the file's schema must not call anything that has effects.
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")

@@ -4,16 +4,17 @@
 //! answered stands in the store; the mailbox shows it, and may be locked, forged, swapped or lost without harm to it.
 
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
-use crate::store::{MailboxMark, StoreError};
+use crate::store::{MailboxMark, Retention, Store, StoreError};
 
 mod deliver;
 mod file;
@@ -25,6 +26,7 @@ mod take;
 pub mod trouble;
 mod watch;
 
+use self::file::Mailbox;
 use self::session::{Next, Session};
 use self::trouble::{LOCKED, STORE, Trouble, UNAVAILABLE, WAL};
 
@@ -40,8 +42,8 @@ const WAL_SHOWN: u64 = 64 << 20;
 #[derive(Debug, Clone)]
 pub struct Setup {
     pub path: PathBuf,
-    pub retention_finished: Duration,
-    pub retention_events: Duration,
+    /// A reload changes it.
+    pub retention: Receiver<Retention>,
     /// Told each time the file was opened and can be inserted into.
     pub opened: Arc<Notify>,
 }
@@ -49,7 +51,8 @@ pub struct Setup {
 impl Setup {
     /// Often enough for the shortest retention, seldom enough to cost nothing.
     fn retain_every(&self) -> Duration {
-        let shortest = self.retention_finished.min(self.retention_events);
+        let retention = *self.retention.borrow();
+        let shortest = retention.finished.min(retention.events);
         (shortest / 4).clamp(Duration::from_millis(250), Duration::from_secs(60))
     }
 }
@@ -74,6 +77,19 @@ pub async fn run(setup: Setup, engine: Engine, causes: Arc<dyn Causes>, stop: Ca
             pause(RETRY, &stop).await;
         }
     }
+}
+
+/// Lets the store know which numbers of events the file has used. Before the engine starts: the events of its recovery must
+/// not take numbers that readers of the file know already, as they would in a store that is older than the file.
+pub async fn settle(path: &Path, store: &dyn Store) -> Result<(), Trouble> {
+    let cursor = store.mailbox_cursor().await?;
+    let file = Mailbox::open(path, store.instance(), cursor.mark, cursor.last).await?;
+    let mark = MailboxMark { written: file.written, highest_id: cursor.mark.highest_id };
+    file.close(false).await;
+    if mark != cursor.mark {
+        store.set_mailbox_mark(mark).await?;
+    }
+    Ok(())
 }
 
 /// Opens the file again and again.

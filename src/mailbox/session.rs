@@ -55,6 +55,8 @@ pub struct Session {
     version: Option<i64>,
     new_rows: bool,
     cancel_wishes: bool,
+    /// Rows of purged jobs may be left.
+    pub(super) purges: bool,
     last_step: Instant,
     next_checkpoint: Option<Instant>,
 }
@@ -100,6 +102,7 @@ impl Session {
             version: None,
             new_rows: true,
             cancel_wishes: true,
+            purges: true,
             last_step: now,
             next_checkpoint: Some(now + QUIET),
         })
@@ -121,6 +124,10 @@ impl Session {
         if self.cancel_wishes && self.pending.is_empty() {
             self.pass_on_cancel_wishes().await?;
             self.cancel_wishes = false;
+        }
+        // After what is to be written: the last events of a purged job are removed with it.
+        if self.purges && !more {
+            more |= self.purge().await?;
         }
         more |= self.reconcile().await?;
         if Instant::now() >= self.next_retain {

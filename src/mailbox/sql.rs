@@ -11,11 +11,15 @@ macro_rules! statements {
 }
 
 /// The schema, forward only: the file's `user_version` says how many of these it has seen.
-pub const MIGRATIONS: &[&str] = &[include_str!("../../migrations/mailbox/0001_mailbox.sql")];
+pub const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/mailbox/0001_mailbox.sql"),
+    include_str!("../../migrations/mailbox/0002_number.sql"),
+];
 
 /// How an object of ours that differs is removed before it is put back.
 pub const DROPS: &[(&str, &str)] = &[
     ("jobs_insert", "DROP TRIGGER jobs_insert"),
+    ("jobs_number", "DROP TRIGGER jobs_number"),
     ("jobs_identity", "DROP TRIGGER jobs_identity"),
     ("jobs_dedupe", "DROP INDEX jobs_dedupe"),
     ("jobs_new", "DROP INDEX jobs_new"),
@@ -62,7 +66,7 @@ statements! {
     SCHEMA_VERSION = "PRAGMA schema_version";
     USER_VERSION = "PRAGMA user_version";
     /// As many as there are [`MIGRATIONS`].
-    SET_USER_VERSION = "PRAGMA user_version = 1";
+    SET_USER_VERSION = "PRAGMA user_version = 2";
     CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)";
     COUNT_TABLES = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
     /// What is ours by name, and what others hung on it.
@@ -105,5 +109,6 @@ statements! {
         AND state IN ('succeeded', 'failed', 'cancelled', 'expired', 'rejected') ORDER BY finished_at LIMIT $2";
     DELETE_ROWS = "DELETE FROM jobs WHERE id IN (SELECT value FROM json_each($1))";
     OLD_EVENTS = "SELECT seq FROM (SELECT seq, at FROM events ORDER BY seq LIMIT $2) WHERE at < $1";
+    PURGE_EVENTS = "UPDATE events SET job = NULL, data = '{\"purged\":true}' WHERE job IN (SELECT value FROM json_each($1))";
     DELETE_EVENTS = "DELETE FROM events WHERE seq IN (SELECT value FROM json_each($1))";
 }

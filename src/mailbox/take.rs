@@ -40,11 +40,12 @@ impl Session {
             return Ok(0);
         }
         let mut sorted = Sorted::default();
+        let intake = self.engine.intake();
         for row in rows {
             self.highest_id = self.highest_id.max(row.id);
             self.ids.insert(row.uid.clone(), row.id);
             self.pending.insert(row.uid.clone());
-            sort_in(self.engine.intake(), row, self.engine.now(), &mut sorted);
+            sort_in(&intake, row, self.engine.now(), &mut sorted);
         }
         self.hand_over(sorted).await?;
         Ok(count)

@@ -17,11 +17,14 @@ use self::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
+use self::upkeep::{ExportSpan, Fired, Firing, KnownSchedule, LastFirings, PurgeOutcome, Restored, StoreCopy};
+pub use self::upkeep::{Removed, Retention};
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 
 pub mod callbacks;
 pub mod sqlite;
+pub mod upkeep;
 
 /// Everything that opros remembers.
 #[async_trait]
@@ -48,6 +51,21 @@ pub trait Store: Send + Sync + Debug {
 
     /// True exactly once for each (schedule, fire time), across restarts.
     async fn fire(&self, schedule: &str, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Decides a time of a schedule, once, and takes its job in by the same transaction.
+    async fn fire_schedule(&self, firing: Firing) -> Result<Fired, StoreError>;
+
+    /// From when on times of a schedule count.
+    async fn keep_schedule(&self, name: &str, known: KnownSchedule) -> Result<(), StoreError>;
+
+    /// Removes what a finished job holds of a person, from the file and its log; its lines of the ledger stay.
+    async fn purge(&self, job: JobId, now: Timestamp) -> Result<PurgeOutcome, StoreError>;
+
+    /// These rows' data are out of the mailbox.
+    async fn mailbox_purged(&self, uids: Vec<String>) -> Result<(), StoreError>;
+
+    /// Everything that a restore left open is settled.
+    async fn settle_restored(&self) -> Result<(), StoreError>;
 
     /// Where the mailbox file stands. Neither number goes back; event numbers that the file used are not given again.
     async fn set_mailbox_mark(&self, mark: MailboxMark) -> Result<(), StoreError>;
@@ -107,6 +125,26 @@ pub trait Store: Send + Sync + Debug {
     /// What the mailbox should show for these rows; rows that were never taken are missing.
     async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError>;
 
+    // ---- upkeep -------------------------------------------------------------------------------------------------
+
+    async fn schedule(&self, name: &str) -> Result<Option<KnownSchedule>, StoreError>;
+
+    /// The newest decided time of each schedule.
+    async fn last_firings(&self) -> Result<LastFirings, StoreError>;
+
+    /// Mailbox rows whose data are to be removed from the mailbox, some of them.
+    async fn mailbox_purges(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Set while a store that was put back from an older copy is not settled.
+    async fn restored(&self) -> Result<Option<Restored>, StoreError>;
+
+    async fn jobs_span(&self) -> Result<ExportSpan, StoreError>;
+
+    async fn events_span(&self, since: Timestamp) -> Result<ExportSpan, StoreError>;
+
+    /// Jobs after that number that were taken in since then, oldest first, in a portion of bounded weight.
+    async fn export_jobs(&self, after: JobId, since: Timestamp) -> Result<Vec<JobDetails>, StoreError>;
+
     // ---- call-backs and files -----------------------------------------------------------------------------------
 
     /// Stores a call-back as it came; one that says what a stored one of the account says is only counted.
@@ -136,8 +174,11 @@ pub trait Store: Send + Sync + Debug {
     /// Which of these hashes some job or call-back names.
     async fn known_files(&self, hashes: &[String]) -> Result<BTreeSet<String>, StoreError>;
 
-    /// A complete, checked copy in a new file.
+    /// A complete, checked copy in a new file, mode 0600; it is there whole, or not at all.
     async fn backup(&self, file: &Path) -> Result<(), StoreError>;
+
+    /// A complete, checked copy that only whoever holds it can read.
+    async fn copy(&self) -> Result<StoreCopy, StoreError>;
 
     /// Commits what is under way and closes the file.
     async fn close(&self);
@@ -366,6 +407,11 @@ pub enum EventPage {
     Gone {
         oldest: i64,
     },
+    /// There was never an event of the number that was asked for: the newest is `last`. Whoever remembers such a number
+    /// read another store, or this one before it was put back from an older copy.
+    Ahead {
+        last: i64,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -404,6 +450,8 @@ pub struct MailboxChanges {
     pub uids: BTreeSet<String>,
     /// There were more than are remembered: any unfinished row may have changed.
     pub overflow: bool,
+    /// Rows' data are to be removed: ask [`Store::mailbox_purges`].
+    pub purge: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -423,21 +471,6 @@ pub struct MailboxRow {
     pub result: Option<String>,
     pub updated_at: Timestamp,
     pub finished_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    pub finished: Duration,
-    pub events: Duration,
-    pub calls: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Removed {
-    pub jobs: u64,
-    pub events: u64,
-    pub calls: u64,
-    pub more: bool,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]

@@ -166,6 +166,12 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     mode = "0660"
     socket = "/run/opros/admin.sock"
 
+    [backup]
+    cron = "30 3 * * *"
+    dir = ""
+    keep = 7
+    zone = "UTC"
+
     [callbacks]
     listen = "127.0.0.1:8077"
     trusted_proxies = []
@@ -181,6 +187,9 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     calls = "14d"
     events = "90d"
     finished = "90d"
+    most_calls = 0
+    most_events = 0
+    most_finished = 0
 
     [store]
     allow_network_fs = false

@@ -36,10 +36,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "listener",
             "mailbox",
             "store",
+            "telemetry",
             "vendors",
         ],
     ),
     ("lifecycle", &["app", "clock", "config", "domain", "telemetry"]),
+    ("restore", &["cli", "clock", "config", "lifecycle", "store"]),
     ("demo", &["app", "cli", "clock", "config", "domain", "simulator", "store"]),
 ];
 

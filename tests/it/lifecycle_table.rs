@@ -147,6 +147,7 @@ cancel: told, refused           .   .   C   .   .   .   .   .   .
 delivered success               .   .   S   Sa  Su  Fu  Cu  Xu  .
 delivered failure               .   .   F   Fa  Su  Fu  Cu  Xu  .
 recover                         .   Dd  .   .   .   .   .   .   .
+restored                        Dd  Dd  .   D   .   .   .   .   .
 expire                          X   .   X   .   .   .   .   .   .
 give up                         .   .   X   .   .   .   .   .   .
 cancel                          C   B   C   D   .   .   .   .   .
@@ -214,6 +215,7 @@ fn a_vendor_that_can_be_asked_and_told_adds_these() {
 const REPEATABLE_CALLS: &str = "
 submit: unclear                 .   Q   .   .   .   .   .   .   .
 recover                         .   Q   .   .   .   .   .   .   .
+restored                        never
 ";
 
 #[test]
@@ -342,4 +344,14 @@ fn a_job_held_as_absent_ends_when_it_is_cancelled() {
     (held.absences, held.due_at) = (2, None);
     let step = step(held, Input::Cancel, NOW).expect("cancelling is legal");
     assert_eq!((step.job.state, step.job.submissions), (State::Cancelled, 0), "no look-up is due that could end it");
+}
+
+#[test]
+fn after_a_restore_no_look_up_settles_what_may_have_been_sent_again() {
+    for state in [State::Queued, State::Submitting, State::InDoubt] {
+        let before = Job { due_at: Some(NOW), ..job(state, ASKABLE) };
+        let after = step(before, Input::Restored { token: "new".into() }, NOW).unwrap().job;
+        assert_eq!((after.state, after.due_at, after.submissions), (State::InDoubt, None, 1), "{state}");
+        assert_eq!(after.attempt.as_deref(), Some(if state == State::Queued { "new" } else { "token" }));
+    }
 }

@@ -14,4 +14,5 @@ mod simulator;
 mod store;
 mod support;
 mod tronk;
+mod upkeep;
 mod vendors;

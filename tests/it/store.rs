@@ -405,7 +405,7 @@ async fn retention_takes_what_has_ended_and_says_what_is_gone() {
     one(&store, id(jobs[1]), submit("t")).await.unwrap();
     one(&store, id(jobs[1]), Input::Recover).await.unwrap();
     let day = Duration::from_secs(86_400);
-    let retention = Retention { finished: day, events: day, calls: day };
+    let retention = Retention::by_age(day, day, day);
     let removed = store.retain(retention, start() + day * 2).await.unwrap();
     assert_eq!((removed.jobs, removed.events, removed.more), (1, 2, false));
     assert!(store.job(id(jobs[0])).await.unwrap().is_none());

@@ -14,11 +14,16 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+mod backup;
 mod callbacks;
 mod draft;
+mod export;
 pub mod file;
+mod firing;
 mod hot;
+mod purge;
 mod reads;
+pub mod restore;
 mod retain;
 mod rows;
 pub mod sql;
@@ -32,10 +37,14 @@ use super::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
+use super::upkeep::{
+    ExportSpan, Fired, Firing, KnownSchedule, LastFirings, PurgeOutcome, Purged, Removed, Restored, Retention,
+    StoreCopy,
+};
 use super::{
     Accepted, ApplyError, Batch, Commit, Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane,
-    MailboxChanges, MailboxCursor, MailboxEvent, MailboxMark, MailboxRow, RejectedRow, Removed, Retention, Store,
-    StoreError, StoreHealth, TimelineEntry, random_hex,
+    MailboxChanges, MailboxCursor, MailboxEvent, MailboxMark, MailboxRow, RejectedRow, Store, StoreError, StoreHealth,
+    TimelineEntry, random_hex,
 };
 use crate::clock::SharedClock;
 use crate::domain::{Account, Job, JobId, NewJob, Timestamp};
@@ -48,6 +57,14 @@ const EPOCH: &str = "epoch";
 const MAILBOX_LAST: &str = "mailbox_last";
 const MAILBOX_WRITTEN: &str = "mailbox_written";
 const MAILBOX_HIGHEST_ID: &str = "mailbox_highest_id";
+const RESTORED_AT: &str = "restored_at";
+const RESTORED_UNSENT: &str = "restored_unsent";
+
+/// A store that was put back by hand gives no number that the newer one may have given: it goes on this much above.
+const NUMBER_MARGIN: i64 = 1_000_000;
+/// How often the log is tried to be emptied after a purge, and how long it rests between.
+const EMPTY_LOG_TRIES: usize = 20;
+const EMPTY_LOG_AGAIN: Duration = Duration::from_millis(100);
 
 /// How many requests may wait for the writer before their senders wait.
 const QUEUE: usize = 4_096;
@@ -75,6 +92,7 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct SqliteStore {
     instance: String,
+    directory: PathBuf,
     readers: SqlitePool,
     /// Taken at close: with the last sender gone the writer ends.
     requests: Mutex<Option<mpsc::Sender<Request>>>,
@@ -95,7 +113,7 @@ struct MailboxNotes {
 impl SqliteStore {
     /// Takes ownership of the file, brings its schema up to date and starts the writer.
     pub async fn open(path: &Path, allow_network_fs: bool, clock: SharedClock) -> Result<SqliteStore, OpenError> {
-        let ownership = file::own(path, allow_network_fs)?;
+        let mut ownership = file::own(path, allow_network_fs)?;
         let failed = |error| OpenError::Open { path: path.to_owned(), error };
         let options = options(path);
         // A crashed run leaves a WAL to be read in; meanwhile SQLite may say that it is busy.
@@ -107,7 +125,11 @@ impl SqliteStore {
         file::make_private(path)?;
         MIGRATIONS.run(&mut conn).await.map_err(|error| OpenError::Migrate { path: path.to_owned(), error })?;
         let identity = FileId::of(path).map_err(|error| FileError::Read { path: path.to_owned(), error })?;
-        let (instance, epoch, numbers, mark) = begin_epoch(&mut conn).await.map_err(failed)?;
+        let directory = file::directory_of(path).to_owned();
+        backup::clear_leftovers(&directory);
+        let noted = ownership.epoch();
+        let (instance, epoch, numbers, mark) = begin_epoch(&mut conn, noted, clock.now()).await.map_err(failed)?;
+        ownership.note_epoch(epoch);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
@@ -127,6 +149,7 @@ impl SqliteStore {
         let hot = Hot::default();
         let store = SqliteStore {
             instance,
+            directory,
             readers,
             requests: Mutex::new(Some(sender)),
             writer: tokio::sync::Mutex::new(None),
@@ -171,6 +194,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .pragma("journal_size_limit", WAL_KEPT)
+        // What is removed is overwritten: people's data must not lie in free pages for years.
+        .pragma("secure_delete", "ON")
         .pragma("trusted_schema", "OFF")
         .disable_statement_logging()
 }
@@ -186,7 +211,13 @@ fn reader_options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Raises the epoch, so that whoever wrote here before is fenced, and reads where the numbers stand.
-async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Numbers, MailboxMark), StoreError> {
+///
+/// `noted` is the last epoch of whoever held the lock: a file that is behind it is an older copy that was put back by hand.
+async fn begin_epoch(
+    conn: &mut SqliteConnection,
+    noted: Option<i64>,
+    now: Timestamp,
+) -> Result<(String, i64, Numbers, MailboxMark), StoreError> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(sort_error)?;
     let instance = match get_meta(&mut tx, INSTANCE).await? {
         Some(instance) => instance,
@@ -197,7 +228,15 @@ async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Number
         }
     };
     let number = |text: Option<String>| text.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
-    let epoch = number(get_meta(&mut tx, EPOCH).await?) + 1;
+    let before = number(get_meta(&mut tx, EPOCH).await?);
+    if noted.is_some_and(|noted| noted > before) {
+        tracing::warn!(
+            "the store is an older copy that was put back; what it holds queued is looked at before it is sent"
+        );
+        let newer = restore::Newer::unknown(&mut tx).await?;
+        restore::mark(&mut tx, now, &newer).await?;
+    }
+    let epoch = before.max(noted.unwrap_or(0)) + 1;
     set_meta(&mut tx, EPOCH, &epoch.to_string()).await?;
     let last_mailbox_seq = number(get_meta(&mut tx, MAILBOX_LAST).await?);
     let mark = MailboxMark {
@@ -284,6 +323,69 @@ impl Store for SqliteStore {
             Reply::Fired(first) => Ok(first),
             other => Err(unexpected(other)),
         }
+    }
+
+    async fn fire_schedule(&self, firing: Firing) -> Result<Fired, StoreError> {
+        match self.ask(Op::FireSchedule(Box::new(firing))).await? {
+            Reply::FiredSchedule(fired) => Ok(fired),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn keep_schedule(&self, name: &str, known: KnownSchedule) -> Result<(), StoreError> {
+        self.ask(Op::KeepSchedule(name.to_owned(), known)).await.map(drop)
+    }
+
+    async fn purge(&self, job: JobId, now: Timestamp) -> Result<PurgeOutcome, StoreError> {
+        let outcome = match self.ask(Op::Purge(job, now)).await? {
+            Reply::Purged(outcome) => outcome,
+            other => return Err(unexpected(other)),
+        };
+        let PurgeOutcome::Done(purged) = outcome else { return Ok(outcome) };
+        for _ in 0..EMPTY_LOG_TRIES {
+            if matches!(self.ask(Op::EmptyLog).await?, Reply::LogEmptied(true)) {
+                return Ok(PurgeOutcome::Done(Purged { log_emptied: true, ..purged }));
+            }
+            tokio::time::sleep(EMPTY_LOG_AGAIN).await;
+        }
+        Ok(PurgeOutcome::Done(purged))
+    }
+
+    async fn mailbox_purged(&self, uids: Vec<String>) -> Result<(), StoreError> {
+        self.ask(Op::MailboxPurged(uids)).await.map(drop)
+    }
+
+    async fn settle_restored(&self) -> Result<(), StoreError> {
+        self.ask(Op::SettleRestored).await.map(drop)
+    }
+
+    async fn schedule(&self, name: &str) -> Result<Option<KnownSchedule>, StoreError> {
+        firing::known(&self.readers, name).await
+    }
+
+    async fn last_firings(&self) -> Result<LastFirings, StoreError> {
+        firing::last(&self.readers).await
+    }
+
+    async fn mailbox_purges(&self) -> Result<Vec<String>, StoreError> {
+        purge::mailbox_purges(&self.readers).await
+    }
+
+    async fn restored(&self) -> Result<Option<Restored>, StoreError> {
+        let mut conn = self.readers.acquire().await.map_err(sort_error)?;
+        restore::pending(&mut conn).await
+    }
+
+    async fn jobs_span(&self) -> Result<ExportSpan, StoreError> {
+        export::jobs_span(&self.readers).await
+    }
+
+    async fn events_span(&self, since: Timestamp) -> Result<ExportSpan, StoreError> {
+        export::events_span(&self.readers, since).await
+    }
+
+    async fn export_jobs(&self, after: JobId, since: Timestamp) -> Result<Vec<JobDetails>, StoreError> {
+        export::jobs(&self.readers, after, since).await
     }
 
     async fn set_mailbox_mark(&self, mark: MailboxMark) -> Result<(), StoreError> {
@@ -421,12 +523,18 @@ impl Store for SqliteStore {
     }
 
     async fn backup(&self, file: &Path) -> Result<(), StoreError> {
-        reads::backup(&self.readers, file).await
+        backup::into_file(&self.readers, file).await
+    }
+
+    async fn copy(&self) -> Result<StoreCopy, StoreError> {
+        backup::into_nothing(&self.readers, &self.directory).await
     }
 
     async fn close(&self) {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The readers first: only a writer that is the last to leave takes the log with it, and a log that stays behind
+        // would be read into whatever file is put in this one's place.
         self.readers.close().await;
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = self.writer.lock().await.take()
             && let Err(error) = writer.await
         {

@@ -1,7 +1,6 @@
 //! Reads, each on a connection that cannot write.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -200,6 +199,9 @@ pub async fn events(pool: &SqlitePool, after: i64, limit: usize) -> Result<Event
     if after + 1 < oldest {
         return Ok(EventPage::Gone { oldest });
     }
+    if after > last {
+        return Ok(EventPage::Ahead { last });
+    }
     let rows: Vec<EventRow> = sqlx::query_as(sql::EVENTS_AFTER)
         .bind(after)
         .bind(limit as i64)
@@ -314,15 +316,4 @@ fn mailbox_row(row: MailboxStateRow) -> Result<MailboxRow, StoreError> {
             finished_at: Some(at),
         }),
     }
-}
-
-pub async fn backup(pool: &SqlitePool, file: &Path) -> Result<(), StoreError> {
-    let text = file.to_str().ok_or_else(|| StoreError::Other("the file's name is not UTF-8".to_owned()))?;
-    sqlx::query("VACUUM INTO $1").bind(text).execute(pool).await.map_err(sort_error)?;
-    let check = sqlx::sqlite::SqliteConnectOptions::new().filename(file).read_only(true);
-    let mut copy = SqliteConnection::connect_with(&check).await.map_err(sort_error)?;
-    let verdict: String =
-        sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut copy).await.map_err(sort_error)?;
-    copy.close().await.map_err(sort_error)?;
-    if verdict == "ok" { Ok(()) } else { Err(StoreError::Io(format!("the copy is damaged: {verdict}"))) }
 }

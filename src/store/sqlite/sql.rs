@@ -140,10 +140,72 @@ statements! {
     DELETE_OBSERVATIONS = "DELETE FROM observations WHERE job_id IN (SELECT value FROM json_each($1))";
     DELETE_EVENTS = "DELETE FROM events WHERE seq IN \
         (SELECT seq FROM (SELECT seq, at, mailbox_seq FROM events ORDER BY seq LIMIT $2 + 0) \
-         WHERE at < $1 AND coalesce(mailbox_seq, 0) <= $3)";
+         WHERE (at < $1 OR seq <= $4) AND coalesce(mailbox_seq, 0) <= $3)";
     DELETE_CALLS = "DELETE FROM calls WHERE id IN \
-        (SELECT id FROM (SELECT id, at FROM calls ORDER BY id LIMIT $2 + 0) WHERE at < $1)";
+        (SELECT id FROM (SELECT id, at FROM calls ORDER BY id LIMIT $2 + 0) WHERE at < $1 OR id <= $3)";
     DELETE_FIRINGS = "DELETE FROM firings WHERE at < $1";
+    DELETE_SCHEDULE_FIRINGS = "DELETE FROM schedule_firings WHERE at < $1";
+    LAST_CALL = "SELECT coalesce(max(id), 0) FROM calls";
+    COUNT_FINISHED = "SELECT coalesce(sum(jobs), 0) FROM counters WHERE state >= 4";
+
+    // ---- schedules
+    FIND_FIRING = "SELECT at FROM schedule_firings WHERE schedule = $1 AND at = $2";
+    INSERT_FIRING = "INSERT INTO schedule_firings (schedule, at, decided_at, outcome, job_id, missed) \
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    MOVE_SCHEDULE = "UPDATE schedules SET through = $2 WHERE name = $1";
+    KEEP_SCHEDULE = "INSERT INTO schedules (name, definition, through) VALUES ($1, $2, $3) \
+        ON CONFLICT (name) DO UPDATE SET definition = excluded.definition, through = excluded.through";
+    GET_SCHEDULE = "SELECT definition, through FROM schedules WHERE name = $1";
+    LAST_FIRINGS = "SELECT f.schedule, f.at, f.decided_at, f.outcome, f.job_id, f.missed FROM schedules AS s \
+        JOIN schedule_firings AS f ON f.schedule = s.name \
+        AND f.at = (SELECT max(at) FROM schedule_firings WHERE schedule = s.name)";
+
+    // ---- purging a person's data; attempts stay as the ledger's lines
+    PURGE_JOB = "UPDATE jobs SET dedupe_key = NULL, tag = NULL, remote_id = NULL, memo = NULL, seen = NULL, \
+        reason = CASE WHEN reason IS NULL THEN NULL ELSE 'removed with the data of this job' END WHERE id = $1";
+    PURGE_BODY = "UPDATE bodies SET params = '{}', params_hash = '', partial = NULL, result = NULL WHERE job_id = $1";
+    PURGE_ATTEMPTS = "UPDATE attempts SET request_hash = '' WHERE job_id = $1";
+    PURGE_OBSERVATIONS = "DELETE FROM observations WHERE job_id = $1";
+    PURGE_EVENTS = "UPDATE events SET data = $2 WHERE job_id = $1 AND job_id IS NOT NULL";
+    PURGE_CALLS = "UPDATE calls SET note = NULL WHERE job_id = $1 AND job_id IS NOT NULL";
+    PURGED_FILES = "SELECT sha256 FROM job_files WHERE job_id = $1 UNION SELECT sha256 FROM callback_bodies \
+        WHERE sha256 IS NOT NULL AND callback_id IN (SELECT id FROM callbacks WHERE job_id = $1 AND job_id IS NOT NULL)";
+    PURGE_JOB_FILES = "DELETE FROM job_files WHERE job_id = $1";
+    PURGE_CALLBACK_BODIES = "DELETE FROM callback_bodies WHERE callback_id IN \
+        (SELECT id FROM callbacks WHERE job_id = $1 AND job_id IS NOT NULL)";
+    /// The row and its fingerprint stay: the same call-back, sent again, brings nothing back.
+    PURGE_CALLBACKS = "UPDATE callbacks SET peer = '', content_type = NULL, vin = NULL, check_type = NULL, status = NULL, \
+        ids = '[]', unreadable = NULL WHERE job_id = $1 AND job_id IS NOT NULL";
+    PURGE_MAILBOX_ROW = "INSERT INTO mailbox_purges (uid, at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    MAILBOX_PURGES = "SELECT uid FROM mailbox_purges LIMIT 500";
+    MAILBOX_PURGED = "DELETE FROM mailbox_purges WHERE uid IN (SELECT value FROM json_each($1))";
+
+    // ---- export
+    EXPORT_WEIGHTS = "SELECT jobs.id, octet_length(bodies.params) + coalesce(octet_length(bodies.result), 0) \
+        FROM jobs JOIN bodies ON bodies.job_id = jobs.id WHERE jobs.id > $1 AND jobs.created_at >= $2 \
+        ORDER BY jobs.id LIMIT $3 + 0";
+    EXPORT_JOBS = concat!(
+        "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
+        WHERE jobs.id IN (SELECT value FROM json_each($1)) ORDER BY jobs.id"
+    );
+    FIRST_EVENT_SINCE = "SELECT min(seq) FROM events WHERE at >= $1";
+
+    // ---- a store that was put back
+    FORGET_META = "DELETE FROM meta WHERE key = $1";
+    RAISE_SEQUENCE = "UPDATE sqlite_sequence SET seq = max(seq, $2) WHERE name = $1";
+    BEGIN_SEQUENCE = "INSERT INTO sqlite_sequence (name, seq) SELECT $1, 0 \
+        WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = $1)";
+    SETTLE_SCHEDULES = "UPDATE schedules SET through = max(through, $1)";
+    QUEUED_JOBS = "SELECT id, submissions FROM jobs WHERE state = 0 AND state <> 4 AND id > $1 ORDER BY id LIMIT 5000";
+    YOUNGER_JOBS = "SELECT count(*), coalesce(sum(submissions > 0), 0) FROM jobs WHERE id > $1";
+    SOME_TAKEN = "SELECT uid, at FROM mailbox_rows WHERE uid > $1 ORDER BY uid LIMIT 5000";
+    KEEP_TAKEN = "INSERT INTO mailbox_rows (uid, job_id, code, message, at) \
+        SELECT value->>0, NULL, 'unknown_to_store', $2, value->>1 FROM json_each($1) WHERE true ON CONFLICT DO NOTHING";
+    ALL_FIRINGS = "SELECT schedule, at, decided_at, missed FROM schedule_firings WHERE at >= $1";
+    KEEP_FIRINGS = "INSERT INTO schedule_firings (schedule, at, decided_at, outcome, job_id, missed) \
+        SELECT value->>0, value->>1, value->>2, 'skipped', NULL, value->>3 FROM json_each($1) WHERE true \
+        ON CONFLICT DO NOTHING";
+    NEWEST_FIRING = "SELECT coalesce(max(decided_at), 0) FROM schedule_firings";
 
     // ---- reads
     DUE_SUBMITS = concat!(

@@ -16,10 +16,11 @@ use super::draft::{Draft, Known, Left, Numbers};
 use super::file::{FileId, Ownership};
 use super::hot::Hot;
 use super::rows::JobRow;
-use super::{MailboxNotes, callbacks, retain, set_meta, sort_error, sql};
+use super::{MailboxNotes, callbacks, firing, purge, restore, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
 use crate::domain::{Job, JobId, NewJob, Timestamp};
 use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback};
+use crate::store::upkeep::{Fired, Firing, FiringWork, KnownSchedule, PurgeOutcome};
 use crate::store::{
     Accepted, ApplyError, Batch, Commit, MailboxMark, RejectedRow, Removed, Retention, StoreError, StoreHealth,
 };
@@ -44,6 +45,13 @@ pub enum Op {
     KeepCallback(Box<NewCallback>),
     Deliver(Box<Delivery>),
     ForgetCallbacks(Timestamp),
+    FireSchedule(Box<Firing>),
+    KeepSchedule(String, KnownSchedule),
+    Purge(JobId, Timestamp),
+    MailboxPurged(Vec<String>),
+    /// Nothing to commit: afterwards the log is moved into the file.
+    EmptyLog,
+    SettleRestored,
 }
 
 impl Op {
@@ -52,8 +60,13 @@ impl Op {
             Op::Accept(jobs, _) => jobs.len(),
             Op::Reject(rows, _) => rows.len(),
             Op::Apply(batch) => batch.changes.len() + 1,
-            Op::Fire(..) | Op::MailboxMark(_) => 1,
-            Op::Retain(..) | Op::ForgetCallbacks(_) => 500,
+            Op::Fire(..)
+            | Op::MailboxMark(_)
+            | Op::FireSchedule(_)
+            | Op::KeepSchedule(..)
+            | Op::EmptyLog
+            | Op::SettleRestored => 1,
+            Op::Retain(..) | Op::ForgetCallbacks(_) | Op::Purge(..) | Op::MailboxPurged(_) => 500,
             // Bodies are bounded by memory first: 512 in a group may have 64 KiB each.
             Op::KeepCallback(_) | Op::Deliver(_) => 16,
         }
@@ -69,6 +82,9 @@ pub enum Reply {
     Kept(Kept),
     Delivered(Delivered),
     Forgotten(u64),
+    FiredSchedule(Fired),
+    Purged(PurgeOutcome),
+    LogEmptied(bool),
     Done,
 }
 
@@ -164,7 +180,7 @@ impl Writer {
             Err(error) => Err(error),
         };
         match written {
-            Ok(Written { replies, numbers, left }) => {
+            Ok(Written { mut replies, numbers, left }) => {
                 self.numbers = numbers;
                 self.hot.keep(left.jobs, &left.changed_bodies);
                 self.note_mailbox(ops, left.touched);
@@ -173,6 +189,11 @@ impl Writer {
                     commit.last_mailbox_seq = numbers.last_mailbox_seq;
                     commit.number += 1;
                 });
+                for (op, reply) in ops.iter().zip(&mut replies) {
+                    if let Op::EmptyLog = op {
+                        *reply = Reply::LogEmptied(purge::empty_log(&mut self.conn).await.unwrap_or(false));
+                    }
+                }
                 Ok(replies)
             }
             Err(error) => {
@@ -221,6 +242,23 @@ impl Writer {
                 Op::Deliver(delivery) => {
                     Reply::Delivered(callbacks::deliver(&mut self.conn, &mut draft, delivery).await?)
                 }
+                Op::FireSchedule(firing) => {
+                    Reply::FiredSchedule(firing::fire(&mut self.conn, &mut draft, &known, firing).await?)
+                }
+                Op::KeepSchedule(name, known) => {
+                    firing::keep(&mut self.conn, name, known).await?;
+                    Reply::Done
+                }
+                Op::Purge(job, now) => Reply::Purged(purge::purge(&mut self.conn, draft.job(*job), *now).await?),
+                Op::MailboxPurged(uids) => {
+                    purge::mailbox_purged(&mut self.conn, uids).await?;
+                    Reply::Done
+                }
+                Op::EmptyLog => Reply::LogEmptied(false),
+                Op::SettleRestored => {
+                    restore::settle(&mut self.conn).await?;
+                    Reply::Done
+                }
                 Op::ForgetCallbacks(before) => Reply::Forgotten(callbacks::forget(&mut self.conn, *before).await?),
             });
         }
@@ -237,8 +275,10 @@ impl Writer {
     fn note_mailbox(&self, ops: &[Op], touched: Vec<String>) {
         let mut notes = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
         for op in ops {
-            if let Op::MailboxMark(mark) = op {
-                notes.mark = notes.mark.max(*mark);
+            match op {
+                Op::MailboxMark(mark) => notes.mark = notes.mark.max(*mark),
+                Op::Purge(..) => notes.changes.purge = true,
+                _ => {}
             }
         }
         if notes.changes.overflow || notes.changes.uids.len() + touched.len() > MOST_MAILBOX_CHANGES {
@@ -281,7 +321,16 @@ impl Writer {
                     uids.extend(jobs.iter().filter_map(|job| job.mailbox_uid.as_deref()));
                 }
                 Op::Reject(rows, _) => uids.extend(rows.iter().map(|row| row.uid.as_str())),
-                Op::Apply(_)
+                Op::FireSchedule(firing) => match &firing.what {
+                    FiringWork::Job(job) => keys.extend(job.dedupe_key.as_deref()),
+                    FiringWork::Skip => {}
+                },
+                Op::KeepSchedule(..)
+                | Op::Purge(..)
+                | Op::MailboxPurged(_)
+                | Op::EmptyLog
+                | Op::SettleRestored
+                | Op::Apply(_)
                 | Op::Fire(..)
                 | Op::MailboxMark(_)
                 | Op::Retain(..)
@@ -312,7 +361,13 @@ impl Writer {
             .flat_map(|op| match op {
                 Op::Apply(batch) => batch.changes.iter().map(|change| change.job.0).collect::<Vec<_>>(),
                 Op::Deliver(delivery) => vec![delivery.job.0],
-                Op::Accept(..)
+                Op::Purge(job, _) => vec![job.0],
+                Op::FireSchedule(_)
+                | Op::KeepSchedule(..)
+                | Op::MailboxPurged(_)
+                | Op::EmptyLog
+                | Op::SettleRestored
+                | Op::Accept(..)
                 | Op::Reject(..)
                 | Op::Fire(..)
                 | Op::MailboxMark(_)

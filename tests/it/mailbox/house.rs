@@ -14,10 +14,11 @@ use opros::engine::failstop::FailStop;
 use opros::http::{AnswerBudget, Client, ClientSettings};
 use opros::mailbox::{self, Causes, Setup};
 use opros::store::sqlite::SqliteStore;
-use opros::store::{Batch, Change, Store};
+use opros::store::{Batch, Change, Retention, Store};
 use opros::vendors::{Common, registry, tronk};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, FromRow, SqliteConnection};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,10 @@ pub struct House {
     pub causes: Arc<Posted>,
     pub retention: (Duration, Duration),
     task: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+fn retention((finished, events): (Duration, Duration)) -> Retention {
+    Retention::by_age(finished, events, finished)
 }
 
 /// A row as a foreign program reads it.
@@ -127,8 +132,7 @@ impl House {
     pub fn serve(&mut self) {
         let setup = Setup {
             path: self.path(),
-            retention_finished: self.retention.0,
-            retention_events: self.retention.1,
+            retention: watch::Sender::new(retention(self.retention)).subscribe(),
             opened: Default::default(),
         };
         let stop = CancellationToken::new();

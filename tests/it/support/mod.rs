@@ -142,6 +142,20 @@ impl TestDaemon {
         self.submit_all(kind, [params]).await[0]
     }
 
+    /// Goes by the `[[schedules]]` of this text, as a start or a reload would.
+    pub async fn schedule(&self, text: &str) {
+        let config = settings(self.dir.path(), &format!("{}\n{text}", self.accounts));
+        let schedules = app::schedules(&config, &self.engine.intake()).unwrap_or_else(|problems| panic!("{problems}"));
+        let store = self.engine.store().as_ref();
+        self.engine.timetable().set(store, self.now(), schedules).await.unwrap();
+    }
+
+    /// What a second of the calendar brings at this time.
+    pub async fn tick(&self) {
+        self.engine.timetable().tick(&self.engine).await;
+        self.settle().await;
+    }
+
     /// Hands jobs in together.
     pub async fn submit_all(&self, kind: &str, params: impl IntoIterator<Item = Value>) -> Vec<JobId> {
         let understand = |params| {
@@ -236,6 +250,7 @@ impl TestDaemon {
                 EventPage::Events(page) if page.is_empty() => return all,
                 EventPage::Events(page) => all.extend(page),
                 EventPage::Gone { oldest } => panic!("events before {oldest} are gone"),
+                EventPage::Ahead { last } => panic!("the newest event is {last}"),
             }
         }
     }
@@ -286,14 +301,18 @@ impl Drop for Home {
     }
 }
 
-async fn run(dir: &Path, accounts: &str, clock: &ManualClock) -> Engine {
+fn settings(dir: &Path, accounts: &str) -> config::Config {
     let quoted = |name: &str| json!(dir.join(name));
     let text = format!(
         "[store]\npath = {}\nallow_network_fs = true\n[mailbox]\npath = \"\"\n[admin]\nsocket = {}\n{accounts}",
         quoted("opros.db"),
         quoted("admin.sock"),
     );
-    let config = config::load(&Sources::from_text(&text)).unwrap_or_else(|problems| panic!("{problems:?}"));
+    config::load(&Sources::from_text(&text)).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+async fn run(dir: &Path, accounts: &str, clock: &ManualClock) -> Engine {
+    let config = settings(dir, accounts);
     let clock: SharedClock = Arc::new(clock.clone());
     let store = SqliteStore::open(&config.store.path, true, Arc::clone(&clock)).await.unwrap();
     let setups = app::account_setups(&config, &clock).unwrap();
