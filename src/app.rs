@@ -14,17 +14,20 @@ use crate::callbacks::files::{FileError, FileStore};
 use crate::callbacks::parse::Limits as CallbackLimits;
 use crate::callbacks::{self, Callbacks, door};
 use crate::clock::SharedClock;
-use crate::config::{Account, AccountKind, CodeMeaning, Config};
+use crate::config::{Account, AccountKind, CodeMeaning, Config, EventFilter, WebhookFormat};
+use crate::domain::delivery::Filter;
 use crate::domain::hosts::HostPolicy;
 use crate::domain::policy::PollStep;
 use crate::engine::Engine;
 use crate::engine::account::{AccountSetup, Limits};
 use crate::engine::failstop::FailStop;
 use crate::engine::schedule;
+use crate::guard::Allowed;
 use crate::health::{HealthBoard, Severity};
 use crate::http::{self, AnswerBudget, Client, ClientError, ClientSettings};
 use crate::listener::{self, unix};
 use crate::mailbox;
+use crate::sinks::{self, SinkSetup, Sinks, SinksError, SystemNames, TransportSetup};
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Retention, Store, StoreError};
 use crate::vendors::registry::{self, Settings};
@@ -45,6 +48,8 @@ pub enum StartError {
     Files(#[from] FileError),
     #[error("[callbacks]: {0}")]
     Callbacks(std::io::Error),
+    #[error(transparent)]
+    Sinks(#[from] SinksError),
 }
 
 /// A mailbox that cannot be opened holds up the start no longer than this.
@@ -56,6 +61,7 @@ pub struct Daemon {
     engine: Engine,
     board: HealthBoard,
     callbacks: Callbacks,
+    sinks: Sinks,
     /// Where vendors call back; none where no account needs it.
     callback_address: Option<SocketAddr>,
     /// Ends whatever serves: the socket, the mailbox, calendar work.
@@ -79,12 +85,14 @@ impl Daemon {
         // And before an order leaves: its call-back may come before its answer.
         let door = callback_door(config).await?;
         let callbacks = Callbacks::new(Arc::clone(&store), Arc::clone(&clock), callback_settings(config)?);
+        let sinks = Sinks::new(sinks_shared(config, &store, &clock, &board), sink_setups(config)).await?;
         let engine = Engine::new(store, clock, failstop, setups).await?;
         let callback_address = door.as_ref().and_then(listener::Socket::tcp_address);
         let (doors, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let daemon = Daemon { engine, board, callbacks, callback_address, doors, tasks, longest_call };
+        let daemon = Daemon { engine, board, callbacks, sinks, callback_address, doors, tasks, longest_call };
         daemon.take_callbacks(config, door);
         daemon.engine.start().await?;
+        daemon.sinks.start(&daemon.tasks, &daemon.doors);
         daemon.open_doors(config, socket).await;
         Ok(daemon)
     }
@@ -103,7 +111,8 @@ impl Daemon {
 
     async fn open_doors(&self, config: &Config, socket: listener::Socket) {
         let state = AdminState::new(self.engine.clone(), self.board.clone(), self.doors.clone())
-            .with_callbacks(self.callbacks.clone());
+            .with_callbacks(self.callbacks.clone())
+            .with_sinks(self.sinks.clone());
         let router = admin::router(state);
         self.tasks.spawn(listener::serve(socket, router, listener::Limits::default(), self.doors.clone()));
         let opened = Arc::new(Notify::new());
@@ -206,6 +215,50 @@ fn callback_settings(config: &Config) -> Result<callbacks::Settings, FileError> 
     })
 }
 
+fn sinks_shared(config: &Config, store: &Arc<dyn Store>, clock: &SharedClock, board: &HealthBoard) -> sinks::Shared {
+    let secrets = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned());
+    sinks::Shared {
+        store: Arc::clone(store),
+        clock: Arc::clone(clock),
+        board: board.clone(),
+        names: Arc::new(SystemNames),
+        secrets: Arc::new(secrets.flat_map(|secret| http::maskable(&secret)).collect()),
+        kept: config.retention.calls,
+    }
+}
+
+/// Webhooks and commands as their room wants them.
+fn sink_setups(config: &Config) -> Vec<SinkSetup> {
+    let webhooks = config.webhooks.iter().map(|webhook| SinkSetup {
+        name: webhook.name.clone(),
+        transport: TransportSetup::Webhook {
+            url: webhook.url.whole.clone(),
+            secrets: webhook.signing.clone(),
+            format: match webhook.format {
+                WebhookFormat::Standard => sinks::Format::Standard,
+                WebhookFormat::CloudEvents => sinks::Format::CloudEvents,
+            },
+            allowed: Allowed { http: webhook.allow_http, private: webhook.allow_private },
+        },
+        filter: filter(&webhook.filter),
+        max_in_flight: webhook.max_in_flight,
+        timeout: webhook.timeout,
+    });
+    let commands = config.commands.iter().map(|command| SinkSetup {
+        name: command.name.clone(),
+        transport: TransportSetup::Command { run: command.run.clone() },
+        filter: filter(&command.filter),
+        max_in_flight: command.max_in_flight,
+        timeout: command.timeout,
+    });
+    webhooks.chain(commands).collect()
+}
+
+fn filter(filter: &EventFilter) -> Filter {
+    let EventFilter { types, kinds, accounts, tags } = filter.clone();
+    Filter { types, kinds, accounts, tags }
+}
+
 /// The accounts as the engine wants them.
 pub fn account_setups(config: &Config, clock: &SharedClock) -> Result<Vec<AccountSetup>, ClientError> {
     let budget = AnswerBudget::default();
@@ -238,6 +291,11 @@ fn account_setup(
         alert_after: match &account.kind {
             AccountKind::Rlab(rlab) => rlab.alert_after,
             AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => Duration::ZERO,
+        },
+        stale_after: match &account.kind {
+            AccountKind::Alta(alta) => alta.stale_after,
+            AccountKind::Rlab(rlab) => rlab.stale_after,
+            AccountKind::Tronk(_) | AccountKind::Vagvin(_) => None,
         },
         advice: match &account.kind {
             AccountKind::Rlab(_) => Some(rlab::ADVICE),

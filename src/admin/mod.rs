@@ -23,6 +23,7 @@ mod request;
 mod router;
 mod state;
 mod views;
+mod webhooks;
 
 pub use self::problem::Problem;
 pub use self::router::{openapi, router};

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::health::HealthBoard;
 use crate::listener::Peer;
 use crate::listener::body::BodyBudget;
+use crate::sinks::Sinks;
 
 /// Live streams at a time: half of the connections, so that watchers never lock operators out.
 const LIVE_STREAMS: usize = 128;
@@ -22,6 +23,7 @@ const BULKS: usize = 4;
 pub struct AdminState {
     inner: Arc<Inner>,
     callbacks: Option<Callbacks>,
+    sinks: Option<Sinks>,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl AdminState {
             bulks: Arc::new(Semaphore::new(BULKS)),
             failed_at: OnceLock::new(),
         };
-        Self { inner: Arc::new(inner), callbacks: None }
+        Self { inner: Arc::new(inner), callbacks: None, sinks: None }
     }
 
     /// Lets call-backs be assigned and files be fetched.
@@ -58,6 +60,15 @@ impl AdminState {
 
     pub fn callbacks(&self) -> Result<&Callbacks, Problem> {
         self.callbacks.as_ref().ok_or_else(|| Problem::not_found("no call-backs are taken here"))
+    }
+
+    /// Lets webhooks and commands be looked at and steered.
+    pub fn with_sinks(self, sinks: Sinks) -> Self {
+        Self { sinks: Some(sinks), ..self }
+    }
+
+    pub fn sinks(&self) -> Result<&Sinks, Problem> {
+        self.sinks.as_ref().ok_or_else(|| Problem::not_found("there are no webhooks here"))
     }
 
     pub fn engine(&self) -> &Engine {

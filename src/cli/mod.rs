@@ -9,6 +9,7 @@ pub mod bulk;
 pub mod callbacks;
 pub mod client;
 pub mod config_check;
+pub mod exec;
 pub mod exit;
 pub mod explain;
 pub mod failure;
@@ -27,6 +28,7 @@ pub mod table;
 pub mod text;
 pub mod wait;
 pub mod watch;
+pub mod webhooks;
 pub mod when;
 pub mod wire;
 
@@ -118,6 +120,7 @@ async fn talk(session: &mut Session<'_>, command: ClientCommand) -> Result<Exit,
         ClientCommand::Accounts => accounts::list(session).await,
         ClientCommand::Pause(args) => accounts::pause(session, args).await,
         ClientCommand::Resume(account) => accounts::resume(session, account).await,
+        ClientCommand::Webhooks(args) => webhooks::webhooks(session, args).await,
         ClientCommand::Health => health::health(session).await,
         ClientCommand::Config(_) | ClientCommand::Completions { .. } => Ok(Exit::Ok),
     }

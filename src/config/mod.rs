@@ -17,6 +17,7 @@ mod render;
 mod secrets;
 mod sections;
 mod shipped;
+mod sinks;
 mod sources;
 
 pub use self::accounts::{
@@ -27,6 +28,7 @@ pub use self::base_url::BaseUrl;
 pub use self::problem::{Problem, Problems};
 pub use self::sections::{Admin, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
 pub use self::shipped::SHIPPED;
+pub use self::sinks::{Command, EventFilter, Webhook, WebhookFormat, WebhookUrl};
 pub use self::sources::{DEFAULT_FILE, Sources};
 
 /// Loads and checks. Either everything is sound, or every problem is told at once.

@@ -17,6 +17,12 @@ impl Config {
                         table(&mut text, &format!("accounts.{account}"), keys);
                     }
                 }
+                Value::Array(items) => {
+                    for keys in items {
+                        // A table in a list has one pair of brackets more.
+                        table(&mut text, &format!("[{name}]"), keys);
+                    }
+                }
                 keys => table(&mut text, name, keys),
             }
         }

@@ -1,6 +1,7 @@
 //! What opros is about, without I/O, without async and without a clock.
 
 pub mod account;
+pub mod delivery;
 pub mod event;
 pub mod exchange;
 pub mod hosts;

@@ -12,6 +12,7 @@ mod chore;
 mod claim;
 pub mod explain;
 pub mod failstop;
+mod freshness;
 pub mod intake;
 mod log;
 mod meaning;
@@ -94,8 +95,10 @@ impl Engine {
             }
             inner.tasks.spawn(claim::run(Arc::clone(runner), inner.tasks.clone(), inner.stop.clone()));
         }
-        let (engine, stop) = (self.clone(), inner.stop.clone());
-        inner.tasks.spawn(async move { sweep::run(engine.inner.shared.clone(), stop).await });
+        inner.tasks.spawn(sweep::run(inner.shared.clone(), inner.stop.clone()));
+        let objectives =
+            inner.runners.values().filter_map(|runner| Some((runner.name().to_owned(), runner.setup.stale_after?)));
+        inner.tasks.spawn(freshness::run(inner.shared.clone(), objectives.collect(), inner.stop.clone()));
         Ok(())
     }
 

@@ -21,7 +21,9 @@ mod hot;
 mod reads;
 mod retain;
 mod rows;
+mod sinks;
 pub mod sql;
+mod watches;
 mod writer;
 
 use self::draft::Numbers;

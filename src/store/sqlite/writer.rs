@@ -16,6 +16,8 @@ use super::draft::{Draft, Known, Left, Numbers};
 use super::file::{FileId, Ownership};
 use super::hot::Hot;
 use super::rows::JobRow;
+use super::sinks::{self, SinkOp, SinkReply};
+use super::watches::{self, WatchOp};
 use super::{MailboxNotes, callbacks, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
 use crate::domain::{Job, JobId, NewJob, Timestamp};
@@ -44,6 +46,8 @@ pub enum Op {
     KeepCallback(Box<NewCallback>),
     Deliver(Box<Delivery>),
     ForgetCallbacks(Timestamp),
+    Sinks(Box<SinkOp>),
+    Watches(WatchOp),
 }
 
 impl Op {
@@ -56,6 +60,8 @@ impl Op {
             Op::Retain(..) | Op::ForgetCallbacks(_) => 500,
             // Bodies are bounded by memory first: 512 in a group may have 64 KiB each.
             Op::KeepCallback(_) | Op::Deliver(_) => 16,
+            Op::Sinks(op) => op.weight(),
+            Op::Watches(op) => op.weight(),
         }
     }
 }
@@ -69,6 +75,7 @@ pub enum Reply {
     Kept(Kept),
     Delivered(Delivered),
     Forgotten(u64),
+    Sinks(SinkReply),
     Done,
 }
 
@@ -222,6 +229,11 @@ impl Writer {
                     Reply::Delivered(callbacks::deliver(&mut self.conn, &mut draft, delivery).await?)
                 }
                 Op::ForgetCallbacks(before) => Reply::Forgotten(callbacks::forget(&mut self.conn, *before).await?),
+                Op::Sinks(op) => Reply::Sinks(sinks::carry_out(&mut self.conn, &mut draft, op).await?),
+                Op::Watches(op) => {
+                    watches::carry_out(&mut self.conn, op).await?;
+                    Reply::Done
+                }
             });
         }
         let numbers = draft.numbers;
@@ -287,7 +299,9 @@ impl Writer {
                 | Op::Retain(..)
                 | Op::KeepCallback(_)
                 | Op::Deliver(_)
-                | Op::ForgetCallbacks(_) => {}
+                | Op::ForgetCallbacks(_)
+                | Op::Sinks(_)
+                | Op::Watches(_) => {}
             }
         }
         let mut known = Known::default();
@@ -318,7 +332,9 @@ impl Writer {
                 | Op::MailboxMark(_)
                 | Op::Retain(..)
                 | Op::KeepCallback(_)
-                | Op::ForgetCallbacks(_) => Vec::new(),
+                | Op::ForgetCallbacks(_)
+                | Op::Sinks(_)
+                | Op::Watches(_) => Vec::new(),
             })
             .collect();
         let (mut jobs, ids) = self.hot.find(ids);
