@@ -44,6 +44,8 @@ struct CloudEvent<'a> {
     source: String,
     #[serde(rename = "type")]
     kind: &'a str,
+    /// Left out where there is none: the published SDK refuses a null.
+    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     time: String,
     sequence: String,

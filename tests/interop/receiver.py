@@ -4,6 +4,7 @@ Prints where it listens, then a line for each event: `verified TYPE` once the ev
 with one byte flipped is refused; anything else is a failure.
 """
 
+import base64
 import http.server
 import json
 import os
@@ -17,7 +18,8 @@ SIGNED = ("webhook-id", "webhook-timestamp", "webhook-signature")
 def refused(webhook, body, headers):
     try:
         webhook.verify(body, headers)
-    except WebhookVerificationError:
+    except (WebhookVerificationError, ValueError):
+        # A signature without its comma is not split in two: the library says so with a ValueError.
         return True
     return False
 
@@ -25,6 +27,16 @@ def refused(webhook, body, headers):
 def flips(text):
     for at in range(len(text)):
         yield text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :]
+
+
+def same_signature(one, other):
+    """The last bits of a base64 text carry nothing: two spellings, one signature."""
+    try:
+        version, text = one.split(",")
+        known, original = other.split(",")
+        return version == known and base64.b64decode(text) == base64.b64decode(original)
+    except ValueError:
+        return False
 
 
 def check_signature(body, headers):
@@ -44,6 +56,8 @@ def check_signature(body, headers):
             continue
         for name in SIGNED:
             for value in flips(alone[name]):
+                if name == "webhook-signature" and same_signature(value, alone[name]):
+                    continue
                 assert refused(webhook, body, dict(alone, **{name: value})), f"{name}: {value}"
         return
     raise AssertionError("no single signature verifies")
