@@ -207,7 +207,7 @@ impl Courier {
         if failing {
             let why = sink.last_error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
             tracing::warn!(sink = sink.name, why, "deliveries fail; they are tried again. See: opros webhooks");
-        } else {
+        } else if sink.last_success_at > sink.last_error_at {
             tracing::info!(sink = sink.name, "deliveries succeed again");
         }
     }
