@@ -34,6 +34,8 @@ pub struct Courier {
     commits: watch::Receiver<Commit>,
     /// Up to where events were looked at; ahead of the stored cursor by what was not wanted.
     position: Option<i64>,
+    /// The number beyond which a new event is a reason to look; none while none would be taken in.
+    listens_after: Option<i64>,
     under_way: BTreeSet<String>,
     tasks: JoinSet<String>,
     /// Said once for each trouble: of the store, and of the receiver.
@@ -45,7 +47,8 @@ impl Courier {
     pub fn new(post: Arc<Post>) -> Self {
         let commits = post.shared.store.commits();
         let (under_way, tasks) = (BTreeSet::new(), JoinSet::new());
-        Self { post, commits, position: None, under_way, tasks, troubled: false, failing: false }
+        let (position, listens_after) = (None, None);
+        Self { post, commits, position, listens_after, under_way, tasks, troubled: false, failing: false }
     }
 
     pub async fn run(mut self, stop: CancellationToken) {
@@ -86,11 +89,19 @@ impl Courier {
                 None => std::future::pending().await,
             }
         };
+        let after = self.listens_after;
+        // Most commits bring no event: they are no reason to ask the store.
+        let event = async {
+            match after {
+                Some(after) => self.commits.wait_for(|commit| commit.last_seq > after).await.map(drop),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.post.nudge.notified() => self.position = None,
-            changed = self.commits.changed() => {
-                if changed.is_err() {
+            came = event => {
+                if came.is_err() {
                     // The store is gone; the daemon is about to stop.
                     stop.cancelled().await;
                 }
@@ -112,7 +123,7 @@ impl Courier {
 
     /// Does what can be done now; says when to look again if nothing happens before.
     async fn look(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        self.commits.mark_unchanged();
+        self.listens_after = None;
         let store = Arc::clone(&self.post.shared.store);
         let Some(sink) = store.sink(&self.post.name).await? else { return Ok(None) };
         self.show(&sink);
@@ -147,7 +158,11 @@ impl Courier {
     async fn take_in(&mut self, sink: &Sink) -> Result<bool, StoreError> {
         let position = self.position.unwrap_or(sink.cursor).max(sink.cursor);
         self.position = Some(position);
-        if sink.pending >= MOST_PENDING || self.commits.borrow().last_seq <= position {
+        if sink.pending >= MOST_PENDING {
+            return Ok(false);
+        }
+        self.listens_after = Some(position);
+        if self.commits.borrow().last_seq <= position {
             return Ok(false);
         }
         let store = &self.post.shared.store;
@@ -177,6 +192,7 @@ impl Courier {
             }
         }
         self.position = Some(to);
+        self.listens_after = Some(to);
         self.post.looked.store(to, Relaxed);
         Ok(full)
     }

@@ -21,6 +21,7 @@ mod hot;
 mod reads;
 mod retain;
 mod rows;
+mod sink_rows;
 mod sinks;
 pub mod sql;
 mod watches;

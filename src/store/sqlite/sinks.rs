@@ -4,14 +4,15 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::draft::Draft;
-use super::rows::{EventRow, reason};
+use super::rows::EventRow;
+use super::sink_rows::{DeliveryRow, DueRow, SinkRow};
 use super::writer::{Op, Reply};
 use super::{SqliteStore, sort_error, sql, unexpected};
-use crate::domain::delivery::{self, Delivery, Disabled, Progress, Sink, SinkKind};
-use crate::domain::{Event, EventType, JobId, Reason, Timestamp};
+use crate::domain::delivery::{self, Delivery, Progress, Sink, SinkKind};
+use crate::domain::{Event, EventType, Reason, Timestamp};
 use crate::store::StoreError;
 use crate::store::sinks::{DeliveryFilter, DueDelivery, Resent, Settlement, SinkStore, TakenIn};
 
@@ -92,12 +93,26 @@ async fn take_in(conn: &mut SqliteConnection, taken: &TakenIn) -> Result<SinkRep
         })
         .collect();
     if !rows.is_empty() {
+        let meant = rows.len() as u64;
         let rows = Value::from(rows).to_string();
         let query = sqlx::query(sql::INSERT_DELIVERIES).bind(&taken.sink).bind(rows).bind(taken.at.as_millis());
         let added = query.execute(&mut *conn).await.map_err(sort_error)?.rows_affected();
-        add_pending(conn, &taken.sink, added as i64).await?;
+        add_pending(&mut *conn, &taken.sink, added as i64).await?;
+        if added < meant {
+            // An operator had some of them sent already: what was to wait for those in its lane must not wait for ever.
+            for lane in lanes {
+                wake(&mut *conn, &taken.sink, lane, taken.at).await?;
+            }
+        }
     }
     Ok(SinkReply::Done(true))
+}
+
+/// The first of a lane that is left is due.
+async fn wake(conn: &mut SqliteConnection, sink: &str, lane: &str, at: Timestamp) -> Result<(), StoreError> {
+    let query = sqlx::query(sql::WAKE_LANE).bind(sink).bind(lane).bind(at.as_millis());
+    query.execute(conn).await.map_err(sort_error)?;
+    Ok(())
 }
 
 async fn add_pending(conn: &mut SqliteConnection, sink: &str, count: i64) -> Result<(), StoreError> {
@@ -125,8 +140,7 @@ async fn settle(
     save_delivery(conn, &sink.name, &row).await?;
     save(conn, &sink).await?;
     if row.progress != Progress::Pending {
-        let query = sqlx::query(sql::WAKE_LANE).bind(&sink.name).bind(&row.lane).bind(settlement.at.as_millis());
-        query.execute(conn).await.map_err(sort_error)?;
+        wake(conn, &sink.name, &row.lane, settlement.at).await?;
     }
     if let Some(reason) = &disabled {
         let data = json!({
@@ -169,15 +183,14 @@ async fn resend(conn: &mut SqliteConnection, name: &str, seq: i64, at: Timestamp
     let lane = delivery::lane(seq, event.job, event.account.as_deref());
     let forgotten = sqlx::query_scalar(sql::FORGET_DELIVERY).bind(name).bind(seq);
     let forgotten: Option<i64> = forgotten.fetch_optional(&mut *conn).await.map_err(sort_error)?;
-    let row = json!([[seq, event.kind.as_str(), lane, event.job.map(|job| job.0), 1]]).to_string();
+    let row = json!([[seq, event.kind.as_str(), &lane, event.job.map(|job| job.0), 1]]).to_string();
     let query = sqlx::query(sql::INSERT_DELIVERIES).bind(name).bind(row).bind(at.as_millis());
     query.execute(&mut *conn).await.map_err(sort_error)?;
     if forgotten != Some(Progress::Pending.code()) {
         add_pending(&mut *conn, name, 1).await?;
     }
     // It may be the first of its lane, with others behind it.
-    let wake = sqlx::query(sql::WAKE_LANE).bind(name).bind(lane).bind(at.as_millis());
-    wake.execute(conn).await.map_err(sort_error)?;
+    wake(conn, name, &lane, at).await?;
     Ok(SinkReply::Resent(Resent::Queued))
 }
 
@@ -331,123 +344,5 @@ impl SinkStore for SqliteStore {
             .await
             .map_err(sort_error)?;
         rows.into_iter().map(Delivery::try_from).collect()
-    }
-}
-
-// ---- rows ------------------------------------------------------------------------------------------------------------
-
-#[derive(Debug, FromRow)]
-struct SinkRow {
-    name: String,
-    transport: String,
-    cursor: i64,
-    rest_until: Option<i64>,
-    failing_since: Option<i64>,
-    last_success_at: Option<i64>,
-    last_error_at: Option<i64>,
-    last_code: Option<String>,
-    last_error: Option<String>,
-    disabled_at: Option<i64>,
-    disabled_code: Option<String>,
-    disabled: Option<String>,
-    pending: i64,
-    delivered: i64,
-    dead: i64,
-}
-
-impl TryFrom<SinkRow> for Sink {
-    type Error = StoreError;
-    fn try_from(row: SinkRow) -> Result<Sink, StoreError> {
-        let at = |ms: Option<i64>| ms.map(Timestamp::from_millis);
-        let what = format!("{}: {:?} is no transport", row.name, row.transport);
-        let corrupt = StoreError::Corrupt { table: "sinks", column: "transport", id: 0, what };
-        let disabled = at(row.disabled_at).zip(reason(row.disabled_code, row.disabled));
-        Ok(Sink {
-            kind: SinkKind::from_name(&row.transport).ok_or(corrupt)?,
-            name: row.name,
-            cursor: row.cursor,
-            rest_until: at(row.rest_until),
-            failing_since: at(row.failing_since),
-            last_success_at: at(row.last_success_at),
-            last_error: reason(row.last_code, row.last_error),
-            last_error_at: at(row.last_error_at),
-            disabled: disabled.map(|(at, reason)| Disabled { at, reason }),
-            pending: row.pending,
-            delivered: row.delivered,
-            dead: row.dead,
-        })
-    }
-}
-
-#[derive(Debug, FromRow)]
-struct DeliveryRow {
-    seq: i64,
-    #[sqlx(rename = "type")]
-    kind: String,
-    lane: String,
-    job_id: Option<i64>,
-    state: i64,
-    due_at: Option<i64>,
-    attempts: i64,
-    failures: i64,
-    created_at: i64,
-    updated_at: i64,
-    status: Option<i64>,
-    code: Option<String>,
-    error: Option<String>,
-}
-
-fn count(column: &'static str, seq: i64, n: i64) -> Result<u32, StoreError> {
-    let what = format!("{n} is no count");
-    u32::try_from(n).map_err(|_| StoreError::Corrupt { table: "deliveries", column, id: seq, what })
-}
-
-impl TryFrom<DeliveryRow> for Delivery {
-    type Error = StoreError;
-    fn try_from(row: DeliveryRow) -> Result<Delivery, StoreError> {
-        let what = format!("{} is no state of a delivery", row.state);
-        let corrupt = StoreError::Corrupt { table: "deliveries", column: "state", id: row.seq, what };
-        Ok(Delivery {
-            seq: row.seq,
-            kind: row.kind,
-            lane: row.lane,
-            job: row.job_id.map(JobId),
-            progress: Progress::from_code(row.state).ok_or(corrupt)?,
-            due_at: row.due_at.map(Timestamp::from_millis),
-            attempts: count("attempts", row.seq, row.attempts)?,
-            failures: count("failures", row.seq, row.failures)?,
-            created_at: Timestamp::from_millis(row.created_at),
-            updated_at: Timestamp::from_millis(row.updated_at),
-            status: row.status.and_then(|status| u16::try_from(status).ok()),
-            error: reason(row.code, row.error),
-        })
-    }
-}
-
-#[derive(Debug, FromRow)]
-struct DueRow {
-    seq: i64,
-    lane: String,
-    attempts: i64,
-    #[sqlx(rename = "type")]
-    kind: Option<String>,
-    at: Option<i64>,
-    job_id: Option<i64>,
-    account: Option<String>,
-    mailbox_seq: Option<i64>,
-    data: Option<String>,
-}
-
-impl TryFrom<DueRow> for DueDelivery {
-    type Error = StoreError;
-    fn try_from(row: DueRow) -> Result<DueDelivery, StoreError> {
-        let DueRow { seq, lane, attempts, kind, at, job_id, account, mailbox_seq, data } = row;
-        let event = match (kind, at, data) {
-            (Some(kind), Some(at), Some(data)) => {
-                Some(Event::try_from(EventRow { seq, kind, at, job_id, account, mailbox_seq, data })?)
-            }
-            _ => None,
-        };
-        Ok(DueDelivery { seq, lane, attempts: count("attempts", seq, attempts)?, event })
     }
 }

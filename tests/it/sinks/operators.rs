@@ -89,3 +89,18 @@ async fn retention_waits_for_a_sink_that_was_not_told_yet_and_not_for_one_that_i
     while house.next("shop").await {}
     assert_eq!(house.store.retain(retention, later).await.unwrap().events, 3, "it was given up");
 }
+
+#[tokio::test]
+async fn an_event_that_a_filter_left_out_can_be_sent_by_hand_and_those_of_its_job_go_on() {
+    let clock = ManualClock::new(start_of_time());
+    let receiver = Receiver::start(clock.clone(), |_| Reply::Status(200)).await;
+    let mut setup = webhook("shop", &receiver.url());
+    setup.filter.types = vec!["job.cancelled".to_owned()];
+    let house = House::new(clock, vec![setup]).await;
+    let job = house.followed(None).await;
+    house.sinks.resend("shop", 1).await.unwrap();
+    house.until("it arrives", async || house.sink("shop").await.delivered == 1).await;
+    house.cancel(job).await;
+    house.until("the next one, too", async || house.sink("shop").await.delivered == 2).await;
+    assert_eq!(receiver.seen().iter().map(Seen::seq).collect::<Vec<_>>(), [1, 2]);
+}
