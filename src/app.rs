@@ -20,15 +20,18 @@ use crate::callbacks::files::{FileError, FileStore};
 use crate::callbacks::parse::Limits as CallbackLimits;
 use crate::callbacks::{self, Callbacks, door};
 use crate::clock::SharedClock;
-use crate::config::{Account, AccountKind, Config, Problems};
+use crate::config::{Account, AccountKind, Config, EventFilter, Problems, WebhookFormat};
+use crate::domain::delivery::Filter;
 use crate::engine::Engine;
 use crate::engine::backup::Backups;
 use crate::engine::failstop::FailStop;
 use crate::engine::schedule::{self, Chores};
+use crate::guard::Allowed;
 use crate::health::{HealthBoard, Severity};
 use crate::http::{self, AnswerBudget, ClientError};
 use crate::listener::{self, unix};
 use crate::mailbox;
+use crate::sinks::{self, SinkSetup, Sinks, SinksError, SystemNames, TransportSetup};
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::upkeep::Most;
 use crate::store::{Retention, Store, StoreError};
@@ -50,6 +53,8 @@ pub enum StartError {
     Callbacks(std::io::Error),
     #[error("the configuration is wrong:\n{0}")]
     Config(#[from] Problems),
+    #[error(transparent)]
+    Sinks(#[from] SinksError),
 }
 
 /// A mailbox that cannot be opened holds up the start no longer than this.
@@ -62,6 +67,7 @@ pub struct Daemon {
     engine: Engine,
     board: HealthBoard,
     callbacks: Callbacks,
+    sinks: Sinks,
     /// Where vendors call back; none where no account needs it.
     callback_address: Option<SocketAddr>,
     /// Ends whatever serves: the socket, the mailbox, calendar work.
@@ -89,6 +95,7 @@ impl Daemon {
         // And before an order leaves: its call-back may come before its answer.
         let door = callback_door(config).await?;
         let callbacks = Callbacks::new(Arc::clone(&store), Arc::clone(&clock), callback_settings(config)?);
+        let sinks = Sinks::new(sinks_shared(config, &store, &clock, &board), sink_setups(config)).await?;
         let engine = Engine::new(store, clock, failstop, setups).await?;
         let schedules = schedules(config, &engine.intake())?;
         let callback_address = door.as_ref().and_then(listener::Socket::tcp_address);
@@ -103,12 +110,13 @@ impl Daemon {
             budget,
         };
         let reloader = Arc::new(Reloader::new(config, origin, live));
-        let daemon = Daemon { engine, board, callbacks, callback_address, doors, tasks, reloader };
+        let daemon = Daemon { engine, board, callbacks, sinks, callback_address, doors, tasks, reloader };
         daemon.take_callbacks(config, door);
         daemon.settle_mailbox(config).await;
         daemon.engine.start().await?;
         daemon.engine.timetable().set(daemon.engine.store().as_ref(), daemon.engine.now(), schedules).await?;
         daemon.reloader.live().backups.set(setups::backup_plan(&config.backup));
+        daemon.sinks.start(&daemon.tasks, &daemon.doors);
         daemon.open_doors(config, socket).await;
         Ok(daemon)
     }
@@ -148,7 +156,8 @@ impl Daemon {
     async fn open_doors(&self, config: &Config, socket: listener::Socket) {
         let state = AdminState::new(self.engine.clone(), self.board.clone(), self.doors.clone())
             .with_callbacks(self.callbacks.clone())
-            .with_reload(Arc::clone(&self.reloader) as Arc<dyn admin::Reload>);
+            .with_reload(Arc::clone(&self.reloader) as Arc<dyn admin::Reload>)
+            .with_sinks(self.sinks.clone());
         let router = admin::router(state);
         self.tasks.spawn(listener::serve(socket, router, listener::Limits::default(), self.doors.clone()));
         let opened = Arc::new(Notify::new());
@@ -260,4 +269,48 @@ fn callback_settings(config: &Config) -> Result<callbacks::Settings, FileError> 
         secrets: secrets.flat_map(|secret| http::maskable(&secret)).collect(),
         retention: config.retention.finished,
     })
+}
+
+fn sinks_shared(config: &Config, store: &Arc<dyn Store>, clock: &SharedClock, board: &HealthBoard) -> sinks::Shared {
+    let secrets = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned());
+    sinks::Shared {
+        store: Arc::clone(store),
+        clock: Arc::clone(clock),
+        board: board.clone(),
+        names: Arc::new(SystemNames),
+        secrets: Arc::new(secrets.flat_map(|secret| http::maskable(&secret)).collect()),
+        kept: config.retention.calls,
+    }
+}
+
+/// Webhooks and commands as their room wants them.
+fn sink_setups(config: &Config) -> Vec<SinkSetup> {
+    let webhooks = config.webhooks.iter().map(|webhook| SinkSetup {
+        name: webhook.name.clone(),
+        transport: TransportSetup::Webhook {
+            url: webhook.url.whole.clone(),
+            secrets: webhook.signing.clone(),
+            format: match webhook.format {
+                WebhookFormat::Standard => sinks::Format::Standard,
+                WebhookFormat::CloudEvents => sinks::Format::CloudEvents,
+            },
+            allowed: Allowed { http: webhook.allow_http, private: webhook.allow_private },
+        },
+        filter: filter(&webhook.filter),
+        max_in_flight: webhook.max_in_flight,
+        timeout: webhook.timeout,
+    });
+    let commands = config.commands.iter().map(|command| SinkSetup {
+        name: command.name.clone(),
+        transport: TransportSetup::Command { run: command.run.clone() },
+        filter: filter(&command.filter),
+        max_in_flight: command.max_in_flight,
+        timeout: command.timeout,
+    });
+    webhooks.chain(commands).collect()
+}
+
+fn filter(filter: &EventFilter) -> Filter {
+    let EventFilter { types, kinds, accounts, tags } = filter.clone();
+    Filter { types, kinds, accounts, tags }
 }

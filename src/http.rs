@@ -1,6 +1,6 @@
 //! The one HTTP client: how a request leaves and what comes back, and whether it can have left at all.
 //!
-//! Architecture invariant: nothing else in the daemon opens a connection to a vendor. No redirect is followed, nothing is
+//! Architecture invariant: nothing else in the daemon opens a connection to a vendor (webhooks have a client of their own). No redirect is followed, nothing is
 //! retried, no proxy is picked up from the environment, no URL stands in an error, and no secret stands in an answer.
 
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub struct Client {
 #[error(
     "no TLS client can be made: {0}. Is the package ca-certificates installed? Without it no vendor can be reached safely"
 )]
-pub struct ClientError(String);
+pub struct ClientError(pub String);
 
 impl Client {
     pub fn new(settings: ClientSettings, budget: AnswerBudget, clock: SharedClock) -> Result<Self, ClientError> {
@@ -202,7 +202,7 @@ fn lost(error: &reqwest::Error) -> SendError {
 }
 
 /// An error's causes in one line. reqwest's own text carries the URL, and with it the key: only its causes are used.
-fn chain(error: &reqwest::Error) -> String {
+pub fn chain(error: &reqwest::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -230,7 +230,7 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// Seconds, or an HTTP date.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = header(headers, RETRY_AFTER.as_str())?;
     let wait = match text.trim().parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -28,6 +28,7 @@ mod router;
 mod schedules;
 mod state;
 mod views;
+mod webhooks;
 
 pub use self::problem::Problem;
 pub use self::reload::{Changed, ConfigProblem, Reload, ReloadError, Reloaded};

@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::state::AdminState;
 use super::{
     accounts, backup, callbacks, events, export, files, health, jobs, list, metrics, moves, purge, reload, schedules,
+    webhooks,
 };
 
 #[derive(OpenApi)]
@@ -26,6 +27,7 @@ use super::{
         (name = "jobs", description = "Requests to vendors, each carried to its final answer"),
         (name = "callbacks", description = "What vendors sent by themselves, and whose it is"),
         (name = "events", description = "Facts, numbered without gaps"),
+        (name = "webhooks", description = "Webhooks and commands: who is told of events, and how far"),
         (name = "accounts", description = "Credentials at vendors, with their limits and moods"),
         (name = "operation", description = "For those who run it"),
     )
@@ -53,6 +55,12 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(export::export))
         .routes(routes!(backup::backup))
         .routes(routes!(reload::reload))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(webhooks::resend))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::enable))
         .routes(routes!(health::health))
         .routes(routes!(metrics::metrics))
 }

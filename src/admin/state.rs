@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::health::HealthBoard;
 use crate::listener::Peer;
 use crate::listener::body::BodyBudget;
+use crate::sinks::Sinks;
 
 /// Live streams at a time: half of the connections, so that watchers never lock operators out.
 const LIVE_STREAMS: usize = 128;
@@ -24,6 +25,7 @@ pub struct AdminState {
     inner: Arc<Inner>,
     callbacks: Option<Callbacks>,
     reload: Option<Arc<dyn Reload>>,
+    sinks: Option<Sinks>,
 }
 
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl AdminState {
             backups: Arc::new(Semaphore::new(1)),
             failed_at: OnceLock::new(),
         };
-        Self { inner: Arc::new(inner), callbacks: None, reload: None }
+        Self { inner: Arc::new(inner), callbacks: None, reload: None, sinks: None }
     }
 
     /// Lets call-backs be assigned and files be fetched.
@@ -77,6 +79,15 @@ impl AdminState {
 
     pub fn callbacks(&self) -> Result<&Callbacks, Problem> {
         self.callbacks.as_ref().ok_or_else(|| Problem::not_found("no call-backs are taken here"))
+    }
+
+    /// Lets webhooks and commands be looked at and steered.
+    pub fn with_sinks(self, sinks: Sinks) -> Self {
+        Self { sinks: Some(sinks), ..self }
+    }
+
+    pub fn sinks(&self) -> Result<&Sinks, Problem> {
+        self.sinks.as_ref().ok_or_else(|| Problem::not_found("there are no webhooks here"))
     }
 
     pub fn engine(&self) -> &Engine {

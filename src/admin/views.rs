@@ -190,7 +190,8 @@ pub struct EventView {
     #[serde(rename = "type")]
     #[schema(example = "job.succeeded")]
     kind: &'static str,
-    /// The job's number; `account/<name>` for events of an account.
+    /// The job's number; `account/<name>` for events of an account; missing where an event is about neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     #[serde(serialize_with = "time")]
     #[schema(value_type = String, format = DateTime)]

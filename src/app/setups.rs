@@ -61,6 +61,11 @@ fn account_setup(
             AccountKind::Rlab(rlab) => rlab.alert_after,
             AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => Duration::ZERO,
         },
+        stale_after: match &account.kind {
+            AccountKind::Alta(alta) => alta.stale_after,
+            AccountKind::Rlab(rlab) => rlab.stale_after,
+            AccountKind::Tronk(_) | AccountKind::Vagvin(_) => None,
+        },
         advice: match &account.kind {
             AccountKind::Rlab(_) => Some(rlab::ADVICE),
             AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => None,

@@ -100,6 +100,9 @@ pub enum ClientCommand {
     Purge(PurgeArgs),
     /// Read the configuration again; a wrong one changes nothing
     Reload,
+    /// List webhooks and commands: how far each was told, what waits, why it fails; or act on one
+    #[command(args_conflicts_with_subcommands = true)]
+    Webhooks(WebhooksArgs),
     /// Say whether opros is well, and why not
     Health,
     /// Look at the configuration
@@ -249,6 +252,53 @@ pub enum CallbacksCommand {
     },
 }
 
+#[derive(Debug, Clone, Args)]
+pub struct WebhooksArgs {
+    #[command(subcommand)]
+    pub command: Option<WebhooksCommand>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum WebhooksCommand {
+    /// List what was delivered, what waits and what was given up, the newest first
+    Deliveries {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// pending, delivered or dead
+        #[arg(long, value_parser = ["pending", "delivered", "dead"])]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1000))]
+        limit: u64,
+    },
+    /// Tell it again of everything from an event on; a number further on skips what lies before
+    Replay {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The first event's number
+        #[arg(long, value_name = "SEQ", value_parser = job_number())]
+        from: i64,
+    },
+    /// Send it one event again, whatever its filter says
+    Resend {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The event's id (the webhook-id), or its number
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Send it an event that never happened, and say what came of it; the exit code is 1 when it was not taken
+    Test {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Let a disabled one go on; what waits goes out at once
+    Enable {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
 #[derive(Debug, Clone, Copy, Args)]
 pub struct JobArg {
     /// The job's number
@@ -267,6 +317,15 @@ pub struct WatchArgs {
     /// Only events of this type (job.succeeded, or all of account); can be given again
     #[arg(long = "type", value_name = "TYPE")]
     pub types: Vec<String>,
+    /// Remember in this file how far it came, and go on from there; --after counts only while there is no such file
+    #[arg(long, value_name = "FILE")]
+    pub cursor: Option<PathBuf>,
+    /// With --exec: go on with the next event when the program fails [default: stop, and exit with 6]
+    #[arg(long, requires = "exec")]
+    pub keep_going: bool,
+    /// Run this program for every event, one after another, with the event as JSON on its standard input; the last option
+    #[arg(long, value_name = "PROGRAM [ARGS]", num_args = 1.., allow_hyphen_values = true)]
+    pub exec: Vec<String>,
 }
 
 #[derive(Debug, Clone, Args)]

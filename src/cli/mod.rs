@@ -11,6 +11,7 @@ pub mod calendar;
 pub mod callbacks;
 pub mod client;
 pub mod config_check;
+pub mod exec;
 pub mod exit;
 pub mod explain;
 pub mod failure;
@@ -29,6 +30,7 @@ pub mod table;
 pub mod text;
 pub mod wait;
 pub mod watch;
+pub mod webhooks;
 pub mod when;
 pub mod wire;
 
@@ -137,6 +139,7 @@ async fn talk(session: &mut Session<'_>, command: ClientCommand) -> Result<Exit,
         ClientCommand::Export(args) => backup::export(session, args).await,
         ClientCommand::Purge(args) => backup::purge(session, args).await,
         ClientCommand::Reload => calendar::reload(session).await,
+        ClientCommand::Webhooks(args) => webhooks::webhooks(session, args).await,
         ClientCommand::Health => health::health(session).await,
         ClientCommand::Config(_) | ClientCommand::Completions { .. } => Ok(Exit::Ok),
     }

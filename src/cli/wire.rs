@@ -215,6 +215,67 @@ pub struct LastError {
     pub at: Option<Timestamp>,
 }
 
+#[derive(Debug, Deserialize)]
+pub struct Webhooks {
+    pub webhooks: Vec<Box<RawValue>>,
+}
+
+/// A webhook or a command.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Webhook {
+    pub name: String,
+    pub transport: String,
+    pub to: String,
+    pub state: String,
+    pub cursor: i64,
+    pub lag: i64,
+    pub pending: i64,
+    pub delivered: i64,
+    pub dead: i64,
+    pub last_error: Option<Reason>,
+    pub disabled: Option<Reason>,
+    #[serde(deserialize_with = "lenient")]
+    pub failing_since: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub rest_until: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub disabled_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Deliveries {
+    pub deliveries: Vec<Box<RawValue>>,
+    #[serde(default)]
+    pub next: Value,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Delivery {
+    pub seq: i64,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub job: Option<i64>,
+    pub state: String,
+    pub attempts: i64,
+    pub status: Option<i64>,
+    pub error: Option<Reason>,
+    #[serde(deserialize_with = "lenient")]
+    pub due_at: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub updated_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct WebhookTest {
+    pub delivered: bool,
+    #[serde(default)]
+    pub status: Option<i64>,
+    #[serde(default)]
+    pub error: Option<Reason>,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 pub struct Health {
     pub status: String,

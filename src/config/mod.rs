@@ -18,6 +18,7 @@ mod schedules;
 mod secrets;
 mod sections;
 mod shipped;
+mod sinks;
 mod sources;
 
 pub use self::accounts::{
@@ -29,6 +30,7 @@ pub use self::problem::{Problem, Problems};
 pub use self::schedules::{Backup, Misfire, Schedule};
 pub use self::sections::{Admin, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
 pub use self::shipped::SHIPPED;
+pub use self::sinks::{Command, EventFilter, Webhook, WebhookFormat, WebhookUrl};
 pub use self::sources::{DEFAULT_FILE, Sources};
 
 /// Loads and checks. Either everything is sound, or every problem is told at once.

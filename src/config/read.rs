@@ -9,6 +9,7 @@ use super::findings::Findings;
 use super::reader::Section;
 use super::schedules;
 use super::sections::{Admin, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
+use super::sinks;
 
 /// Shorter would remove what nobody had a chance to read.
 const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
@@ -22,6 +23,8 @@ const OTHERS: u32 = 0o007;
 pub(super) fn config(findings: &Findings) -> Config {
     let root = findings.root();
     let store = store(&root);
+    let accounts = accounts(&root);
+    let sinks::Sinks { webhooks, commands } = sinks::read(&root, &accounts);
     let config = Config {
         mailbox: mailbox(&root, &store.path),
         store,
@@ -31,7 +34,9 @@ pub(super) fn config(findings: &Findings) -> Config {
         retention: retention(&root),
         backup: schedules::backup(&root),
         schedules: schedules::schedules(&root),
-        accounts: accounts(&root),
+        accounts,
+        webhooks,
+        commands,
         warnings: Vec::new(),
     };
     root.finish();
@@ -124,7 +129,7 @@ fn accounts(root: &Section<'_>) -> BTreeMap<String, Account> {
     for name in section.keys() {
         let account = section.section(name);
         let read = if section.is_sound(name) { Account::read(&account) } else { None };
-        if !is_account_name(name) {
+        if !is_name(name) {
             section.problem(name, "an account's name is 1 to 32 of a-z 0-9 _ -");
         }
         accounts.extend(read.map(|account| (name.clone(), account)));
@@ -138,7 +143,8 @@ fn accounts(root: &Section<'_>) -> BTreeMap<String, Account> {
     accounts
 }
 
-fn is_account_name(name: &str) -> bool {
+/// Of an account, a webhook or a command.
+pub(super) fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-'))
 }

@@ -17,11 +17,10 @@ impl Config {
                         table(&mut text, &format!("accounts.{account}"), keys);
                     }
                 }
-                Value::Array(tables) => {
-                    for keys in tables {
-                        text.push_str(if text.is_empty() { "" } else { "\n" });
-                        text.push_str(&format!("[[{name}]]\n"));
-                        pairs(&mut text, keys);
+                Value::Array(items) => {
+                    for keys in items {
+                        // A table in a list has one pair of brackets more.
+                        table(&mut text, &format!("[{name}]"), keys);
                     }
                 }
                 keys => table(&mut text, name, keys),

@@ -12,6 +12,7 @@ use super::accounts::Account;
 use super::duration;
 use super::problem::Problem;
 use super::schedules::{Backup, Schedule};
+use super::sinks::{Command, Webhook};
 
 /// The whole effective configuration. `Debug` and `Serialize` never show a secret.
 #[derive(Debug, Clone, Serialize)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub schedules: Vec<Schedule>,
     /// By name.
     pub accounts: BTreeMap<String, Account>,
+    pub webhooks: Vec<Webhook>,
+    pub commands: Vec<Command>,
     /// What is allowed but looks unwise; the daemon logs each once at start.
     #[serde(skip)]
     pub warnings: Vec<Problem>,
@@ -34,7 +37,8 @@ pub struct Config {
 impl Config {
     /// Every configured secret, for whoever masks them. Derived secrets (Alta's md5, R-Lab's request keys) are the drivers'.
     pub fn secrets(&self) -> Vec<&SecretString> {
-        self.accounts.values().flat_map(|account| account.kind.secrets()).collect()
+        let accounts = self.accounts.values().flat_map(|account| account.kind.secrets());
+        accounts.chain(self.webhooks.iter().flat_map(Webhook::secrets)).collect()
     }
 }
 

@@ -30,11 +30,14 @@ event_types! {
     JobExpired = "job.expired",
     JobRejected = "job.rejected",
     JobInDoubt = "job.in_doubt",
+    JobStale = "job.stale",
+    JobFresh = "job.fresh",
     AccountPaused = "account.paused",
     AccountResumed = "account.resumed",
     AccountUnreachable = "account.unreachable",
     AccountRecovered = "account.recovered",
     AccountBalanceLow = "account.balance_low",
+    WebhookDisabled = "webhook.disabled",
 }
 
 impl EventType {

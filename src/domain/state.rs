@@ -38,6 +38,8 @@ pub enum Input {
     Wake,
     /// There is nothing to do before then.
     Postpone { until: Timestamp },
+    /// Its account wants a tracker to be observed at least this often, and this one was not.
+    Stale { after: Duration },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -199,6 +201,7 @@ pub fn step(job: Job, input: Input, now: Timestamp) -> Result<Step, Refused> {
         Input::Resolve(resolution) => next.resolve(resolution)?,
         Input::Wake => next.touch_at(now, "waking")?,
         Input::Postpone { until } => next.touch_at(until, "postponing")?,
+        Input::Stale { after } => next.stale(after)?,
     }
     Ok(next.step)
 }
@@ -217,14 +220,18 @@ impl Job {
 struct Next {
     step: Step,
     now: Timestamp,
+    /// When the job was last observed before this step.
+    observed: Timestamp,
 }
 
 impl Next {
     fn new(mut job: Job, now: Timestamp) -> Self {
+        let observed = job.last_observed();
         job.updated_at = now;
         Self {
             step: Step { job, events: Vec::new(), attempt: None, observation: None, partial: None, result: None },
             now,
+            observed,
         }
     }
 
@@ -265,11 +272,13 @@ impl Next {
                 if self.step.job.next_call() != Some(call) || call == Call::Submit {
                     return Err(self.illegal("this call"));
                 }
+                let observed = self.observed;
                 let job = self.job();
                 job.turn += 1;
                 job.due_at = Some(next_at);
                 if call == Call::Poll {
                     job.polls += 1;
+                    job.observed_at = Some(observed);
                 }
             }
         }
@@ -601,6 +610,22 @@ impl Next {
         }
     }
 
+    fn stale(&mut self, after: Duration) -> Result<(), Refused> {
+        let (now, since) = (self.now, self.observed);
+        let job = &self.step.job;
+        let watched = job.state == State::Waiting && job.traits.tracker && job.stale_since.is_none();
+        if !watched || now.since(since) < after {
+            return Err(self.illegal("calling it stale"));
+        }
+        let data = json!({ "observed_at": since.to_rfc3339(), "error": job.reason });
+        let job = self.job();
+        // Announcing it is no observation.
+        job.observed_at = Some(since);
+        job.stale_since = Some(now);
+        self.emit(EventType::JobStale, data);
+        Ok(())
+    }
+
     // ---- the moves ---------------------------------------------------------------------------------------------
 
     fn close_attempt(&mut self, end: AttemptEnd) {
@@ -710,6 +735,9 @@ impl Next {
 
     fn polled(&mut self, memo: Option<String>, next_at: Timestamp) {
         let now = self.now;
+        if let Some(since) = self.job().stale_since.take() {
+            self.emit(EventType::JobFresh, json!({ "stale_since": since.to_rfc3339() }));
+        }
         let job = self.job();
         job.errors = 0;
         job.reason = None;

@@ -37,6 +37,8 @@ pub struct AccountSetup {
     pub limits: Limits,
     /// How long no host may answer before `account.unreachable` is announced.
     pub alert_after: Duration,
+    /// How long a tracker may go without being observed until `job.stale` is announced; none = for ever.
+    pub stale_after: Option<Duration>,
     /// What that announcement advises.
     pub advice: Option<&'static str>,
     /// How the vendor's hosts are dealt with. None: it has one, and jobs probe it while the breaker is open.

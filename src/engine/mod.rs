@@ -13,6 +13,7 @@ mod chore;
 mod claim;
 pub mod explain;
 pub mod failstop;
+mod freshness;
 pub mod intake;
 mod log;
 mod meaning;
@@ -107,6 +108,11 @@ impl Engine {
         self.runners().iter().for_each(|runner| self.begin(runner));
         let (engine, stop) = (self.clone(), inner.stop.clone());
         inner.tasks.spawn(async move { sweep::run(engine.inner.shared.clone(), stop).await });
+        let objectives = self.runners().into_iter().filter_map(|runner| {
+            let after = runner.setup().stale_after?;
+            Some((runner.name().to_owned(), after))
+        });
+        inner.tasks.spawn(freshness::run(inner.shared.clone(), objectives.collect(), inner.stop.clone()));
         Ok(())
     }
 

@@ -17,18 +17,22 @@ use self::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
+use self::sinks::SinkStore;
 use self::upkeep::{ExportSpan, Fired, Firing, KnownSchedule, LastFirings, PurgeOutcome, Restored, StoreCopy};
 pub use self::upkeep::{Removed, Retention};
+use self::watches::WatchStore;
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 
 pub mod callbacks;
+pub mod sinks;
 pub mod sqlite;
 pub mod upkeep;
+pub mod watches;
 
 /// Everything that opros remembers.
 #[async_trait]
-pub trait Store: Send + Sync + Debug {
+pub trait Store: SinkStore + WatchStore {
     /// A random name of this store, part of every event's public id.
     fn instance(&self) -> &str;
 

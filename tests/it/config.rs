@@ -72,7 +72,9 @@ fn the_shipped_file_is_valid_as_it_stands_and_changes_nothing() {
 
 #[test]
 fn the_commented_accounts_of_the_shipped_file_are_what_holds_without_them() {
-    let uncommented: String = SHIPPED
+    let (accounts, sinks) = SHIPPED.split_once("# Sinks:").expect("accounts come before sinks");
+    assert!(sinks.contains("#[[webhooks]]") && sinks.contains("#[[commands]]"));
+    let uncommented: String = accounts
         .lines()
         .map(|line| match line.strip_prefix('#') {
             Some(rest) if !rest.starts_with([' ', '-']) && !rest.is_empty() => rest.to_owned() + "\n",
@@ -106,6 +108,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     sa = "…"
     settle = "2m"
     show_every = "1m"
+    stale_after = "0s"
     timeout = "30s"
     vendor = "alta"
 
@@ -128,6 +131,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     reserve_url = ""
     resubmit = true
     settle = "1m"
+    stale_after = "0s"
     timeout = "30s"
     unknown_after = 10
     user_id = 1
@@ -778,4 +782,83 @@ proptest! {
             prop_assert!(problems.0.iter().all(|problem| problem.line.is_some()), "{text}\n{problems}");
         }
     }
+}
+
+// Webhooks and commands
+
+const HOOK: &str = "[[webhooks]]\nname = \"shop\"\nurl = \"https://shop.example/hook/s3cr3t-canary-0123456789?t=s3cr3t-canary-0123456789\"\n\
+    secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n";
+
+#[test]
+fn a_minimal_webhook_and_command_have_the_shipped_defaults_and_hide_what_is_secret() {
+    let config = loaded(&format!("{HOOK}[[commands]]\nname = \"run\"\nrun = [\"/bin/true\", \"x\"]\n"));
+    let shown = config.render_redacted();
+    let of = |name: &str| shown.split("\n\n").find(|table| table.starts_with(name)).unwrap_or_default().to_owned();
+    insta::assert_snapshot!(of("[[commands]]"), @r#"
+    [[commands]]
+    filter = { accounts = [], kinds = [], tags = [], types = [] }
+    max_in_flight = 2
+    name = "run"
+    run = ["/bin/true", "x"]
+    timeout = "30s"
+    "#);
+    insta::assert_snapshot!(of("[[webhooks]]"), @r#"
+    [[webhooks]]
+    allow_http = false
+    allow_private = false
+    filter = { accounts = [], kinds = [], tags = [], types = [] }
+    format = "standard"
+    max_in_flight = 4
+    name = "shop"
+    secret = ["…"]
+    timeout = "15s"
+    url = "https://shop.example/…"
+    "#);
+    assert!(!format!("{shown}{config:?}").contains(SECRET) && !shown.contains("whsec_"), "{shown}");
+    assert_eq!(config.secrets().len(), 2, "the key, and what the address hides");
+}
+
+#[test]
+fn a_webhooks_secret_comes_from_a_file_or_a_credential_too_and_two_may_be_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let two = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\nwhsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\n";
+    fs::write(dir.path().join("webhooks.shop.secret"), two).unwrap();
+    let bare = HOOK.lines().filter(|line| !line.starts_with("secret")).collect::<Vec<_>>().join("\n");
+    let with_credential = Sources { credentials_dir: Some(dir.path().to_owned()), ..Sources::from_text(&bare) };
+    assert_eq!(load(&with_credential).unwrap().webhooks[0].signing.len(), 2);
+    let file = dir.path().join("webhooks.shop.secret");
+    assert_eq!(loaded(&format!("{bare}\nsecret_file = {file:?}\n")).webhooks[0].signing.len(), 2);
+    let list = r#"secret = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]"#;
+    assert_eq!(loaded(&format!("{bare}\n{list}\n")).webhooks[0].signing.len(), 2);
+    assert!(said(&bare).contains("is required (or secret_file, or the systemd credential webhooks.shop.secret)"));
+    assert!(said(&format!("{bare}\nsecret = []\n")).contains("must be one secret, or two"));
+    assert!(said(&format!("{bare}\nsecret = \"whsec_short\"\n")).contains("openssl rand"));
+}
+
+#[test]
+fn every_mistake_in_a_sink_is_told_with_its_place() {
+    let text = format!(
+        "{HOOK}filter = {{ types = [\"job.suceeded\"], accounts = [\"tronkk\"] }}\ntimeout = \"1h\"\nformat = \"cloudevent\"\n\
+         [[webhooks]]\nname = \"Not A Name\"\nulr = \"x\"\n[[commands]]\nname = \"shop\"\nrun = [\"relative\"]\n"
+    );
+    let said = said(&text);
+    for part in [
+        "opros.toml:5: webhooks[0].filter.types: names an event that there is not; did you mean \"job.succeeded\"?",
+        "webhooks[0].filter.accounts: names an account that is not configured",
+        "opros.toml:6: webhooks[0].timeout: must be at most \"10m\"",
+        "webhooks[0].format: must be one of standard, cloudevents; did you mean \"cloudevents\"?",
+        "opros.toml:9: webhooks[1].name: a sink's name is 1 to 32 of a-z 0-9 _ -",
+        "opros.toml:10: webhooks[1].ulr: unknown key; did you mean \"url\"?",
+        "webhooks[1].url: is required",
+        "commands: two webhooks or commands have the same name",
+        "commands[0].run: must begin with the program's whole path",
+    ] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+}
+
+#[test]
+fn a_freshness_objective_below_the_slowest_pace_is_refused() {
+    let text = ALL_FOUR.replace("user_id = 1", "user_id = 1\nstale_after = \"3h\"");
+    assert!(said(&text).contains("accounts.rlab.stale_after: must be at least poll_ceiling, which is \"6h\""));
 }

@@ -12,12 +12,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["clock", "domain"]),
     ("health", &["domain"]),
     ("listener", &[]),
-    ("config", &["domain"]),
+    // Which addresses may be connected to: the configuration judges by it, and deliveries do.
+    ("guard", &[]),
+    ("config", &["domain", "guard"]),
     ("telemetry", &["config"]),
     ("engine", &["clock", "domain", "http", "store", "vendors", "health"]),
+    // Webhooks and commands know the store, and nothing of the engine or the vendors.
+    ("sinks", &["clock", "domain", "guard", "health", "http", "store"]),
     ("mailbox", &["clock", "domain", "engine", "health", "store"]),
     ("callbacks", &["clock", "domain", "engine", "health", "listener", "store", "vendors"]),
-    ("admin", &["clock", "callbacks", "domain", "engine", "health", "listener", "store", "vendors"]),
+    ("admin", &["clock", "callbacks", "domain", "engine", "health", "listener", "sinks", "store", "vendors"]),
     // The client knows the socket's contract and nothing of the daemon's inside.
     ("cli", &["clock", "config", "domain"]),
     // The simulated vendors know nothing of the daemon.
@@ -31,10 +35,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "domain",
             "engine",
+            "guard",
             "health",
             "http",
             "listener",
             "mailbox",
+            "sinks",
             "store",
             "telemetry",
             "vendors",

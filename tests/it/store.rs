@@ -120,6 +120,21 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
         "CANDIDATES",
         "JOB_FILES",
         "KNOWN_FILES",
+        "MOVE_CURSOR",
+        "INSERT_DELIVERIES",
+        "GET_DELIVERY",
+        "SAVE_DELIVERY",
+        "WAKE_LANE",
+        "BRING_FORWARD",
+        "FORGET_DELIVERIES_FROM",
+        "FORGET_DELIVERIES",
+        "GET_SINK",
+        "GET_EVENT",
+        "DUE_DELIVERIES",
+        "NEXT_DELIVERY",
+        "LIST_DELIVERIES",
+        "LIST_PENDING",
+        "LIST_DEAD",
     ];
     let tables = [
         "jobs",
@@ -133,6 +148,9 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
         "callbacks",
         "callback_bodies",
         "job_files",
+        "deliveries",
+        "d",
+        "sinks",
     ];
     for name in hot {
         let (_, statement) = sql::ALL.iter().find(|(known, _)| *known == name).expect(name);

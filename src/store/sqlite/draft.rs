@@ -43,6 +43,8 @@ pub struct Draft {
     new_uids: HashMap<String, Option<JobId>>,
     /// Mailbox rows that show a change.
     touched: Vec<String>,
+    /// Trackers whose freshness is to be looked at, and when.
+    watches: Vec<Value>,
 }
 
 #[derive(Debug)]
@@ -99,6 +101,7 @@ impl Draft {
             new_keys: HashMap::new(),
             new_uids: HashMap::new(),
             touched: Vec::new(),
+            watches: Vec::new(),
         }
     }
 
@@ -150,6 +153,7 @@ impl Draft {
             self.new_keys.insert(key, id);
         }
         *self.delta(&job) += 1;
+        self.watch(None, &job, at);
         self.new_jobs.push(json!(rows::insert_row(&job)));
         id
     }
@@ -217,6 +221,7 @@ impl Draft {
         if let Some(result) = result {
             self.results.insert(id, result);
         }
+        self.watch(Some(&before), &job, at);
         if let Some(uid) = job.mailbox_uid.as_ref().filter(|_| shows_a_change(&before, &job)) {
             self.touched.push(uid.clone());
         }
@@ -231,6 +236,19 @@ impl Draft {
         };
         self.jobs.insert(id, Loaded { job: job.clone(), written: so_far.max(written) });
         Ok(job)
+    }
+
+    /// Whether its freshness is due to be looked at: when a tracker begins to be watched, and when it is fresh again. While it
+    /// is stale there is nothing to look for.
+    fn watch(&mut self, before: Option<&Job>, job: &Job, at: Timestamp) {
+        let watched = |job: &Job| job.traits.tracker && job.state == State::Waiting && job.stale_since.is_none();
+        match (before.is_some_and(watched), watched(job)) {
+            (false, true) => self.watches.push(json!([job.id.0, job.account, at.as_millis()])),
+            (true, false) if job.stale_since.is_some() => {
+                self.watches.push(json!([job.id.0, job.account, Timestamp::MAX.as_millis()]));
+            }
+            (true, true | false) | (false, false) => {}
+        }
     }
 
     fn attempt(&mut self, job: JobId, change: AttemptChange, at: Timestamp) {
@@ -311,6 +329,11 @@ impl Draft {
         self.events.push(json!([seq, kind.as_str(), at.as_millis(), job, account, uid, mailbox_seq, data]));
     }
 
+    /// An event that is about neither a job nor an account.
+    pub fn announce(&mut self, kind: EventType, at: Timestamp, data: Value) {
+        self.event(kind, at, None, None, None, data);
+    }
+
     fn delta(&mut self, job: &Job) -> &mut i64 {
         self.deltas.entry((job.account.clone(), job.kind.clone(), job.state.code())).or_default()
     }
@@ -357,6 +380,7 @@ impl Draft {
         run(conn, sql::MARK_UNCLEAR, self.unclear, Exactly).await?;
         run(conn, sql::CLOSE_ATTEMPTS, self.closed, Exactly).await?;
         run(conn, sql::OPEN_ATTEMPTS, opened.collect(), Exactly).await?;
+        run(conn, sql::WATCH, self.watches, AtMost).await?;
         run(conn, sql::INSERT_OBSERVATIONS, self.observations, Exactly).await?;
         run(conn, sql::INSERT_EVENTS, self.events, Exactly).await?;
         run(conn, sql::INSERT_CALLS, self.calls, Exactly).await?;
@@ -439,6 +463,8 @@ fn fresh_job(id: JobId, new: NewJob, at: Timestamp) -> Job {
         finished_at: None,
         mailbox_uid: new.mailbox_uid,
         retry_of: new.retry_of,
+        observed_at: None,
+        stale_since: None,
     }
 }
 

@@ -26,7 +26,10 @@ mod reads;
 pub mod restore;
 mod retain;
 mod rows;
+mod sink_rows;
+mod sinks;
 pub mod sql;
+mod watches;
 mod writer;
 
 use self::draft::Numbers;

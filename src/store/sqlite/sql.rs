@@ -17,7 +17,8 @@ macro_rules! job_columns {
         "jobs.id, jobs.kind, jobs.account, jobs.traits, jobs.state, jobs.priority, jobs.due_at, jobs.deadline, \
          jobs.cancel_requested, jobs.dedupe_key, jobs.tag, jobs.remote_id, jobs.attempt, jobs.turn, jobs.submissions, \
          jobs.polls, jobs.errors, jobs.absences, jobs.doubt_since, jobs.memo, jobs.seen, jobs.reason_code, jobs.reason, \
-         jobs.created_at, jobs.submitted_at, jobs.updated_at, jobs.finished_at, jobs.mailbox_uid, jobs.retry_of"
+         jobs.created_at, jobs.submitted_at, jobs.updated_at, jobs.finished_at, jobs.mailbox_uid, jobs.retry_of, \
+         jobs.observed_at, jobs.stale_since"
     };
 }
 
@@ -25,6 +26,12 @@ macro_rules! callback_columns {
     () => {
         "id, account, at, peer, content_type, size, repeats, last_at, vin, check_type, status, ids, unreadable, job_id, \
          matched_at, how"
+    };
+}
+
+macro_rules! delivery_columns {
+    () => {
+        "seq, type, lane, job_id, state, due_at, attempts, failures, created_at, updated_at, status, code, error"
     };
 }
 
@@ -101,11 +108,12 @@ statements! {
         remote_id = j.value->>4, attempt = j.value->>5, turn = j.value->>6, submissions = j.value->>7, \
         polls = j.value->>8, errors = j.value->>9, absences = j.value->>10, doubt_since = j.value->>11, \
         memo = j.value->>12, seen = j.value->>13, reason_code = j.value->>14, reason = j.value->>15, \
-        submitted_at = j.value->>16, updated_at = j.value->>17, finished_at = j.value->>18 \
+        submitted_at = j.value->>16, updated_at = j.value->>17, finished_at = j.value->>18, \
+        observed_at = j.value->>19, stale_since = j.value->>20 \
         FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
     /// What most polls change: none of it stands in an index but the due time.
     UPDATE_PACE = "UPDATE jobs SET due_at = j.value->>1, turn = j.value->>2, polls = j.value->>3, memo = j.value->>4, \
-        updated_at = j.value->>5 FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
+        updated_at = j.value->>5, observed_at = j.value->>6 FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
     UPDATE_PARTIALS = "UPDATE bodies SET partial = j.value->>1 FROM json_each($1) AS j WHERE job_id = j.value->>0";
     UPDATE_RESULTS = "UPDATE bodies SET result = j.value->>1, partial = NULL \
         FROM json_each($1) AS j WHERE job_id = j.value->>0";
@@ -138,9 +146,13 @@ statements! {
     DELETE_BODIES = "DELETE FROM bodies WHERE job_id IN (SELECT value FROM json_each($1))";
     DELETE_ATTEMPTS = "DELETE FROM attempts WHERE job_id IN (SELECT value FROM json_each($1))";
     DELETE_OBSERVATIONS = "DELETE FROM observations WHERE job_id IN (SELECT value FROM json_each($1))";
+    /// What the mailbox or a sink that is at work has not been told of yet stays.
     DELETE_EVENTS = "DELETE FROM events WHERE seq IN \
         (SELECT seq FROM (SELECT seq, at, mailbox_seq FROM events ORDER BY seq LIMIT $2 + 0) \
-         WHERE (at < $1 OR seq <= $4) AND coalesce(mailbox_seq, 0) <= $3)";
+         WHERE (at < $1 OR seq <= $4) AND coalesce(mailbox_seq, 0) <= $3) \
+        AND seq <= (SELECT coalesce(min(min(s.cursor, coalesce((SELECT min(d.seq) - 1 FROM deliveries AS d \
+            WHERE d.sink = s.name AND d.state = 0), s.cursor))), 9223372036854775807) \
+            FROM sinks AS s WHERE s.configured = 1 AND s.disabled_at IS NULL)";
     DELETE_CALLS = "DELETE FROM calls WHERE id IN \
         (SELECT id FROM (SELECT id, at FROM calls ORDER BY id LIMIT $2 + 0) WHERE at < $1 OR id <= $3)";
     DELETE_FIRINGS = "DELETE FROM firings WHERE at < $1";
@@ -324,4 +336,70 @@ statements! {
     JOB_FILES = "SELECT name, sha256, content_type, size FROM job_files WHERE job_id = $1 ORDER BY name";
     KNOWN_FILES = "SELECT value FROM json_each($1) WHERE EXISTS (SELECT 1 FROM job_files WHERE sha256 = value) \
         OR EXISTS (SELECT 1 FROM callback_bodies WHERE sha256 = value AND sha256 IS NOT NULL)";
+
+    // ---- sinks
+    RETIRE_SINKS = "UPDATE sinks SET configured = 0";
+    REGISTER_SINKS = "INSERT INTO sinks (name, transport, configured, cursor) \
+        SELECT value->>0, value->>1, 1, $2 FROM json_each($1) WHERE true \
+        ON CONFLICT (name) DO UPDATE SET transport = excluded.transport, configured = 1";
+    MOVE_CURSOR = "UPDATE sinks SET cursor = $3 WHERE name = $1 AND cursor = $2";
+    SET_CURSOR = "UPDATE sinks SET cursor = $2, pending = pending - $3 WHERE name = $1";
+    ADD_PENDING = "UPDATE sinks SET pending = pending + $2 WHERE name = $1";
+    /// The first of a lane is due at once; the others wait for it.
+    INSERT_DELIVERIES = "INSERT INTO deliveries (sink, seq, type, lane, job_id, state, due_at, created_at, updated_at) \
+        SELECT $1, value->>0, value->>1, value->>2, value->>3, 0, \
+        CASE WHEN value->>4 = 1 AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.sink = $1 \
+            AND d.lane = value->>2 AND d.state = 0) THEN $3 END, $3, $3 \
+        FROM json_each($2) WHERE true ON CONFLICT (sink, seq) DO NOTHING";
+    GET_DELIVERY = concat!("SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq = $2");
+    SAVE_DELIVERY = "UPDATE deliveries SET state = $3, due_at = $4, attempts = $5, failures = $6, updated_at = $7, \
+        status = $8, code = $9, error = $10 WHERE sink = $1 AND seq = $2";
+    SAVE_SINK = "UPDATE sinks SET rest_until = $2, failing_since = $3, last_success_at = $4, last_error_at = $5, \
+        last_code = $6, last_error = $7, disabled_at = $8, disabled_code = $9, disabled = $10, pending = $11, \
+        delivered = $12, dead = $13 WHERE name = $1";
+    WAKE_LANE = "UPDATE deliveries SET due_at = $3 WHERE sink = $1 AND due_at IS NULL AND seq = \
+        (SELECT min(seq) FROM deliveries WHERE sink = $1 AND lane = $2 AND state = 0)";
+    BRING_FORWARD = "UPDATE deliveries SET due_at = min(due_at, $2), failures = 0 \
+        WHERE sink = $1 AND state = 0 AND due_at IS NOT NULL";
+    FORGET_DELIVERIES_FROM = "DELETE FROM deliveries WHERE sink = $1 AND seq >= $2 RETURNING state";
+    FORGET_DELIVERY = "DELETE FROM deliveries WHERE sink = $1 AND seq = $2 RETURNING state";
+    FORGET_DELIVERIES = "DELETE FROM deliveries WHERE (sink, seq) IN \
+        (SELECT sink, seq FROM deliveries WHERE state <> 0 AND updated_at < $1 ORDER BY updated_at LIMIT $2 + 0)";
+    GET_SINK = "SELECT name, transport, cursor, rest_until, failing_since, last_success_at, last_error_at, last_code, \
+        last_error, disabled_at, disabled_code, disabled, pending, delivered, dead FROM sinks WHERE name = $1";
+    GET_EVENT = "SELECT seq, type, at, job_id, account, mailbox_seq, data FROM events WHERE seq = $1";
+    DUE_DELIVERIES = "SELECT d.seq, d.lane, d.attempts, e.type, e.at, e.job_id, e.account, e.mailbox_seq, e.data \
+        FROM deliveries AS d LEFT JOIN events AS e ON e.seq = d.seq \
+        WHERE d.sink = $1 AND d.state = 0 AND d.due_at IS NOT NULL AND d.due_at <= $2 \
+        AND d.lane NOT IN (SELECT value FROM json_each($3)) ORDER BY d.due_at, d.seq LIMIT $4 + 0";
+    NEXT_DELIVERY = "SELECT due_at FROM deliveries WHERE sink = $1 AND state = 0 AND due_at IS NOT NULL \
+        AND lane NOT IN (SELECT value FROM json_each($2)) ORDER BY due_at, seq LIMIT 1";
+    LIST_DELIVERIES = concat!(
+        "SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3 + 0"
+    );
+    LIST_PENDING = concat!(
+        "SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq < $2 AND state = 0 \
+        ORDER BY seq DESC LIMIT $3 + 0"
+    );
+    LIST_DEAD = concat!(
+        "SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq < $2 AND state = 2 \
+        ORDER BY seq DESC LIMIT $3 + 0"
+    );
+    LIST_DELIVERED = concat!(
+        "SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq < $2 AND state = 1 \
+        ORDER BY seq DESC LIMIT $3 + 0"
+    );
+
+    // ---- freshness
+    WATCH = "INSERT INTO watches (job_id, account, at) SELECT value->>0, value->>1, value->>2 FROM json_each($1) \
+        WHERE true ON CONFLICT (job_id) DO UPDATE SET at = excluded.at";
+    WATCH_AGAIN = "UPDATE watches SET at = j.value->>1 FROM json_each($1) AS j WHERE job_id = j.value->>0";
+    UNWATCH = "DELETE FROM watches WHERE job_id IN (SELECT value FROM json_each($1))";
+    WATCH_SOONER = "UPDATE watches SET at = $2 WHERE account = $1 AND at > $2 \
+        AND (SELECT stale_since FROM jobs WHERE jobs.id = job_id) IS NULL";
+    DUE_WATCHES = concat!(
+        "SELECT ", job_columns!(), " FROM (SELECT job_id FROM watches WHERE at <= $1 ORDER BY at LIMIT $2 + 0) AS due \
+        JOIN jobs ON jobs.id = due.job_id"
+    );
+    NEXT_WATCH = "SELECT at FROM watches ORDER BY at LIMIT 1";
 }

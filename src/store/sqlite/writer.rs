@@ -16,6 +16,8 @@ use super::draft::{Draft, Known, Left, Numbers};
 use super::file::{FileId, Ownership};
 use super::hot::Hot;
 use super::rows::JobRow;
+use super::sinks::{self, SinkOp, SinkReply};
+use super::watches::{self, WatchOp};
 use super::{MailboxNotes, callbacks, firing, purge, restore, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
 use crate::domain::{Job, JobId, NewJob, Timestamp};
@@ -52,6 +54,8 @@ pub enum Op {
     /// Nothing to commit: afterwards the log is moved into the file.
     EmptyLog,
     SettleRestored,
+    Sinks(Box<SinkOp>),
+    Watches(WatchOp),
 }
 
 impl Op {
@@ -69,6 +73,8 @@ impl Op {
             Op::Retain(..) | Op::ForgetCallbacks(_) | Op::Purge(..) | Op::MailboxPurged(_) => 500,
             // Bodies are bounded by memory first: 512 in a group may have 64 KiB each.
             Op::KeepCallback(_) | Op::Deliver(_) => 16,
+            Op::Sinks(op) => op.weight(),
+            Op::Watches(op) => op.weight(),
         }
     }
 }
@@ -85,6 +91,7 @@ pub enum Reply {
     FiredSchedule(Fired),
     Purged(PurgeOutcome),
     LogEmptied(bool),
+    Sinks(SinkReply),
     Done,
 }
 
@@ -260,6 +267,11 @@ impl Writer {
                     Reply::Done
                 }
                 Op::ForgetCallbacks(before) => Reply::Forgotten(callbacks::forget(&mut self.conn, *before).await?),
+                Op::Sinks(op) => Reply::Sinks(sinks::carry_out(&mut self.conn, &mut draft, op).await?),
+                Op::Watches(op) => {
+                    watches::carry_out(&mut self.conn, op).await?;
+                    Reply::Done
+                }
             });
         }
         let numbers = draft.numbers;
@@ -336,7 +348,9 @@ impl Writer {
                 | Op::Retain(..)
                 | Op::KeepCallback(_)
                 | Op::Deliver(_)
-                | Op::ForgetCallbacks(_) => {}
+                | Op::ForgetCallbacks(_)
+                | Op::Sinks(_)
+                | Op::Watches(_) => {}
             }
         }
         let mut known = Known::default();
@@ -373,7 +387,9 @@ impl Writer {
                 | Op::MailboxMark(_)
                 | Op::Retain(..)
                 | Op::KeepCallback(_)
-                | Op::ForgetCallbacks(_) => Vec::new(),
+                | Op::ForgetCallbacks(_)
+                | Op::Sinks(_)
+                | Op::Watches(_) => Vec::new(),
             })
             .collect();
         let (mut jobs, ids) = self.hot.find(ids);

@@ -103,6 +103,7 @@ async fn engine(store: Arc<SqliteStore>) -> Engine {
         client: Client::new(settings, AnswerBudget::default(), SystemClock::shared()).unwrap(),
         limits: Limits { max_in_flight: 1, min_interval: Duration::ZERO },
         alert_after: Duration::from_secs(60),
+        stale_after: None,
         advice: None,
         hosts: None,
     };
