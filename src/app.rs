@@ -1,5 +1,6 @@
 //! The composition root: the one place where config, store, drivers, engine and doors are put together.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::clock::SharedClock;
 use crate::config::{Account, AccountKind, CodeMeaning, Config};
 use crate::domain::hosts::HostPolicy;
 use crate::domain::policy::PollStep;
+use crate::downloads::{Downloads, Rules as DownloadRules};
 use crate::engine::Engine;
 use crate::engine::account::{AccountSetup, Limits};
 use crate::engine::failstop::FailStop;
@@ -78,13 +80,16 @@ impl Daemon {
         let socket = unix::bind(&config.admin.socket, config.admin.mode).await?;
         // And before an order leaves: its call-back may come before its answer.
         let door = callback_door(config).await?;
-        let callbacks = Callbacks::new(Arc::clone(&store), Arc::clone(&clock), callback_settings(config)?);
+        let settings = callback_settings(config)?;
+        let files = (settings.files.clone(), settings.secrets.clone());
+        let callbacks = Callbacks::new(Arc::clone(&store), Arc::clone(&clock), settings);
         let engine = Engine::new(store, clock, failstop, setups).await?;
         let callback_address = door.as_ref().and_then(listener::Socket::tcp_address);
         let (doors, tasks) = (CancellationToken::new(), TaskTracker::new());
         let daemon = Daemon { engine, board, callbacks, callback_address, doors, tasks, longest_call };
         daemon.take_callbacks(config, door);
         daemon.engine.start().await?;
+        daemon.fetch_documents(config, files);
         daemon.open_doors(config, socket).await;
         Ok(daemon)
     }
@@ -99,6 +104,14 @@ impl Daemon {
             self.tasks.spawn(self.callbacks.clone().run(self.doors.clone()));
         }
         self.tasks.spawn(self.callbacks.clone().keep_tidy(self.doors.clone()));
+    }
+
+    fn fetch_documents(&self, config: &Config, (files, secrets): (FileStore, Vec<String>)) {
+        let rules = download_rules(config);
+        if !rules.is_empty() {
+            let downloads = Downloads::new(self.engine.clone(), files, rules, &secrets);
+            self.tasks.spawn(downloads.run(self.doors.clone()));
+        }
     }
 
     async fn open_doors(&self, config: &Config, socket: listener::Socket) {
@@ -194,12 +207,26 @@ async fn callback_door(config: &Config) -> Result<Option<listener::Socket>, Star
     listener::bind_tcp(config.callbacks.listen).await.map(Some).map_err(StartError::Callbacks)
 }
 
+/// Accounts whose reports' documents are kept.
+pub fn download_rules(config: &Config) -> BTreeMap<String, DownloadRules> {
+    let rules = |account: &Account| match &account.kind {
+        AccountKind::Tronk(it) if it.download => {
+            Some(DownloadRules { most: it.download_limit, loopback: account.common.base_url.is_loopback() })
+        }
+        AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Rlab(_) | AccountKind::Vagvin(_) => None,
+    };
+    config.accounts.values().filter_map(|account| Some((account.name.clone(), rules(account)?))).collect()
+}
+
 /// Files lie beside the store's own.
 fn callback_settings(config: &Config) -> Result<callbacks::Settings, FileError> {
     let root = config.store.path.with_file_name("files");
     let secrets = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned());
     Ok(callbacks::Settings {
-        files: FileStore::open(root, CallbackLimits::DEFAULT.file as u64)?,
+        files: FileStore::open(
+            root,
+            download_rules(config).values().map(|rules| rules.most).fold(CallbackLimits::DEFAULT.file as u64, u64::max),
+        )?,
         accounts: config.accounts.values().filter_map(door_account).map(|account| account.name).collect(),
         secrets: secrets.flat_map(|secret| http::maskable(&secret)).collect(),
         retention: config.retention.finished,
@@ -272,6 +299,7 @@ fn driver_settings(account: &Account) -> Settings {
             poll: it.poll.iter().map(|step| PollStep { every: step.every, span: step.lasting }).collect(),
             ready_statuses: it.ready_statuses.clone(),
             failed_statuses: it.failed_statuses.clone(),
+            download: it.download,
             ..tronk::Settings::new(common, it.key.clone())
         }),
         AccountKind::Alta(it) => Settings::Alta(alta::Settings {

@@ -43,6 +43,7 @@ pub struct JobRest {
     pub why: Option<String>,
     pub mailbox_uid: Option<String>,
     pub retry_of: Option<i64>,
+    pub files: Vec<JobFile>,
     #[serde(deserialize_with = "lenient")]
     pub next_at: Option<Timestamp>,
     #[serde(deserialize_with = "lenient")]

@@ -17,6 +17,7 @@ mod render;
 mod secrets;
 mod sections;
 mod shipped;
+pub mod size;
 mod sources;
 
 pub use self::accounts::{

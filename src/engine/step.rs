@@ -16,9 +16,10 @@ use super::log::{describe, log_end};
 use super::meaning::{class, learn};
 use crate::domain::exchange::{Request, SendError};
 use crate::domain::privacy::masked;
-use crate::domain::state::{Begin, Input, Outcome};
+use crate::domain::state::{Begin, End, Input, Outcome};
 use crate::domain::{Call, JobId, Reason, State, Timestamp};
 use crate::http::Received;
+use crate::store::downloads::DownloadWish;
 use crate::store::{AccountChange, Batch, CallRecord, Change, StoreError};
 use crate::vendors::JobView;
 
@@ -126,7 +127,7 @@ async fn begin(
         })
         .collect();
     let accounts = account.into_iter().chain(mark_call(runner)).collect();
-    let begun = match runner.shared.store.apply(Batch { at: now, changes, accounts, call: None }).await {
+    let begun = match runner.shared.store.apply(Batch { at: now, changes, accounts, ..Batch::default() }).await {
         Ok(begun) => begun,
         Err(error) => {
             store_failed(runner, &error, "no call is begun");
@@ -209,6 +210,8 @@ async fn finish(
             "the call did not bring what was hoped for"
         );
     }
+    let downloads =
+        jobs.iter().zip(&outcomes).filter_map(|(claimed, outcome)| wish(runner, claimed, outcome)).collect();
     let changes = jobs
         .iter()
         .zip(outcomes)
@@ -217,7 +220,14 @@ async fn finish(
             input: Input::End { turn: claimed.job.turn, call, outcome },
         })
         .collect();
-    commit(runner, Batch { at: runner.now(), changes, accounts, call: Some(record) }).await;
+    commit(runner, Batch { at: runner.now(), changes, accounts, call: Some(record), downloads }).await;
+}
+
+/// The document that a final answer names, where the account wants it.
+fn wish(runner: &Runner, claimed: &Claimed, outcome: &Outcome) -> Option<DownloadWish> {
+    let Outcome::Ended(End::Success { result }) = outcome else { return None };
+    let url = runner.driver().attachment(&claimed.job.kind, result)?;
+    Some(DownloadWish { job: claimed.job.id, url })
 }
 
 /// An outcome is not lost while the process lives: it is offered to the store until it is taken or the daemon must stop.

@@ -15,10 +15,12 @@ use self::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
+use self::downloads::{DownloadEnd, DownloadState, DownloadWish, DueDownload};
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 
 pub mod callbacks;
+pub mod downloads;
 pub mod sqlite;
 
 /// Everything that opros remembers.
@@ -134,6 +136,17 @@ pub trait Store: Send + Sync + Debug {
     /// Which of these hashes some job or call-back names.
     async fn known_files(&self, hashes: &[String]) -> Result<BTreeSet<String>, StoreError>;
 
+    /// How one try to fetch a document ended, with its file, its call and the event that announces it.
+    async fn end_download(&self, end: DownloadEnd) -> Result<(), StoreError>;
+
+    /// Documents that are to be fetched now, the longest due first.
+    async fn due_downloads(&self, now: Timestamp, limit: usize) -> Result<Vec<DueDownload>, StoreError>;
+
+    async fn next_download(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// How a job's download stands; none where there is none.
+    async fn download(&self, job: JobId) -> Result<Option<DownloadState>, StoreError>;
+
     /// A complete, checked copy in a new file.
     async fn backup(&self, file: &Path) -> Result<(), StoreError>;
 
@@ -226,6 +239,8 @@ pub struct Batch {
     pub accounts: Vec<AccountChange>,
     /// The call that brought these changes.
     pub call: Option<CallRecord>,
+    /// Documents that the results name. A wish counts only where its job ends as succeeded by this batch.
+    pub downloads: Vec<DownloadWish>,
 }
 
 impl Batch {

@@ -16,8 +16,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("engine", &["clock", "domain", "http", "store", "vendors", "health"]),
     ("mailbox", &["clock", "domain", "engine", "health", "store"]),
+    ("downloads", &["callbacks", "domain", "engine", "http", "store"]),
     ("callbacks", &["clock", "domain", "engine", "health", "listener", "store", "vendors"]),
-    ("admin", &["clock", "callbacks", "domain", "engine", "health", "listener", "store", "vendors"]),
+    ("admin", &["clock", "callbacks", "domain", "downloads", "engine", "health", "listener", "store", "vendors"]),
     // The client knows the socket's contract and nothing of the daemon's inside.
     ("cli", &["clock", "config", "domain"]),
     // The simulated vendors know nothing of the daemon.
@@ -30,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "domain",
+            "downloads",
             "engine",
             "health",
             "http",

@@ -8,6 +8,7 @@ mod config;
 mod layers;
 mod lifecycle_table;
 mod mailbox;
+mod money;
 mod process;
 mod rlab;
 mod simulator;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Value, json};
 use sqlx::SqliteConnection;
 
-use super::{rows, sql};
+use super::{downloads, rows, sql};
 use crate::domain::exchange::sha256_hex;
 use crate::domain::state::{AttemptChange, Input, Step, step};
 use crate::domain::{EventType, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
@@ -37,6 +37,7 @@ pub struct Draft {
     events: Vec<Value>,
     calls: Vec<Value>,
     accounts: Vec<Value>,
+    downloads: Vec<Value>,
     deltas: BTreeMap<(String, String, i64), i64>,
     /// Keys of unfinished jobs that this transaction adds.
     new_keys: HashMap<String, JobId>,
@@ -87,6 +88,7 @@ impl Draft {
             events: Vec::new(),
             calls: Vec::new(),
             accounts: Vec::new(),
+            downloads: Vec::new(),
             deltas: BTreeMap::new(),
             new_keys: HashMap::new(),
             new_uids: HashMap::new(),
@@ -174,8 +176,15 @@ impl Draft {
 
     /// Carries a batch's inputs through the state table, one after another, each on the row as the one before left it.
     pub fn apply(&mut self, batch: Batch) -> Vec<Result<Job, ApplyError>> {
-        let Batch { at, changes, accounts, call } = batch;
-        let results = changes.into_iter().map(|change| self.change(change.job, change.input, at)).collect();
+        let Batch { at, changes, accounts, call, downloads: wishes } = batch;
+        let results: Vec<Result<Job, ApplyError>> =
+            changes.into_iter().map(|change| self.change(change.job, change.input, at)).collect();
+        for wish in wishes {
+            let succeeded = |job: &&Job| job.id == wish.job && job.state == State::Succeeded;
+            if let Some(job) = results.iter().flatten().find(succeeded) {
+                self.downloads.push(downloads::wish_row(job.id, &job.account, &wish.url, at));
+            }
+        }
         for account in accounts {
             self.account(account, at);
         }
@@ -244,7 +253,7 @@ impl Draft {
         self.accounts.push(json!([change.name, change.account.version, data]));
     }
 
-    fn call(&mut self, call: CallRecord) {
+    pub fn call(&mut self, call: CallRecord) {
         self.calls.push(json!([
             call.account,
             call.call.map(|call| call.as_str()),
@@ -257,6 +266,13 @@ impl Draft {
             call.outcome,
             call.note,
         ]));
+    }
+
+    /// An event of a job that changes nothing else about it.
+    pub fn announce(&mut self, id: JobId, event: NewEvent, at: Timestamp) {
+        if let Some(job) = self.job(id).cloned() {
+            self.job_event(&job, event, at);
+        }
     }
 
     // ---- events ------------------------------------------------------------------------------------------------
@@ -341,6 +357,7 @@ impl Draft {
         run(conn, sql::INSERT_OBSERVATIONS, self.observations, Exactly).await?;
         run(conn, sql::INSERT_EVENTS, self.events, Exactly).await?;
         run(conn, sql::INSERT_CALLS, self.calls, Exactly).await?;
+        run(conn, sql::INSERT_DOWNLOADS, self.downloads, Exactly).await?;
         run(conn, sql::SAVE_ACCOUNTS, self.accounts, AtMost).await?;
         run(conn, sql::COUNT_BY_DELTAS, deltas.collect(), Exactly).await?;
         if self.numbers.last_mailbox_seq != before.last_mailbox_seq {

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 mod callbacks;
+mod downloads;
 mod draft;
 pub mod file;
 mod hot;
@@ -31,6 +32,7 @@ use super::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
+use super::downloads::{DownloadEnd, DownloadState, DueDownload};
 use super::{
     Accepted, ApplyError, Batch, Commit, Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane,
     MailboxChanges, MailboxCursor, MailboxEvent, MailboxMark, MailboxRow, RejectedRow, Removed, Retention, Store,
@@ -411,6 +413,22 @@ impl Store for SqliteStore {
 
     async fn known_files(&self, hashes: &[String]) -> Result<BTreeSet<String>, StoreError> {
         callbacks::known_files(&self.readers, hashes).await
+    }
+
+    async fn end_download(&self, end: DownloadEnd) -> Result<(), StoreError> {
+        self.ask(Op::EndDownload(Box::new(end))).await.map(drop)
+    }
+
+    async fn due_downloads(&self, now: Timestamp, limit: usize) -> Result<Vec<DueDownload>, StoreError> {
+        downloads::due(&self.readers, now, limit).await
+    }
+
+    async fn next_download(&self) -> Result<Option<Timestamp>, StoreError> {
+        downloads::next(&self.readers).await
+    }
+
+    async fn download(&self, job: JobId) -> Result<Option<DownloadState>, StoreError> {
+        downloads::of(&self.readers, job).await
     }
 
     async fn backup(&self, file: &Path) -> Result<(), StoreError> {

@@ -128,6 +128,16 @@ statements! {
         ON CONFLICT (account, kind, state) DO UPDATE SET jobs = jobs + excluded.jobs";
     FIRE = "INSERT INTO firings (schedule, at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
+    // ---- downloads
+    INSERT_DOWNLOADS = "INSERT INTO downloads (job_id, account, url, due_at) \
+        SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1)";
+    END_DOWNLOAD = "UPDATE downloads SET tries = tries + 1, due_at = $2, error = $3, saved = $4 \
+        WHERE job_id = $1 AND due_at IS NOT NULL";
+    DUE_DOWNLOADS = "SELECT job_id, account, url, tries FROM downloads WHERE due_at IS NOT NULL AND due_at <= $1 \
+        ORDER BY due_at LIMIT $2 + 0";
+    NEXT_DOWNLOAD = "SELECT due_at FROM downloads WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+    GET_DOWNLOAD = "SELECT saved, due_at, tries, error FROM downloads WHERE job_id = $1";
+
     // ---- retention, in bounded steps from the oldest on
     OLD_JOBS = "SELECT id, account, kind, state FROM jobs \
         WHERE finished_at IS NOT NULL AND finished_at < $1 ORDER BY finished_at LIMIT $2 + 0";

@@ -16,10 +16,11 @@ use super::draft::{Draft, Known, Left, Numbers};
 use super::file::{FileId, Ownership};
 use super::hot::Hot;
 use super::rows::JobRow;
-use super::{MailboxNotes, callbacks, retain, set_meta, sort_error, sql};
+use super::{MailboxNotes, callbacks, downloads, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
 use crate::domain::{Job, JobId, NewJob, Timestamp};
 use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback};
+use crate::store::downloads::DownloadEnd;
 use crate::store::{
     Accepted, ApplyError, Batch, Commit, MailboxMark, RejectedRow, Removed, Retention, StoreError, StoreHealth,
 };
@@ -44,6 +45,7 @@ pub enum Op {
     KeepCallback(Box<NewCallback>),
     Deliver(Box<Delivery>),
     ForgetCallbacks(Timestamp),
+    EndDownload(Box<DownloadEnd>),
 }
 
 impl Op {
@@ -52,7 +54,7 @@ impl Op {
             Op::Accept(jobs, _) => jobs.len(),
             Op::Reject(rows, _) => rows.len(),
             Op::Apply(batch) => batch.changes.len() + 1,
-            Op::Fire(..) | Op::MailboxMark(_) => 1,
+            Op::Fire(..) | Op::MailboxMark(_) | Op::EndDownload(_) => 1,
             Op::Retain(..) | Op::ForgetCallbacks(_) => 500,
             // Bodies are bounded by memory first: 512 in a group may have 64 KiB each.
             Op::KeepCallback(_) | Op::Deliver(_) => 16,
@@ -221,6 +223,10 @@ impl Writer {
                 Op::Deliver(delivery) => {
                     Reply::Delivered(callbacks::deliver(&mut self.conn, &mut draft, delivery).await?)
                 }
+                Op::EndDownload(end) => {
+                    downloads::end(&mut self.conn, &mut draft, end).await?;
+                    Reply::Done
+                }
                 Op::ForgetCallbacks(before) => Reply::Forgotten(callbacks::forget(&mut self.conn, *before).await?),
             });
         }
@@ -287,6 +293,7 @@ impl Writer {
                 | Op::Retain(..)
                 | Op::KeepCallback(_)
                 | Op::Deliver(_)
+                | Op::EndDownload(_)
                 | Op::ForgetCallbacks(_) => {}
             }
         }
@@ -312,6 +319,7 @@ impl Writer {
             .flat_map(|op| match op {
                 Op::Apply(batch) => batch.changes.iter().map(|change| change.job.0).collect::<Vec<_>>(),
                 Op::Deliver(delivery) => vec![delivery.job.0],
+                Op::EndDownload(end) => vec![end.job.0],
                 Op::Accept(..)
                 | Op::Reject(..)
                 | Op::Fire(..)

@@ -1,0 +1,3 @@
+//! What costs money: orders, budgets, the ledger, and what was paid for.
+
+mod downloads;
