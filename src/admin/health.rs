@@ -81,6 +81,7 @@ pub async fn look(state: &AdminState) -> HealthView {
     }
     for runner in engine.runners() {
         causes.extend(of_account(runner));
+        causes.extend(of_budget(runner));
     }
     match in_doubt(state).await {
         Ok(doubt) => causes.extend(doubt),
@@ -125,6 +126,13 @@ fn of_account(runner: &Runner) -> Option<CauseView> {
         }
     };
     Some(CauseView::degraded(format!("{code}:{name}"), what, since))
+}
+
+fn of_budget(runner: &Runner) -> Option<CauseView> {
+    let (name, now) = (runner.name(), runner.now());
+    let spent = runner.budget_spent(now)?;
+    let what = format!("new orders of the account {name} wait: {}", spent.reason.message);
+    Some(CauseView::degraded(format!("budget_spent:{name}"), what, Some(spent.since)))
 }
 
 async fn in_doubt(state: &AdminState) -> Result<Option<CauseView>, StoreError> {

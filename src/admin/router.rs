@@ -36,6 +36,7 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::timeline))
         .routes(routes!(moves::cancel))
+        .routes(routes!(moves::release))
         .routes(routes!(moves::retry))
         .routes(routes!(moves::resolve))
         .routes(routes!(files::list))

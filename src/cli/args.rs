@@ -75,6 +75,8 @@ pub enum ClientCommand {
     Explain(JobArg),
     /// Cancel jobs, as soon as their state allows
     Cancel(CancelArgs),
+    /// Send held jobs, although an equal order was sent shortly before
+    Release(CancelArgs),
     /// Start a finished job again, as a new job
     Retry(RetryArgs),
     /// Decide on a job in doubt

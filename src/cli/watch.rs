@@ -81,7 +81,7 @@ fn style(kind: &str) -> clap::builder::styling::Style {
     match kind {
         "job.succeeded" | "account.resumed" | "account.recovered" => GOOD,
         "job.failed" | "job.expired" | "job.rejected" | "account.unreachable" => BAD,
-        "job.in_doubt" | "account.paused" | "account.balance_low" => CARE,
+        "job.in_doubt" | "job.held" | "account.paused" | "account.balance_low" | "account.budget_spent" => CARE,
         _ => BUSY,
     }
 }

@@ -30,11 +30,13 @@ event_types! {
     JobExpired = "job.expired",
     JobRejected = "job.rejected",
     JobInDoubt = "job.in_doubt",
+    JobHeld = "job.held",
     AccountPaused = "account.paused",
     AccountResumed = "account.resumed",
     AccountUnreachable = "account.unreachable",
     AccountRecovered = "account.recovered",
     AccountBalanceLow = "account.balance_low",
+    AccountBudgetSpent = "account.budget_spent",
 }
 
 impl EventType {

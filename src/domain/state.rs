@@ -36,6 +36,12 @@ pub enum Input {
     Wake,
     /// There is nothing to do before then.
     Postpone { until: Timestamp },
+    /// It is not sent until an operator lets it go, and why.
+    Hold { reason: Reason },
+    /// An operator lets it go.
+    Release,
+    /// The store is an older copy of itself: what was queued in it may have been sent since. The token names that attempt.
+    Restored { token: String },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -196,6 +202,9 @@ pub fn step(job: Job, input: Input, now: Timestamp) -> Result<Step, Refused> {
         Input::Resolve(resolution) => next.resolve(resolution)?,
         Input::Wake => next.touch_at(now, "waking")?,
         Input::Postpone { until } => next.touch_at(until, "postponing")?,
+        Input::Hold { reason } => next.hold(reason)?,
+        Input::Release => next.release()?,
+        Input::Restored { token } => next.restored(token)?,
     }
     Ok(next.step)
 }
@@ -567,6 +576,51 @@ impl Next {
             | State::Expired
             | State::Rejected => Err(self.illegal(what)),
         }
+    }
+
+    fn hold(&mut self, reason: Reason) -> Result<(), Refused> {
+        if self.state() != State::Queued {
+            return Err(self.illegal("holding"));
+        }
+        let data = json!({ "error": reason });
+        let job = self.job();
+        job.due_at = None;
+        job.reason = Some(reason);
+        self.emit(EventType::JobHeld, data);
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), Refused> {
+        if self.state() != State::Queued {
+            return Err(self.illegal("releasing"));
+        }
+        let now = self.now;
+        let job = self.job();
+        // One that is not held keeps its time: it is let go in advance.
+        if job.due_at.is_none() {
+            job.due_at = Some(now);
+            job.reason = None;
+        }
+        Ok(())
+    }
+
+    fn restored(&mut self, token: String) -> Result<(), Refused> {
+        if self.state() != State::Queued || self.step.job.traits.repeatable {
+            return Err(self.illegal("being in doubt after a restore"));
+        }
+        let reason = Reason::new(
+            "restored",
+            "the store was put back from an older copy, in which this job was still to be sent; it may have been sent since",
+        );
+        let job = self.job();
+        job.turn += 1;
+        job.submissions += 1;
+        job.attempt = Some(token.clone());
+        self.fall_into_doubt(reason);
+        // The token that went out is lost with the newer store: looking for this one would prove nothing.
+        self.job().due_at = None;
+        self.step.attempt = Some(AttemptChange::Open { token, request_hash: String::new() });
+        Ok(())
     }
 
     // ---- the moves ---------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::domain::account::Gate;
+use crate::domain::spending::BudgetSpent;
 use crate::domain::{Job, State, Timestamp};
 
 /// The answer to "why does this job wait?".
@@ -43,7 +44,10 @@ impl Engine {
             Gate::Broken(until) => {
                 (Some(format!(" The vendor does not answer; opros tries it again {}.", when(until, now))), Some(until))
             }
-            Gate::Open | Gate::Probe | Gate::FreeCallsOnly => (None, Some(now)),
+            Gate::Open | Gate::Probe | Gate::FreeCallsOnly => match self.budget_of(job, now) {
+                Some(spent) => (Some(format!(" It waits: {}.", spent.reason.message)), Some(spent.until)),
+                None => (None, Some(now)),
+            },
         };
         let next_at = match (job.due_at, opens_at) {
             (Some(due), Some(opens)) => Some(due.max(opens)),
@@ -58,6 +62,14 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The spent budget that keeps this job from being ordered.
+    fn budget_of(&self, job: &Job, now: Timestamp) -> Option<BudgetSpent> {
+        let is_order = job.state == State::Queued && !job.traits.repeatable && job.due_at.is_some();
+        self.runner(&job.account).filter(|_| is_order)?.budget_spent(now)
+    }
+}
+
 fn unfinished(job: &Job, now: Timestamp) -> String {
     let because = job.reason.as_ref().map(|reason| format!(" ({})", reason.message)).unwrap_or_default();
     match (job.state, job.due_at) {
@@ -68,7 +80,11 @@ fn unfinished(job: &Job, now: Timestamp) -> String {
             format!("Not sent yet{because}; it is sent {}.", when(due, now))
         }
         (State::Queued, Some(due)) if due > now => format!("It is not to be sent before {due} ({}).", when(due, now)),
-        (State::Queued, _) => {
+        (State::Queued, None) => format!(
+            "Held, and not sent until somebody says so{because}: opros release {id}, or opros cancel {id}.",
+            id = job.id
+        ),
+        (State::Queued, Some(_)) => {
             format!("Ready to be sent; it waits for its turn in the account {}{because}.", job.account)
         }
         (State::Submitting, _) => "Being sent to the vendor at this moment.".to_owned(),

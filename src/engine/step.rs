@@ -20,7 +20,7 @@ use crate::domain::state::{Begin, End, Input, Outcome};
 use crate::domain::{Call, JobId, Reason, State, Timestamp};
 use crate::http::Received;
 use crate::store::downloads::DownloadWish;
-use crate::store::{AccountChange, Batch, CallRecord, Change, StoreError};
+use crate::store::{AccountChange, ApplyError, Batch, CallRecord, Change, StoreError};
 use crate::vendors::JobView;
 
 /// How long to wait before an outcome that could not be committed is tried again.
@@ -127,30 +127,35 @@ async fn begin(
         })
         .collect();
     let accounts = account.into_iter().chain(mark_call(runner)).collect();
-    let begun = match runner.shared.store.apply(Batch { at: now, changes, accounts, ..Batch::default() }).await {
-        Ok(begun) => begun,
-        Err(error) => {
-            store_failed(runner, &error, "no call is begun");
-            // Without this pause a store that refuses at once would be asked in a tight loop.
-            tokio::time::sleep(COMMIT_AGAIN).await;
-            return None;
-        }
-    };
-    let mut all = true;
+    let spending = (call == Call::Submit).then(|| Arc::clone(&runner.setup.spending));
+    let begun =
+        match runner.shared.store.apply(Batch { at: now, changes, accounts, spending, ..Batch::default() }).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                store_failed(runner, &error, "no call is begun");
+                // Without this pause a store that refuses at once would be asked in a tight loop.
+                tokio::time::sleep(COMMIT_AGAIN).await;
+                return None;
+            }
+        };
+    let (mut all, mut spent, mut changes) = (true, None, Vec::new());
     for (claimed, result) in jobs.iter_mut().zip(begun) {
+        let job = claimed.job.id;
+        all &= result.is_ok();
         match result {
             Ok(job) => claimed.job = job,
-            Err(error) => {
-                tracing::debug!(job = claimed.job.id.0, error = %error, "a job moved on before its call began");
-                all = false;
-            }
+            Err(ApplyError::Spent(refusal)) => spent = Some(refusal),
+            Err(ApplyError::Equal(reason)) => changes.push(Change { job, input: Input::Hold { reason } }),
+            Err(error) => tracing::debug!(job = job.0, error = %error, "a job moved on before its call began"),
         }
     }
     if all {
         return Some(jobs);
     }
     // Some did not begin: the request as it was built is not theirs. The others go back untouched.
-    let back = jobs.iter().filter(|claimed| claimed.job.state == State::Submitting).map(|claimed| Change {
+    let begun = jobs.iter().filter(|claimed| claimed.job.state == State::Submitting);
+    let accounts = spent.and_then(|spent| runner.budget_ends(begun.clone().count(), spent));
+    changes.extend(begun.map(|claimed| Change {
         job: claimed.job.id,
         input: Input::End {
             turn: claimed.job.turn,
@@ -160,8 +165,8 @@ async fn begin(
                 again_at: Some(now),
             },
         },
-    });
-    commit(runner, Batch::of(now, back.collect())).await;
+    }));
+    commit(runner, Batch { accounts: accounts.into_iter().collect(), ..Batch::of(now, changes) }).await;
     None
 }
 
@@ -210,6 +215,9 @@ async fn finish(
             "the call did not bring what was hoped for"
         );
     }
+    if gives_back(call, &outcomes) {
+        runner.reopen_budget();
+    }
     let downloads =
         jobs.iter().zip(&outcomes).filter_map(|(claimed, outcome)| wish(runner, claimed, outcome)).collect();
     let changes = jobs
@@ -220,7 +228,21 @@ async fn finish(
             input: Input::End { turn: claimed.job.turn, call, outcome },
         })
         .collect();
-    commit(runner, Batch { at: runner.now(), changes, accounts, call: Some(record), downloads }).await;
+    commit(runner, Batch { at: runner.now(), changes, accounts, call: Some(record), downloads, spending: None }).await;
+}
+
+/// Whether some order turned out to cost nothing: the budget may have room again.
+fn gives_back(call: Call, outcomes: &[Outcome]) -> bool {
+    matches!(call, Call::Submit | Call::LookUp)
+        && outcomes.iter().any(|outcome| {
+            matches!(
+                outcome,
+                Outcome::NotTaken { .. }
+                    | Outcome::AccountHeld { .. }
+                    | Outcome::Absent { .. }
+                    | Outcome::Ended(End::Failure { .. })
+            )
+        })
 }
 
 /// The document that a final answer names, where the account wants it.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use self::callbacks::{
     Unmatched,
 };
 use self::downloads::{DownloadEnd, DownloadState, DownloadWish, DueDownload};
+use crate::domain::spending::{BudgetSpent, Rules, Spent};
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 
@@ -106,6 +108,9 @@ pub trait Store: Send + Sync + Debug {
 
     /// What the mailbox should show for these rows; rows that were never taken are missing.
     async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError>;
+
+    /// What an account has ordered in the windows around that moment.
+    async fn spent(&self, rules: &Rules, at: Timestamp) -> Result<Spent, StoreError>;
 
     // ---- call-backs and files -----------------------------------------------------------------------------------
 
@@ -241,6 +246,8 @@ pub struct Batch {
     pub call: Option<CallRecord>,
     /// Documents that the results name. A wish counts only where its job ends as succeeded by this batch.
     pub downloads: Vec<DownloadWish>,
+    /// What the orders that begin by this batch cost, and whether they may begin at all. None: they are free to.
+    pub spending: Option<Arc<Rules>>,
 }
 
 impl Batch {
@@ -288,6 +295,12 @@ pub enum ApplyError {
     NotFound(JobId),
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// Its account may order nothing more for now.
+    #[error(transparent)]
+    Spent(#[from] BudgetSpent),
+    /// An equal order was sent shortly before: it is to be held.
+    #[error("{}", .0.message)]
+    Equal(Reason),
 }
 
 #[derive(Debug, Clone, PartialEq)]

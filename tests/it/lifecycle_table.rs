@@ -155,6 +155,9 @@ resolve: adopt                  .   .   .   Wa  .   .   .   .   .
 resolve: fail                   .   .   .   F   .   .   .   .   .
 wake                            Q   .   W   .   .   .   .   .   .
 postpone                        Q   .   W   .   .   .   .   .   .
+hold                            Q   .   .   .   .   .   .   .   .
+release                         Q   .   .   .   .   .   .   .   .
+restored                        Dd  .   .   .   .   .   .   .   .
 begin submit as a free call     never
 begin look-up                   never
 begin cancel                    never
@@ -214,6 +217,7 @@ fn a_vendor_that_can_be_asked_and_told_adds_these() {
 const REPEATABLE_CALLS: &str = "
 submit: unclear                 .   Q   .   .   .   .   .   .   .
 recover                         .   Q   .   .   .   .   .   .   .
+restored                        never
 ";
 
 #[test]

@@ -1,3 +1,4 @@
 //! What costs money: orders, budgets, the ledger, and what was paid for.
 
 mod downloads;
+mod guard;

@@ -1,15 +1,18 @@
 //! One transaction in the making: many requests' changes, written with one statement for each kind of change.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use sqlx::SqliteConnection;
 
+use super::money::{self, Guard};
 use super::{downloads, rows, sql};
 use crate::domain::exchange::sha256_hex;
+use crate::domain::spending::{Amount, Rules};
 use crate::domain::state::{AttemptChange, Input, Step, step};
 use crate::domain::{EventType, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
-use crate::store::{Accepted, AccountChange, ApplyError, Batch, CallRecord, RejectedRow, StoreError};
+use crate::store::{Accepted, AccountChange, ApplyError, Batch, CallRecord, Change, RejectedRow, StoreError};
 
 /// Where the numbers of this store stand; taken back when a transaction fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,9 @@ pub struct Numbers {
     pub last_seq: i64,
     pub last_mailbox_seq: i64,
 }
+
+/// A balance that is this young may not stand in its history yet; what stands there is not written twice.
+const NEWS: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Draft {
@@ -38,6 +44,10 @@ pub struct Draft {
     calls: Vec<Value>,
     accounts: Vec<Value>,
     downloads: Vec<Value>,
+    guard: Guard,
+    ledger: LedgerLines,
+    balances: Vec<Value>,
+    released: Vec<Value>,
     deltas: BTreeMap<(String, String, i64), i64>,
     /// Keys of unfinished jobs that this transaction adds.
     new_keys: HashMap<String, JobId>,
@@ -50,6 +60,14 @@ pub struct Draft {
 struct Loaded {
     job: Job,
     dirty: bool,
+}
+
+/// What the cost ledger learns.
+#[derive(Debug, Default)]
+struct LedgerLines {
+    ordered: Vec<Value>,
+    doubted: Vec<Value>,
+    decided: Vec<Value>,
 }
 
 #[derive(Debug)]
@@ -89,6 +107,10 @@ impl Draft {
             calls: Vec::new(),
             accounts: Vec::new(),
             downloads: Vec::new(),
+            guard: Guard::default(),
+            ledger: LedgerLines::default(),
+            balances: Vec::new(),
+            released: Vec::new(),
             deltas: BTreeMap::new(),
             new_keys: HashMap::new(),
             new_uids: HashMap::new(),
@@ -163,6 +185,11 @@ impl Draft {
 
     // ---- the state table ---------------------------------------------------------------------------------------
 
+    /// What holds orders back; read before the first of them is applied.
+    pub fn adopt_guard(&mut self, guard: Guard) {
+        self.guard = guard;
+    }
+
     pub fn adopt_rows(&mut self, jobs: Vec<Job>) {
         for job in jobs {
             self.jobs.insert(job.id, Loaded { job, dirty: false });
@@ -176,9 +203,9 @@ impl Draft {
 
     /// Carries a batch's inputs through the state table, one after another, each on the row as the one before left it.
     pub fn apply(&mut self, batch: Batch) -> Vec<Result<Job, ApplyError>> {
-        let Batch { at, changes, accounts, call, downloads: wishes } = batch;
+        let Batch { at, changes, accounts, call, downloads: wishes, spending } = batch;
         let results: Vec<Result<Job, ApplyError>> =
-            changes.into_iter().map(|change| self.change(change.job, change.input, at)).collect();
+            changes.into_iter().map(|change| self.guarded(change, spending.as_deref(), at)).collect();
         for wish in wishes {
             let succeeded = |job: &&Job| job.id == wish.job && job.state == State::Succeeded;
             if let Some(job) = results.iter().flatten().find(succeeded) {
@@ -194,7 +221,30 @@ impl Draft {
         results
     }
 
+    /// An order begins only where the account's rules let it; what it costs is written with its intent.
+    fn guarded(&mut self, change: Change, rules: Option<&Rules>, at: Timestamp) -> Result<Job, ApplyError> {
+        let Some(rules) = rules.filter(|_| money::is_order(&change.input)) else {
+            return self.change(change.job, change.input, at);
+        };
+        let job = &self.jobs.get(&change.job).ok_or(ApplyError::NotFound(change.job))?.job;
+        self.guard.check(job, rules, at)?;
+        let job = self.change_priced(change.job, change.input, rules.price(&job.kind), at)?;
+        self.guard.count(&job, rules);
+        Ok(job)
+    }
+
     pub fn change(&mut self, id: JobId, input: Input, at: Timestamp) -> Result<Job, ApplyError> {
+        self.change_priced(id, input, None, at)
+    }
+
+    fn change_priced(
+        &mut self,
+        id: JobId,
+        input: Input,
+        price: Option<Amount>,
+        at: Timestamp,
+    ) -> Result<Job, ApplyError> {
+        let released = matches!(input, Input::Release);
         let loaded = self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?;
         let before = loaded.job.clone();
         let was_dirty = loaded.dirty;
@@ -206,8 +256,14 @@ impl Draft {
         for event in events {
             self.job_event(&job, event, at);
         }
+        if released {
+            self.released.push(json!([id.0, at.as_millis()]));
+        }
         if let Some(change) = attempt {
-            self.attempt(id, change, at);
+            if !job.traits.repeatable {
+                self.note_cost(&job, &change, price, at);
+            }
+            self.attempt(&job, change, at);
         }
         if let Some(seen) = observation {
             self.observations.push(json!([id.0, at.as_millis(), seen.fingerprint, seen.data, seen.raw]));
@@ -227,10 +283,27 @@ impl Draft {
         Ok(job)
     }
 
-    fn attempt(&mut self, job: JobId, change: AttemptChange, at: Timestamp) {
+    /// What an attempt's change means for the ledger; only what may cost money stands there.
+    fn note_cost(&mut self, job: &Job, change: &AttemptChange, price: Option<Amount>, at: Timestamp) {
+        match change {
+            AttemptChange::Open { token, .. } => {
+                self.ledger.ordered.push(money::ordered_row(job, token, price, at));
+                if job.state == State::InDoubt {
+                    self.ledger.doubted.push(json!(token));
+                }
+            }
+            AttemptChange::Unclear { token } => self.ledger.doubted.push(json!(token)),
+            AttemptChange::Close { token, end } => {
+                self.ledger.decided.push(json!([token, money::sure(*end).as_str(), at.as_millis()]));
+            }
+        }
+    }
+
+    fn attempt(&mut self, job: &Job, change: AttemptChange, at: Timestamp) {
         match change {
             AttemptChange::Open { token, request_hash } => {
-                self.opened.push(OpenedAttempt { token, job, request_hash, at, unclear_at: None, end: None });
+                let unclear_at = (job.state == State::InDoubt).then_some(at);
+                self.opened.push(OpenedAttempt { token, job: job.id, request_hash, at, unclear_at, end: None });
             }
             AttemptChange::Unclear { token } => match self.opened.iter_mut().find(|open| open.token == token) {
                 Some(open) => open.unclear_at = Some(at),
@@ -248,6 +321,9 @@ impl Draft {
             let mut data = json!({ "account": change.name });
             merge(&mut data, event.data);
             self.event(event.kind, at, None, Some(&change.name), None, data);
+        }
+        if let Some(balance) = change.account.balance.as_ref().filter(|balance| at.since(balance.at) < NEWS) {
+            self.balances.push(json!([change.name, balance.at.as_millis(), balance.amount, balance.unit]));
         }
         let data = serde_json::to_string(&change.account).unwrap_or_default();
         self.accounts.push(json!([change.name, change.account.version, data]));
@@ -354,6 +430,12 @@ impl Draft {
         run(conn, sql::MARK_UNCLEAR, self.unclear, Exactly).await?;
         run(conn, sql::CLOSE_ATTEMPTS, self.closed, Exactly).await?;
         run(conn, sql::OPEN_ATTEMPTS, opened.collect(), Exactly).await?;
+        run(conn, sql::INSERT_COSTS, self.ledger.ordered, Exactly).await?;
+        // What was ordered before there was a ledger has no line.
+        run(conn, sql::DOUBT_COSTS, self.ledger.doubted, AtMost).await?;
+        run(conn, sql::DECIDE_COSTS, self.ledger.decided, AtMost).await?;
+        run(conn, sql::INSERT_BALANCES, self.balances, AtMost).await?;
+        run(conn, sql::RELEASE, self.released, AtMost).await?;
         run(conn, sql::INSERT_OBSERVATIONS, self.observations, Exactly).await?;
         run(conn, sql::INSERT_EVENTS, self.events, Exactly).await?;
         run(conn, sql::INSERT_CALLS, self.calls, Exactly).await?;

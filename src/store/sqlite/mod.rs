@@ -19,6 +19,7 @@ mod downloads;
 mod draft;
 pub mod file;
 mod hot;
+mod money;
 mod reads;
 mod retain;
 mod rows;
@@ -39,6 +40,7 @@ use super::{
     StoreError, StoreHealth, TimelineEntry, random_hex,
 };
 use crate::clock::SharedClock;
+use crate::domain::spending::{Rules, Spent};
 use crate::domain::{Account, Job, JobId, NewJob, Timestamp};
 
 /// The schema, forward only; embedded, so that the binary is all that is needed.
@@ -364,6 +366,11 @@ impl Store for SqliteStore {
     async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError> {
         let mut conn = self.readers.acquire().await.map_err(sort_error)?;
         reads::mailbox_rows(&mut conn, uids).await
+    }
+
+    async fn spent(&self, rules: &Rules, at: Timestamp) -> Result<Spent, StoreError> {
+        let mut conn = self.readers.acquire().await.map_err(sort_error)?;
+        money::spent(&mut conn, rules, at).await
     }
 
     async fn keep_callback(&self, callback: NewCallback) -> Result<Kept, StoreError> {

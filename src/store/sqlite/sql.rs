@@ -128,6 +128,29 @@ statements! {
         ON CONFLICT (account, kind, state) DO UPDATE SET jobs = jobs + excluded.jobs";
     FIRE = "INSERT INTO firings (schedule, at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
+    // ---- money
+    INSERT_COSTS = "INSERT INTO costs (token, at, job_id, account, kind, tag, price, sure, params_hash) \
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, \
+        (SELECT params_hash FROM bodies WHERE job_id = value->>2) FROM json_each($1)";
+    DOUBT_COSTS = "UPDATE costs SET sure = 'in_doubt' FROM json_each($1) AS j WHERE token = j.value";
+    DECIDE_COSTS = "UPDATE costs SET decided_at = j.value->>2, \
+        sure = CASE WHEN sure = 'in_doubt' AND j.value->>1 = 'booked' THEN 'settled' ELSE j.value->>1 END \
+        FROM json_each($1) AS j WHERE token = j.value->>0";
+    /// The hours of a month at most, by the key.
+    SPENT = "SELECT coalesce(sum(submissions) FILTER (WHERE hour >= $2), 0), coalesce(sum(amount) FILTER (WHERE hour >= $2), 0), \
+        coalesce(sum(submissions) FILTER (WHERE hour >= $3), 0), coalesce(sum(amount) FILTER (WHERE hour >= $3), 0), \
+        coalesce(sum(submissions), 0), coalesce(sum(amount), 0) FROM spending WHERE account = $1 AND hour >= $4";
+    /// An equal order of another job that was sent after $2 and may have been taken.
+    FIND_EQUAL = "SELECT b.job_id, b.params_hash, (SELECT c.job_id FROM costs AS c WHERE c.account = j.account AND c.kind = j.kind \
+        AND c.params_hash = b.params_hash AND c.params_hash IS NOT NULL AND c.at > $2 AND c.job_id <> b.job_id \
+        AND c.sure NOT IN ('refused', 'not_sent', 'absent') ORDER BY c.at DESC LIMIT 1), \
+        EXISTS (SELECT 1 FROM released WHERE released.job_id = b.job_id) \
+        FROM json_each($1) AS wanted CROSS JOIN jobs AS j ON j.id = wanted.value CROSS JOIN bodies AS b ON b.job_id = j.id";
+    RELEASE = "INSERT OR IGNORE INTO released (job_id, at) SELECT value->>0, value->>1 FROM json_each($1)";
+    INSERT_BALANCES = "INSERT OR IGNORE INTO balances (account, at, amount, unit) \
+        SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1)";
+    FORGET_ORDERS = "UPDATE costs SET params_hash = NULL WHERE job_id IN (SELECT value FROM json_each($1))";
+
     // ---- downloads
     INSERT_DOWNLOADS = "INSERT INTO downloads (job_id, account, url, due_at) \
         SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1)";

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::draft::{Draft, Known, Left, Numbers};
 use super::file::{FileId, Ownership};
 use super::hot::Hot;
+use super::money::Guard;
 use super::rows::JobRow;
 use super::{MailboxNotes, callbacks, downloads, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
@@ -191,6 +192,9 @@ impl Writer {
         let known = self.known(ops).await?;
         let mut draft = Draft::new(before, self.epoch);
         draft.adopt_rows(self.load(ops).await?);
+        let batches: Vec<&Batch> =
+            ops.iter().filter_map(|op| if let Op::Apply(batch) = op { Some(batch) } else { None }).collect();
+        draft.adopt_guard(Guard::load(&mut self.conn, &batches).await?);
         let mut replies = Vec::with_capacity(ops.len());
         for op in ops {
             replies.push(match op {

@@ -98,6 +98,7 @@ async fn engine(store: Arc<SqliteStore>) -> Engine {
         client: Client::new(settings, AnswerBudget::default(), SystemClock::shared()).unwrap(),
         limits: Limits { max_in_flight: 1, min_interval: Duration::ZERO },
         alert_after: Duration::from_secs(60),
+        spending: Arc::default(),
         advice: None,
         hosts: None,
     };
