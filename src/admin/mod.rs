@@ -8,6 +8,7 @@ mod accounts;
 mod body;
 mod bulk;
 mod callbacks;
+mod costs;
 mod events;
 mod files;
 mod health;

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::AdminState;
-use super::{accounts, callbacks, events, files, health, jobs, list, metrics, moves};
+use super::{accounts, callbacks, costs, events, files, health, jobs, list, metrics, moves};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -47,6 +47,7 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::pause))
         .routes(routes!(accounts::resume))
+        .routes(routes!(costs::costs))
         .routes(routes!(health::health))
         .routes(routes!(metrics::metrics))
 }

@@ -9,6 +9,7 @@ pub mod bulk;
 pub mod callbacks;
 pub mod client;
 pub mod config_check;
+pub mod costs;
 pub mod exit;
 pub mod explain;
 pub mod failure;
@@ -111,6 +112,7 @@ async fn talk(session: &mut Session<'_>, command: ClientCommand) -> Result<Exit,
         ClientCommand::Watch(args) => watch::watch(session, args).await,
         ClientCommand::Wait(args) => wait::wait(session, args).await,
         ClientCommand::Explain(job) => explain::explain(session, job.id).await,
+        ClientCommand::Costs(args) => costs::costs(session, args).await,
         ClientCommand::Cancel(args) => operate::cancel(session, args).await,
         ClientCommand::Release(args) => operate::release(session, args).await,
         ClientCommand::Retry(args) => operate::retry(session, args).await,

@@ -97,6 +97,50 @@ pub struct CallbackPage {
     pub next: Value,
 }
 
+/// What was ordered; numbers are absent where nothing is known.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Costs {
+    pub costs: Vec<Box<RawValue>>,
+    pub balances: Vec<CostBalance>,
+    pub budgets: Vec<CostBudget>,
+    pub more: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CostLine {
+    pub account: Option<String>,
+    pub kind: Option<String>,
+    pub tag: Option<String>,
+    pub day: Option<String>,
+    pub job: Option<i64>,
+    pub orders: i64,
+    pub amount: f64,
+    pub unsure: i64,
+    pub unsure_amount: f64,
+    pub unpriced: i64,
+    pub free: i64,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CostBalance {
+    pub account: String,
+    pub words: String,
+    pub agrees: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CostBudget {
+    pub account: String,
+    pub window: String,
+    pub what: String,
+    pub used: f64,
+    pub most: f64,
+}
+
 /// A file that came with a job's result.
 #[derive(Debug, Clone, Deserialize)]
 pub struct JobFile {

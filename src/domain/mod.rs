@@ -7,6 +7,7 @@ pub mod hosts;
 pub mod job;
 pub mod policy;
 pub mod privacy;
+pub mod reconcile;
 pub mod spending;
 pub mod state;
 pub mod time;

@@ -16,12 +16,15 @@ use self::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
+use self::costs::{CostQuery, CostSum};
 use self::downloads::{DownloadEnd, DownloadState, DownloadWish, DueDownload};
+use crate::domain::reconcile::{Ordered, Reading};
 use crate::domain::spending::{BudgetSpent, Rules, Spent};
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 
 pub mod callbacks;
+pub mod costs;
 pub mod downloads;
 pub mod sqlite;
 
@@ -111,6 +114,17 @@ pub trait Store: Send + Sync + Debug {
 
     /// What an account has ordered in the windows around that moment.
     async fn spent(&self, rules: &Rules, at: Timestamp) -> Result<Spent, StoreError>;
+
+    /// The ledger's lines, summed up; the oldest day first.
+    async fn costs(&self, query: CostQuery) -> Result<Vec<CostSum>, StoreError>;
+
+    /// What the vendor said was left, the last word before `from` included; and what was ordered between each two readings.
+    async fn balances(
+        &self,
+        account: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<(Vec<Reading>, Vec<Ordered>), StoreError>;
 
     // ---- call-backs and files -----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 mod callbacks;
+mod costs;
 mod downloads;
 mod draft;
 pub mod file;
@@ -33,6 +34,7 @@ use super::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
+use super::costs::{CostQuery, CostSum};
 use super::downloads::{DownloadEnd, DownloadState, DueDownload};
 use super::{
     Accepted, ApplyError, Batch, Commit, Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane,
@@ -40,6 +42,7 @@ use super::{
     StoreError, StoreHealth, TimelineEntry, random_hex,
 };
 use crate::clock::SharedClock;
+use crate::domain::reconcile::{Ordered, Reading};
 use crate::domain::spending::{Rules, Spent};
 use crate::domain::{Account, Job, JobId, NewJob, Timestamp};
 
@@ -371,6 +374,19 @@ impl Store for SqliteStore {
     async fn spent(&self, rules: &Rules, at: Timestamp) -> Result<Spent, StoreError> {
         let mut conn = self.readers.acquire().await.map_err(sort_error)?;
         money::spent(&mut conn, rules, at).await
+    }
+
+    async fn costs(&self, query: CostQuery) -> Result<Vec<CostSum>, StoreError> {
+        costs::sums(&self.readers, query).await
+    }
+
+    async fn balances(
+        &self,
+        account: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<(Vec<Reading>, Vec<Ordered>), StoreError> {
+        costs::balances(&self.readers, account, from, to).await
     }
 
     async fn keep_callback(&self, callback: NewCallback) -> Result<Kept, StoreError> {

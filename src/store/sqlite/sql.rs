@@ -146,6 +146,17 @@ statements! {
         AND c.sure NOT IN ('refused', 'not_sent', 'absent') ORDER BY c.at DESC LIMIT 1), \
         EXISTS (SELECT 1 FROM released WHERE released.job_id = b.job_id) \
         FROM json_each($1) AS wanted CROSS JOIN jobs AS j ON j.id = wanted.value CROSS JOIN bodies AS b ON b.job_id = j.id";
+    COSTS = "SELECT CASE WHEN $1 THEN account END, CASE WHEN $2 THEN kind END, CASE WHEN $3 THEN tag END, \
+        CASE WHEN $4 THEN (at + $5) / 86400000 * 86400000 - $5 END AS day, CASE WHEN $6 THEN job_id END AS job, sure, \
+        count(*), coalesce(sum(price), 0), coalesce(sum(price IS NULL), 0), min(at) FROM costs \
+        WHERE at >= $7 AND at < $8 AND ($9 IS NULL OR account = $9) AND ($10 IS NULL OR kind = $10) \
+        AND ($11 IS NULL OR tag = $11) GROUP BY 4, 1, 2, 3, 5, 6 ORDER BY 4, 1, 2, 3, 5, 6 LIMIT $12 + 0";
+    BALANCES = "SELECT at, amount, unit FROM balances WHERE account = $1 AND at < $3 AND at >= \
+        coalesce((SELECT max(at) FROM balances WHERE account = $1 AND at <= $2), $2) ORDER BY at LIMIT $4 + 0";
+    ORDERED_BETWEEN = "SELECT count(c.id), coalesce(sum(c.price), 0), coalesce(sum(c.id IS NOT NULL AND c.price IS NULL), 0), \
+        coalesce(sum(c.sure IN ('ordered', 'in_doubt', 'operator')), 0) FROM json_each($2) AS span \
+        LEFT JOIN costs AS c ON c.account = $1 AND c.at > span.value->>0 AND c.at <= span.value->>1 \
+        AND c.sure NOT IN ('refused', 'not_sent', 'absent') GROUP BY span.key ORDER BY span.key";
     RELEASE = "INSERT OR IGNORE INTO released (job_id, at) SELECT value->>0, value->>1 FROM json_each($1)";
     INSERT_BALANCES = "INSERT OR IGNORE INTO balances (account, at, amount, unit) \
         SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1)";
