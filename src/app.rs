@@ -15,7 +15,7 @@ use crate::callbacks::files::{FileError, FileStore};
 use crate::callbacks::parse::Limits as CallbackLimits;
 use crate::callbacks::{self, Callbacks, door};
 use crate::clock::SharedClock;
-use crate::config::{Account, AccountKind, CodeMeaning, Config};
+use crate::config::{self, Account, AccountKind, CodeMeaning, Config};
 use crate::domain::hosts::HostPolicy;
 use crate::domain::policy::PollStep;
 use crate::domain::spending::{Amount, Budget, Rules};
@@ -28,6 +28,7 @@ use crate::health::{HealthBoard, Severity};
 use crate::http::{self, AnswerBudget, Client, ClientError, ClientSettings};
 use crate::listener::{self, unix};
 use crate::mailbox;
+use crate::store::sqlite::disk::DiskRules;
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Retention, Store, StoreError};
 use crate::vendors::registry::{self, Settings};
@@ -73,7 +74,9 @@ impl Daemon {
     pub async fn start(config: &Config, clock: SharedClock) -> Result<Daemon, StartError> {
         let failstop = FailStop::default();
         let board = HealthBoard::default();
-        let store = SqliteStore::open(&config.store.path, config.store.allow_network_fs, Arc::clone(&clock)).await?;
+        let config::Store { path, allow_network_fs, free_floor, ballast } = &config.store;
+        let disk = DiskRules { free_floor: *free_floor, ballast: *ballast, ..DiskRules::default() };
+        let store = SqliteStore::open_with(path, *allow_network_fs, Arc::clone(&clock), disk).await?;
         let store: Arc<dyn Store> = Arc::new(store);
         let setups = account_setups(config, &clock)?;
         let longest_call = config.accounts.values().map(|account| account.common.timeout).max().unwrap_or_default();

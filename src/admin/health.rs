@@ -72,8 +72,14 @@ pub async fn look(state: &AdminState) -> HealthView {
         let since = Some(state.failed_at());
         causes.push(CauseView { what: reason.to_owned(), since, code: "stopping".to_owned(), blocks: true });
     }
-    if let StoreHealth::Blocked { reason, since } = engine.store().health() {
-        causes.push(CauseView { what: reason, since: Some(since), code: "store_blocked".to_owned(), blocks: true });
+    match engine.store().health() {
+        StoreHealth::Good => {}
+        StoreHealth::Tight { reason, since } => {
+            causes.push(CauseView::degraded("disk_low".to_owned(), reason, Some(since)));
+        }
+        StoreHealth::Blocked { reason, since, fatal: _ } => {
+            causes.push(CauseView { what: reason, since: Some(since), code: "store_blocked".to_owned(), blocks: true });
+        }
     }
     for cause in state.board().causes() {
         let blocks = cause.severity == Severity::Blocked;

@@ -100,7 +100,8 @@ pub async fn run(runner: Arc<Runner>, tracker: TaskTracker, stop: CancellationTo
 /// One look at what is due, and as many requests as there is room for.
 async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Result<Rest, StoreError> {
     let now = runner.now();
-    if let StoreHealth::Blocked { .. } = runner.shared.store.health() {
+    let health = runner.shared.store.health();
+    if let StoreHealth::Blocked { .. } = health {
         return Ok(Rest::Until(now + LOOK_AGAIN));
     }
     let trial = chore::try_primary(runner, tracker);
@@ -134,7 +135,7 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
         left -= 1;
     }
     let budget = runner.budget_spent(now);
-    let free_only = account.pause.is_some() || budget.is_some();
+    let free_only = account.pause.is_some() || budget.is_some() || matches!(health, StoreHealth::Tight { .. });
     let picked = pick(runner, &lanes, now, left, free_only).await?;
     give_up(runner, picked.given_up).await?;
     let mut too_early = Vec::new();
@@ -159,7 +160,8 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     if left == 0 {
         return Ok(if interval.is_zero() { Rest::Woken } else { Rest::Until(now + interval) });
     }
-    let later = trial.into_iter().chain(budget.map(|spent| spent.until)).min();
+    let room_again = matches!(health, StoreHealth::Tight { .. }).then_some(now + LOOK_AGAIN);
+    let later = trial.into_iter().chain(room_again).chain(budget.map(|spent| spent.until)).min();
     next_look(runner, &lanes, &picked.outlook, later, now).await
 }
 

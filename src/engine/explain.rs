@@ -6,6 +6,7 @@ use super::Engine;
 use crate::domain::account::Gate;
 use crate::domain::spending::BudgetSpent;
 use crate::domain::{Job, State, Timestamp};
+use crate::store::StoreHealth;
 
 /// The answer to "why does this job wait?".
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +47,7 @@ impl Engine {
             }
             Gate::Open | Gate::Probe | Gate::FreeCallsOnly => match self.budget_of(job, now) {
                 Some(spent) => (Some(format!(" It waits: {}.", spent.reason.message)), Some(spent.until)),
-                None => (None, Some(now)),
+                None => (self.shortage_of(job), Some(now)),
             },
         };
         let next_at = match (job.due_at, opens_at) {
@@ -63,6 +64,15 @@ impl Engine {
 }
 
 impl Engine {
+    /// The full disk that keeps this job from being ordered.
+    fn shortage_of(&self, job: &Job) -> Option<String> {
+        let is_order = job.state == State::Queued && !job.traits.repeatable;
+        match self.store().health() {
+            StoreHealth::Tight { reason, .. } if is_order => Some(format!(" It waits: {reason}.")),
+            StoreHealth::Good | StoreHealth::Tight { .. } | StoreHealth::Blocked { .. } => None,
+        }
+    }
+
     /// The spent budget that keeps this job from being ordered.
     fn budget_of(&self, job: &Job, now: Timestamp) -> Option<BudgetSpent> {
         let is_order = job.state == State::Queued && !job.traits.repeatable && job.due_at.is_some();

@@ -13,6 +13,7 @@ mod claim;
 pub mod explain;
 pub mod failstop;
 pub mod intake;
+mod keeper;
 mod log;
 mod meaning;
 pub mod ops;
@@ -88,12 +89,20 @@ impl Engine {
                 "the last run ended while calls were under way; see: opros jobs --state in_doubt"
             );
         }
+        let restored = recover::doubt_what_may_have_been_sent(inner.shared.store.as_ref(), &inner.shared.clock).await?;
+        if restored > 0 {
+            tracing::error!(
+                jobs = restored,
+                "the store is an older copy: these jobs may have been sent since it was made; see: opros jobs --state in_doubt"
+            );
+        }
         for runner in inner.runners.values() {
             if runner.driver().account_request(AccountCall::Credentials, self.now()).is_some() {
                 runner.add_chore(AccountCall::Credentials);
             }
             inner.tasks.spawn(claim::run(Arc::clone(runner), inner.tasks.clone(), inner.stop.clone()));
         }
+        inner.tasks.spawn(keeper::run(inner.shared.clone(), inner.stop.clone()));
         let (engine, stop) = (self.clone(), inner.stop.clone());
         inner.tasks.spawn(async move { sweep::run(engine.inner.shared.clone(), stop).await });
         Ok(())

@@ -30,3 +30,33 @@ pub async fn recover(store: &dyn Store, clock: &SharedClock) -> Result<usize, St
         }
     }
 }
+
+/// Runs before anything is claimed, on a store that was put back from an older copy: what was to be sent by the time that its
+/// newer self still worked may have been sent by that. Done once; a crash in the middle does it again.
+pub async fn doubt_what_may_have_been_sent(store: &dyn Store, clock: &SharedClock) -> Result<usize, StoreError> {
+    let Some(newer) = store.restored().await? else { return Ok(0) };
+    let (mut found, mut before) = (0, None);
+    loop {
+        let filter = JobFilter { state: Some(State::Queued), limit: STEP, before, ..JobFilter::default() };
+        let page = store.jobs(filter).await?;
+        let jobs = page.jobs.iter().map(|details| &details.job);
+        // What is free is simply sent; what was not due by then was not sent; what is held waits for an operator anyhow.
+        let may_be_out = jobs.filter(|job| !job.traits.repeatable && job.due_at.is_some_and(|due| due <= newer));
+        let changes: Vec<Change> = may_be_out
+            .map(|job| Change { job: job.id, input: Input::Restored { token: crate::store::random_hex(16) } })
+            .collect();
+        found += changes.len();
+        for result in store.apply(Batch::of(clock.now(), changes)).await? {
+            match result {
+                Ok(job) => super::log::log_end(&job),
+                Err(error) => return Err(StoreError::Other(format!("a job could not be doubted: {error}"))),
+            }
+        }
+        match page.next {
+            Some(next) => before = Some(next),
+            None => break,
+        }
+    }
+    store.set_restored(None).await?;
+    Ok(found)
+}

@@ -25,6 +25,8 @@ use crate::vendors::JobView;
 
 /// How long to wait before an outcome that could not be committed is tried again.
 const COMMIT_AGAIN: Duration = Duration::from_millis(500);
+/// What is sent is what was committed, to the byte, or it is not sent.
+const ALTERED: &str = "the request is no longer the one whose intent was stored: this machine's memory may be failing";
 /// A vendor that says 429 without saying how long.
 pub const SILENCE: Duration = Duration::from_secs(60);
 
@@ -69,8 +71,12 @@ async fn make_call(runner: &Runner, group: Group) {
     let Some(mut request) = build(runner, call, &jobs) else { return };
     // Before the intent is stored: what is hashed is what is sent, and where to.
     request.host = host;
-    let Some(jobs) = begin(runner, call, jobs, &request, change).await else { return };
-    let (sent_at, exchange) = send(runner, &request, Some(call)).await;
+    let intent = (call == Call::Submit).then(|| request.hash());
+    let Some(jobs) = begin(runner, call, jobs, intent.as_deref(), change).await else { return };
+    let (sent_at, exchange) = match intent.filter(|intent| request.hash() != *intent) {
+        None => send(runner, &request, Some(call)).await,
+        Some(_) => (runner.now(), Err(SendError::NotSent(ALTERED.to_owned()))),
+    };
     floor.iter().for_each(|floor| runner.looked(floor, sent_at));
     let record = CallRecord {
         account: runner.name().to_owned(),
@@ -109,11 +115,11 @@ async fn begin(
     runner: &Runner,
     call: Call,
     mut jobs: Vec<Claimed>,
-    request: &Request,
+    intent: Option<&str>,
     account: Option<AccountChange>,
 ) -> Option<Vec<Claimed>> {
     let now = runner.now();
-    let request_hash = if call == Call::Submit { request.hash() } else { String::new() };
+    let request_hash = intent.unwrap_or_default().to_owned();
     let changes = jobs
         .iter()
         .map(|claimed| {
@@ -290,7 +296,7 @@ fn store_failed(runner: &Runner, error: &StoreError, what: &str) -> bool {
             true
         }
         StoreError::Closed => true,
-        StoreError::Full(_) | StoreError::Busy(_) | StoreError::Other(_) => {
+        StoreError::Full(_) | StoreError::Busy(_) | StoreError::Replaced(_) | StoreError::Other(_) => {
             tracing::error!(account = runner.name(), error = %error, "the store did not commit: {what}");
             false
         }

@@ -51,6 +51,12 @@ pub trait Store: Send + Sync + Debug {
     /// Carries inputs through the state table, with the records of the calls behind them, in one transaction.
     async fn apply(&self, batch: Batch) -> Result<Vec<Result<Job, ApplyError>>, StoreError>;
 
+    /// Notes that this store is an older copy of itself, which had come further at that time; or that this was dealt with.
+    async fn set_restored(&self, newer: Option<Timestamp>) -> Result<(), StoreError>;
+
+    /// Up to when the store had come further than it is now, until that was dealt with.
+    async fn restored(&self) -> Result<Option<Timestamp>, StoreError>;
+
     /// True exactly once for each (schedule, fire time), across restarts.
     async fn fire(&self, schedule: &str, at: Timestamp) -> Result<bool, StoreError>;
 
@@ -215,10 +221,17 @@ pub struct Commit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreHealth {
     Good,
+    /// Room is short: outcomes are recorded, nothing new is ordered or taken in.
+    Tight {
+        reason: String,
+        since: Timestamp,
+    },
     /// Nothing can be committed: why, and since when.
     Blocked {
         reason: String,
         since: Timestamp,
+        /// It does not end by itself: the daemon must stop.
+        fatal: bool,
     },
 }
 
@@ -464,12 +477,16 @@ pub struct Removed {
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    #[error("the store's disk is full: {0}. Free some space; nothing is submitted until then")]
+    #[error("the store's disk is full: {0}; nothing is submitted until there is space")]
     Full(String),
     #[error(
         "the store's disk does not work: {0}. opros stops before money can be lost; check the disk, then start it again"
     )]
     Io(String),
+    #[error(
+        "{0} under the running daemon: nothing is sent or stored until the old one is back. If that is meant, start opros again"
+    )]
+    Replaced(String),
     #[error("the store is locked by another program: {0}. Nothing but opros may open it")]
     Busy(String),
     #[error("another opros has taken over this store (epoch {theirs}, ours is {ours}); this one must stop")]

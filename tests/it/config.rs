@@ -198,6 +198,8 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
 
     [store]
     allow_network_fs = false
+    ballast = "4MiB"
+    free_floor = "64MiB"
     path = "/var/lib/opros/store/opros.db"
     "#);
 }

@@ -3,3 +3,4 @@
 mod downloads;
 mod guard;
 mod ledger;
+mod rules;

@@ -430,6 +430,7 @@ impl Draft {
         run(conn, sql::MARK_UNCLEAR, self.unclear, Exactly).await?;
         run(conn, sql::CLOSE_ATTEMPTS, self.closed, Exactly).await?;
         run(conn, sql::OPEN_ATTEMPTS, opened.collect(), Exactly).await?;
+        let has_orders = !self.ledger.ordered.is_empty();
         run(conn, sql::INSERT_COSTS, self.ledger.ordered, Exactly).await?;
         // What was ordered before there was a ledger has no line.
         run(conn, sql::DOUBT_COSTS, self.ledger.doubted, AtMost).await?;
@@ -445,13 +446,19 @@ impl Draft {
         if self.numbers.last_mailbox_seq != before.last_mailbox_seq {
             super::set_meta(conn, super::MAILBOX_LAST, &self.numbers.last_mailbox_seq.to_string()).await?;
         }
-        Ok(Left { touched: self.touched, jobs: self.jobs.into_values().map(|loaded| loaded.job).collect() })
+        let last_order = match has_orders {
+            true => Some(sqlx::query_scalar(sql::LAST_ORDER).fetch_one(conn).await.map_err(super::sort_error)?),
+            false => None,
+        };
+        Ok(Left { last_order, touched: self.touched, jobs: self.jobs.into_values().map(|loaded| loaded.job).collect() })
     }
 }
 
 /// What a transaction leaves, once it is committed.
 #[derive(Debug)]
 pub struct Left {
+    /// The newest line of the ledger, where there are new ones.
+    pub last_order: Option<i64>,
     /// Mailbox rows that show a change.
     pub touched: Vec<String>,
     /// The jobs that it was about, as their rows stand now.

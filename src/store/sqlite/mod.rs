@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 mod callbacks;
 mod costs;
+pub mod disk;
 mod downloads;
 mod draft;
 pub mod file;
@@ -25,10 +26,13 @@ mod reads;
 mod retain;
 mod rows;
 pub mod sql;
+pub mod witness;
 mod writer;
 
+use self::disk::{Disk, DiskRules};
 use self::draft::Numbers;
 use self::file::{FileError, FileId};
+use self::witness::{Mark, Witness};
 use self::writer::{Op, Reply, Request, Writer};
 use super::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
@@ -51,6 +55,8 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/stor
 
 const INSTANCE: &str = "instance";
 const EPOCH: &str = "epoch";
+/// Until when the newer self of this older copy is known to have worked, in ms.
+const RESTORED: &str = "restored";
 const MAILBOX_LAST: &str = "mailbox_last";
 const MAILBOX_WRITTEN: &str = "mailbox_written";
 const MAILBOX_HIGHEST_ID: &str = "mailbox_highest_id";
@@ -70,6 +76,13 @@ const WAL_KEPT: &str = "16777216";
 pub enum OpenError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(
+        "the store {path} is {how}, but {witness} remembers one with {orders} orders up to {at}. Put that store (or its newest \
+         backup) back. Only if you mean to begin anew, remove {witness}: what was ordered before is not known then"
+    )]
+    Lost { path: PathBuf, how: &'static str, witness: PathBuf, orders: i64, at: Timestamp },
+    #[error("the store's witness {path} cannot be used: {error}")]
+    Witness { path: PathBuf, error: std::io::Error },
     #[error("the store {path} cannot be opened: {error}")]
     Open { path: PathBuf, error: StoreError },
     #[error(
@@ -100,8 +113,24 @@ struct MailboxNotes {
 impl SqliteStore {
     /// Takes ownership of the file, brings its schema up to date and starts the writer.
     pub async fn open(path: &Path, allow_network_fs: bool, clock: SharedClock) -> Result<SqliteStore, OpenError> {
+        Self::open_with(path, allow_network_fs, clock, DiskRules::default()).await
+    }
+
+    /// The same with room kept on its disk.
+    pub async fn open_with(
+        path: &Path,
+        allow_network_fs: bool,
+        clock: SharedClock,
+        disk: DiskRules,
+    ) -> Result<SqliteStore, OpenError> {
         let ownership = file::own(path, allow_network_fs)?;
         let failed = |error| OpenError::Open { path: path.to_owned(), error };
+        let is_new = fs_is_empty(path);
+        let (mut witness, seen) =
+            Witness::open(path).map_err(|error| OpenError::Witness { path: witness::path_of(path), error })?;
+        if let Some(mark) = seen.as_ref().filter(|_| is_new) {
+            return Err(lost(path, "gone or empty", mark));
+        }
         let options = options(path);
         // A crashed run leaves a WAL to be read in; meanwhile SQLite may say that it is busy.
         let mut conn = (|| async { options.clone().create_if_missing(true).connect().await })
@@ -112,7 +141,16 @@ impl SqliteStore {
         file::make_private(path)?;
         MIGRATIONS.run(&mut conn).await.map_err(|error| OpenError::Migrate { path: path.to_owned(), error })?;
         let identity = FileId::of(path).map_err(|error| FileError::Read { path: path.to_owned(), error })?;
-        let (instance, epoch, numbers, mark) = begin_epoch(&mut conn).await.map_err(failed)?;
+        let Begun { mark: stands, numbers, mailbox: mark } =
+            begin_epoch(&mut conn, seen.as_ref(), clock.now()).await.map_err(failed)?;
+        if let Some(seen) = seen.filter(|seen| seen.instance != stands.instance) {
+            return Err(lost(path, "another one", &seen));
+        }
+        witness
+            .note(&stands)
+            .and_then(|()| witness.sync())
+            .map_err(|error| OpenError::Witness { path: witness::path_of(path), error })?;
+        let disk = Disk::new(path, disk);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
@@ -130,7 +168,7 @@ impl SqliteStore {
         let mailbox = Arc::new(Mutex::new(MailboxNotes { mark, ..MailboxNotes::default() }));
         let (sender, receiver) = mpsc::channel(QUEUE);
         let store = SqliteStore {
-            instance,
+            instance: stands.instance.clone(),
             readers,
             requests: Mutex::new(Some(sender)),
             writer: tokio::sync::Mutex::new(None),
@@ -143,7 +181,10 @@ impl SqliteStore {
             path: path.to_owned(),
             identity,
             ownership,
-            epoch,
+            epoch: stands.epoch,
+            stands,
+            witness,
+            disk,
             numbers,
             hot: hot::Hot::default(),
             mailbox,
@@ -188,8 +229,26 @@ fn reader_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Raises the epoch, so that whoever wrote here before is fenced, and reads where the numbers stand.
-async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Numbers, MailboxMark), StoreError> {
+/// SQLite makes a file where there is none; then it is too late to ask.
+fn fs_is_empty(path: &Path) -> bool {
+    std::fs::metadata(path).map_or(true, |meta| meta.len() == 0)
+}
+
+fn lost(path: &Path, how: &'static str, seen: &Mark) -> OpenError {
+    let (path, witness) = (path.to_owned(), witness::path_of(path));
+    OpenError::Lost { path, how, witness, orders: seen.orders, at: seen.at }
+}
+
+/// Where a store stands when it begins to work.
+struct Begun {
+    mark: Mark,
+    numbers: Numbers,
+    mailbox: MailboxMark,
+}
+
+/// Raises the epoch, so that whoever wrote here before is fenced, and reads where the numbers stand. A store that is behind
+/// its witness is marked as restored, and goes on with numbers that its newer self has not given.
+async fn begin_epoch(conn: &mut SqliteConnection, seen: Option<&Mark>, now: Timestamp) -> Result<Begun, StoreError> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(sort_error)?;
     let instance = match get_meta(&mut tx, INSTANCE).await? {
         Some(instance) => instance,
@@ -200,8 +259,7 @@ async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Number
         }
     };
     let number = |text: Option<String>| text.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
-    let epoch = number(get_meta(&mut tx, EPOCH).await?) + 1;
-    set_meta(&mut tx, EPOCH, &epoch.to_string()).await?;
+    let last_epoch = number(get_meta(&mut tx, EPOCH).await?);
     let last_mailbox_seq = number(get_meta(&mut tx, MAILBOX_LAST).await?);
     let mark = MailboxMark {
         written: number(get_meta(&mut tx, MAILBOX_WRITTEN).await?),
@@ -209,8 +267,28 @@ async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Number
     };
     let last_job = sqlx::query_scalar(sql::LAST_JOB_ID).fetch_one(&mut *tx).await.map_err(sort_error)?;
     let last_seq = sqlx::query_scalar(sql::LAST_EVENT_SEQ).fetch_one(&mut *tx).await.map_err(sort_error)?;
+    let orders = sqlx::query_scalar(sql::LAST_ORDER).fetch_one(&mut *tx).await.map_err(sort_error)?;
+    let mut stands = Mark { instance, epoch: last_epoch, orders, last_job, last_seq, last_mailbox_seq, at: now };
+    if let Some(seen) = seen.filter(|seen| seen.instance == stands.instance && stands.is_behind(seen)) {
+        tracing::error!(
+            orders = seen.orders - stands.orders,
+            newer = %seen.at,
+            "the store is an older copy of itself: what is still to be sent in it may have been sent since, and comes into doubt"
+        );
+        set_meta(&mut tx, RESTORED, &seen.at.as_millis().to_string()).await?;
+        stands.epoch = stands.epoch.max(seen.epoch);
+        stands.last_job = stands.last_job.max(seen.last_job);
+        stands.last_seq = stands.last_seq.max(seen.last_seq);
+        stands.last_mailbox_seq = stands.last_mailbox_seq.max(seen.last_mailbox_seq);
+    }
+    stands.epoch += 1;
+    set_meta(&mut tx, EPOCH, &stands.epoch.to_string()).await?;
+    if stands.last_mailbox_seq != last_mailbox_seq {
+        set_meta(&mut tx, MAILBOX_LAST, &stands.last_mailbox_seq.to_string()).await?;
+    }
     tx.commit().await.map_err(sort_error)?;
-    Ok((instance, epoch, Numbers { last_job, last_seq, last_mailbox_seq }, mark))
+    let Mark { last_job, last_seq, last_mailbox_seq, .. } = stands;
+    Ok(Begun { mark: stands, numbers: Numbers { last_job, last_seq, last_mailbox_seq }, mailbox: mark })
 }
 
 async fn get_meta(conn: &mut SqliteConnection, key: &str) -> Result<Option<String>, StoreError> {
@@ -280,6 +358,16 @@ impl Store for SqliteStore {
             Reply::Applied(applied) => Ok(applied),
             other => Err(unexpected(other)),
         }
+    }
+
+    async fn set_restored(&self, newer: Option<Timestamp>) -> Result<(), StoreError> {
+        self.ask(Op::Restored(newer)).await.map(drop)
+    }
+
+    async fn restored(&self) -> Result<Option<Timestamp>, StoreError> {
+        let mut conn = self.readers.acquire().await.map_err(sort_error)?;
+        let text = get_meta(&mut conn, RESTORED).await?;
+        Ok(text.and_then(|text| text.parse().ok()).map(Timestamp::from_millis))
     }
 
     async fn fire(&self, schedule: &str, at: Timestamp) -> Result<bool, StoreError> {
