@@ -210,6 +210,7 @@ pub struct Account {
     pub queued: Option<i64>,
     pub waiting: Option<i64>,
     pub balance: Option<Balance>,
+    pub budget_spent: Option<Reason>,
     pub last_error: Option<LastError>,
     #[serde(deserialize_with = "lenient")]
     pub last_success_at: Option<Timestamp>,

@@ -10,9 +10,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+type Ask = dyn Fn(&Path) -> io::Result<u64> + Send + Sync;
+
 /// Says how many bytes are free where this directory lies.
 #[derive(Clone)]
-pub struct Probe(Arc<dyn Fn(&Path) -> io::Result<u64> + Send + Sync>);
+pub struct Probe(Arc<Ask>);
 
 impl Probe {
     pub fn new(probe: impl Fn(&Path) -> io::Result<u64> + Send + Sync + 'static) -> Self {

@@ -104,10 +104,11 @@ fn key(job: &Job, order: &Order) -> (String, String, String) {
 
 fn equal_order(other: &str, job: JobId, rules: &Rules) -> Reason {
     let seconds = rules.same_order_window.as_secs();
+    let window = if seconds.is_multiple_of(60) { format!("{} min", seconds / 60) } else { format!("{seconds} s") };
     Reason::new(
         "same_order",
         format!(
-            "{other} ordered exactly the same less than {seconds} s before, and same_order_window holds such orders; \
+            "{other} ordered exactly the same less than {window} before, and same_order_window holds such orders; \
              opros release {job} sends it all the same, opros cancel {job} drops it"
         ),
     )

@@ -102,7 +102,10 @@ async fn a_store_that_is_put_back_from_an_older_copy_sends_nothing_that_may_have
     assert_eq!(daemon.sim.ledger().len(), 3);
     let seen = daemon.events().await.last().unwrap().seq;
 
-    daemon.restart_after(|path| drop(std::fs::copy(&copy, path).unwrap())).await;
+    let put_back = |path: &std::path::Path| {
+        std::fs::copy(&copy, path).unwrap();
+    };
+    daemon.restart_after(put_back).await;
     daemon.engine().resume("tronk").await.unwrap();
     daemon.advance(minutes(10)).await;
     assert_eq!(daemon.sim.ledger().len(), 3, "nothing is paid twice");
