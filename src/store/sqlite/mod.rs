@@ -280,6 +280,8 @@ async fn begin_epoch(conn: &mut SqliteConnection, seen: Option<&Mark>, now: Time
         stands.last_job = stands.last_job.max(seen.last_job);
         stands.last_seq = stands.last_seq.max(seen.last_seq);
         stands.last_mailbox_seq = stands.last_mailbox_seq.max(seen.last_mailbox_seq);
+        raise_sequence(&mut tx, "jobs", stands.last_job).await?;
+        raise_sequence(&mut tx, "events", stands.last_seq).await?;
     }
     stands.epoch += 1;
     set_meta(&mut tx, EPOCH, &stands.epoch.to_string()).await?;
@@ -289,6 +291,15 @@ async fn begin_epoch(conn: &mut SqliteConnection, seen: Option<&Mark>, now: Time
     tx.commit().await.map_err(sort_error)?;
     let Mark { last_job, last_seq, last_mailbox_seq, .. } = stands;
     Ok(Begun { mark: stands, numbers: Numbers { last_job, last_seq, last_mailbox_seq }, mailbox: mark })
+}
+
+/// Numbers that the newer self of a restored store has given are not given again, nor missed at the next start.
+async fn raise_sequence(conn: &mut SqliteConnection, table: &str, to: i64) -> Result<(), StoreError> {
+    let raised = sqlx::query(sql::RAISE_SEQUENCE).bind(table).bind(to).execute(&mut *conn).await.map_err(sort_error)?;
+    if raised.rows_affected() == 0 {
+        sqlx::query(sql::BEGIN_SEQUENCE).bind(table).bind(to).execute(conn).await.map_err(sort_error)?;
+    }
+    Ok(())
 }
 
 async fn get_meta(conn: &mut SqliteConnection, key: &str) -> Result<Option<String>, StoreError> {

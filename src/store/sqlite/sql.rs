@@ -80,6 +80,8 @@ statements! {
     SET_META = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     EMPTY_WAL = "PRAGMA wal_checkpoint(TRUNCATE)";
     DELETE_META = "DELETE FROM meta WHERE key = $1";
+    RAISE_SEQUENCE = "UPDATE sqlite_sequence SET seq = max(seq, $2) WHERE name = $1";
+    BEGIN_SEQUENCE = "INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)";
     LAST_ORDER = "SELECT coalesce(max(id), 0) FROM costs";
     LAST_JOB_ID = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0)";
     LAST_EVENT_SEQ = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)";
