@@ -1,5 +1,6 @@
 //! The composition root: the one place where config, store, drivers, engine and doors are put together.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,9 @@ use crate::callbacks::files::{FileError, FileStore};
 use crate::callbacks::parse::Limits as CallbackLimits;
 use crate::callbacks::{self, Callbacks, door};
 use crate::clock::SharedClock;
-use crate::config::{Account, AccountKind, Config, EventFilter, Problems, WebhookFormat};
+use crate::config::{self, Account, AccountKind, Config, EventFilter, Problems, WebhookFormat};
 use crate::domain::delivery::Filter;
+use crate::downloads::{Downloads, Rules as DownloadRules};
 use crate::engine::Engine;
 use crate::engine::backup::Backups;
 use crate::engine::failstop::FailStop;
@@ -32,6 +34,7 @@ use crate::http::{self, AnswerBudget, ClientError};
 use crate::listener::{self, unix};
 use crate::mailbox;
 use crate::sinks::{self, SinkSetup, Sinks, SinksError, SystemNames, TransportSetup};
+use crate::store::sqlite::disk::DiskRules;
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::upkeep::Most;
 use crate::store::{Retention, Store, StoreError};
@@ -86,7 +89,9 @@ impl Daemon {
     pub async fn start_from(config: &Config, origin: Origin, clock: SharedClock) -> Result<Daemon, StartError> {
         let failstop = FailStop::default();
         let board = HealthBoard::default();
-        let store = SqliteStore::open(&config.store.path, config.store.allow_network_fs, Arc::clone(&clock)).await?;
+        let config::Store { path, allow_network_fs, free_floor, ballast } = &config.store;
+        let disk = DiskRules { free_floor: *free_floor, ballast: *ballast, ..DiskRules::default() };
+        let store = SqliteStore::open_with(path, *allow_network_fs, Arc::clone(&clock), disk).await?;
         let store: Arc<dyn Store> = Arc::new(store);
         let budget = AnswerBudget::default();
         let setups = setups::setups(config, &setups::secrets_of(config), &budget, &clock)?;
@@ -94,7 +99,9 @@ impl Daemon {
         let socket = unix::bind(&config.admin.socket, config.admin.mode).await?;
         // And before an order leaves: its call-back may come before its answer.
         let door = callback_door(config).await?;
-        let callbacks = Callbacks::new(Arc::clone(&store), Arc::clone(&clock), callback_settings(config)?);
+        let settings = callback_settings(config)?;
+        let files = (settings.files.clone(), settings.secrets.clone());
+        let callbacks = Callbacks::new(Arc::clone(&store), Arc::clone(&clock), settings);
         let sinks = Sinks::new(sinks_shared(config, &store, &clock, &board), sink_setups(config)).await?;
         let engine = Engine::new(store, clock, failstop, setups).await?;
         let schedules = schedules(config, &engine.intake())?;
@@ -117,6 +124,7 @@ impl Daemon {
         daemon.engine.timetable().set(daemon.engine.store().as_ref(), daemon.engine.now(), schedules).await?;
         daemon.reloader.live().backups.set(setups::backup_plan(&config.backup));
         daemon.sinks.start(&daemon.tasks, &daemon.doors);
+        daemon.fetch_documents(config, files);
         daemon.open_doors(config, socket).await;
         Ok(daemon)
     }
@@ -150,6 +158,14 @@ impl Daemon {
         };
         if tokio::time::timeout(MAILBOX_PATIENCE, settled).await.is_err() {
             tracing::warn!("the mailbox is locked and does not say where it stands; opros starts without knowing");
+        }
+    }
+
+    fn fetch_documents(&self, config: &Config, (files, secrets): (FileStore, Vec<String>)) {
+        let rules = download_rules(config);
+        if !rules.is_empty() {
+            let downloads = Downloads::new(self.engine.clone(), files, rules, &secrets);
+            self.tasks.spawn(downloads.run(self.doors.clone()));
         }
     }
 
@@ -259,12 +275,26 @@ async fn callback_door(config: &Config) -> Result<Option<listener::Socket>, Star
     listener::bind_tcp(config.callbacks.listen).await.map(Some).map_err(StartError::Callbacks)
 }
 
+/// Accounts whose reports' documents are kept.
+pub fn download_rules(config: &Config) -> BTreeMap<String, DownloadRules> {
+    let rules = |account: &Account| match &account.kind {
+        AccountKind::Tronk(it) if it.download => {
+            Some(DownloadRules { most: it.download_limit, loopback: account.common.base_url.is_loopback() })
+        }
+        AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Rlab(_) | AccountKind::Vagvin(_) => None,
+    };
+    config.accounts.values().filter_map(|account| Some((account.name.clone(), rules(account)?))).collect()
+}
+
 /// Files lie beside the store's own.
 fn callback_settings(config: &Config) -> Result<callbacks::Settings, FileError> {
     let root = config.store.path.with_file_name("files");
     let secrets = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned());
     Ok(callbacks::Settings {
-        files: FileStore::open(root, CallbackLimits::DEFAULT.file as u64)?,
+        files: FileStore::open(
+            root,
+            download_rules(config).values().map(|rules| rules.most).fold(CallbackLimits::DEFAULT.file as u64, u64::max),
+        )?,
         accounts: config.accounts.values().filter_map(door_account).map(|account| account.name).collect(),
         secrets: secrets.flat_map(|secret| http::maskable(&secret)).collect(),
         retention: config.retention.finished,

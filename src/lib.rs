@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod downloads;
 pub mod engine;
 pub mod guard;
 pub mod health;

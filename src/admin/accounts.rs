@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::state::{AdminState, carry_through, uid};
 use super::views::time;
 use crate::domain::account::Gate;
+use crate::domain::spending::BudgetSpent;
 use crate::domain::{Account, PauseSource, State as JobState, Timestamp};
 use crate::engine::account::Runner;
 use crate::listener::Peer;
@@ -46,6 +47,8 @@ pub struct AccountView {
     waiting: i64,
     in_doubt: i64,
     balance: Option<BalanceView>,
+    /// New orders wait: a budget is spent.
+    budget_spent: Option<BudgetSpentView>,
     last_error: Option<LastErrorView>,
     #[serde(serialize_with = "time")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -98,6 +101,25 @@ struct BalanceView {
     at: Option<Timestamp>,
     /// The vendor's own words.
     text: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct BudgetSpentView {
+    code: String,
+    message: String,
+    /// `hour`, `day` or `month`.
+    window: &'static str,
+    /// When the next window begins.
+    #[serde(serialize_with = "time")]
+    #[schema(value_type = String, format = DateTime)]
+    until: Option<Timestamp>,
+}
+
+impl From<BudgetSpent> for BudgetSpentView {
+    fn from(spent: BudgetSpent) -> Self {
+        let BudgetSpent { reason, span, until, .. } = spent;
+        Self { code: reason.code, message: reason.message, window: span.as_str(), until: Some(until) }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -179,6 +201,7 @@ async fn view(runner: &Runner, counts: &Counts) -> Result<AccountView, StoreErro
         waiting: counts.of(name, JobState::Waiting),
         in_doubt: counts.of(name, JobState::InDoubt),
         balance: balance.map(|b| BalanceView { amount: b.amount, unit: b.unit, at: Some(b.at), text: b.text }),
+        budget_spent: runner.budget_spent(now).map(BudgetSpentView::from),
         last_error: last_error.map(|reason| LastErrorView {
             code: reason.code,
             message: reason.message,
@@ -200,6 +223,8 @@ async fn next_call_at(runner: &Runner, account: &Account, now: Timestamp) -> Res
     let mut due: Option<Timestamp> = None;
     for lane in lanes {
         let next = runner.shared.store.next_due(runner.name(), *lane, Timestamp::MIN).await?;
+        let budget = runner.budget_spent(now).filter(|_| *lane == Lane::Submit);
+        let next = next.map(|at| budget.map_or(at, |spent| at.max(spent.until)));
         due = due.into_iter().chain(next).min();
     }
     let interval_over = account.last_call_at.map(|last| last + runner.setup().limits.min_interval);

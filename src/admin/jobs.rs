@@ -15,6 +15,7 @@ use super::request;
 use super::state::{AdminState, carry_through, uid};
 use super::views::{JobView, TimelineView};
 use crate::domain::JobId;
+use crate::downloads;
 use crate::listener::Peer;
 use crate::store::{Accepted, StoreError};
 
@@ -107,7 +108,10 @@ pub async fn taken(state: &AdminState, accepted: Option<Accepted>) -> Result<Res
 pub async fn view(state: &AdminState, id: JobId) -> Result<JobView, Problem> {
     let details = state.engine().store().job(id).await?;
     let details = details.ok_or_else(|| no_job(id))?;
-    Ok(JobView::new(state.engine(), details))
+    let store = state.engine().store();
+    let (files, download) = (store.job_files(id).await?, store.download(id).await?);
+    let document = download.map(|download| downloads::sentence(&download, id, state.engine().now()));
+    Ok(JobView::new(state.engine(), details).with_files(files, document))
 }
 
 pub fn no_job(id: JobId) -> Problem {

@@ -9,6 +9,7 @@ mod backup;
 mod body;
 mod bulk;
 mod callbacks;
+mod costs;
 mod events;
 mod export;
 mod files;

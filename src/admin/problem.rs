@@ -199,6 +199,7 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Full(_)
             | StoreError::Busy(_)
+            | StoreError::Replaced(_)
             | StoreError::Io(_)
             | StoreError::Fenced { .. }
             | StoreError::Closed => Problem::blocked(error.to_string()),

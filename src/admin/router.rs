@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 use super::problem::Problem;
 use super::state::AdminState;
 use super::{
-    accounts, backup, callbacks, events, export, files, health, jobs, list, metrics, moves, purge, reload, schedules,
-    webhooks,
+    accounts, backup, callbacks, costs, events, export, files, health, jobs, list, metrics, moves, purge, reload,
+    schedules, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -40,6 +40,7 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::timeline))
         .routes(routes!(moves::cancel))
+        .routes(routes!(moves::release))
         .routes(routes!(moves::retry))
         .routes(routes!(moves::resolve))
         .routes(routes!(files::list))
@@ -61,6 +62,7 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(webhooks::resend))
         .routes(routes!(webhooks::test))
         .routes(routes!(webhooks::enable))
+        .routes(routes!(costs::costs))
         .routes(routes!(health::health))
         .routes(routes!(metrics::metrics))
 }

@@ -9,6 +9,7 @@ use crate::clock::SharedClock;
 use crate::config::{Account, AccountKind, Backup, CodeMeaning, Config, Misfire, Problem, Problems};
 use crate::domain::hosts::HostPolicy;
 use crate::domain::policy::PollStep;
+use crate::domain::spending::{Amount, Budget, Rules};
 use crate::engine::account::{AccountSetup, Limits};
 use crate::engine::backup::BackupPlan;
 use crate::engine::intake::{Intake, JobRequest};
@@ -57,6 +58,7 @@ fn account_setup(
             max_in_flight: account.common.limits.max_in_flight as usize,
             min_interval: account.common.limits.min_interval,
         },
+        spending: Arc::new(spending_rules(account)),
         alert_after: match &account.kind {
             AccountKind::Rlab(rlab) => rlab.alert_after,
             AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => Duration::ZERO,
@@ -79,6 +81,28 @@ fn account_setup(
     })
 }
 
+/// What the account's orders cost, and how many there may be.
+fn spending_rules(account: &Account) -> Rules {
+    let (name, common) = (&account.name, &account.common);
+    for kind in common.prices.keys().filter(|kind| registry::kind(kind).is_none()) {
+        tracing::warn!(account = name, kind, "a price is configured for a kind that does not exist; it has no effect");
+    }
+    let budget = common.budget;
+    Rules {
+        account: name.clone(),
+        prices: common.prices.iter().map(|(kind, price)| (kind.clone(), Amount::of(*price))).collect(),
+        budget: Budget {
+            per_hour: budget.per_hour,
+            per_day: budget.per_day,
+            per_month: budget.per_month,
+            amount_per_day: budget.amount_per_day.map(Amount::of),
+            amount_per_month: budget.amount_per_month.map(Amount::of),
+            utc_offset: budget.utc_offset,
+        },
+        same_order_window: common.same_order_window,
+    }
+}
+
 fn reserve_url(kind: &AccountKind) -> Option<String> {
     match kind {
         AccountKind::Rlab(rlab) => rlab.reserve_url.as_ref().map(|url| url.as_str().to_owned()),
@@ -99,6 +123,7 @@ fn driver_settings(account: &Account) -> Settings {
             poll: it.poll.iter().map(|step| PollStep { every: step.every, span: step.lasting }).collect(),
             ready_statuses: it.ready_statuses.clone(),
             failed_statuses: it.failed_statuses.clone(),
+            download: it.download,
             ..tronk::Settings::new(common, it.key.clone())
         }),
         AccountKind::Alta(it) => Settings::Alta(alta::Settings {

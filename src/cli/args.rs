@@ -77,6 +77,8 @@ pub enum ClientCommand {
     Explain(JobArg),
     /// Cancel jobs, as soon as their state allows
     Cancel(CancelArgs),
+    /// Send held jobs, although an equal order was sent shortly before
+    Release(CancelArgs),
     /// Start a finished job again, as a new job
     Retry(RetryArgs),
     /// Decide on a job in doubt
@@ -86,6 +88,8 @@ pub enum ClientCommand {
     Callbacks(CallbacksArgs),
     /// List accounts: limits, breaker, balance, last error
     Accounts,
+    /// What was ordered, at what price, how sure; and whether the balances agree
+    Costs(CostsArgs),
     /// Make no calls for an account until it is resumed
     Pause(PauseArgs),
     /// Let an account call again; also closes its breaker and ends a freeze
@@ -237,6 +241,26 @@ pub struct CallbacksArgs {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub limit: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CostsArgs {
+    /// Sum up by these: account, kind, tag, day, job
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "account,kind")]
+    pub by: Vec<String>,
+    /// From this day or time on [default: 30 days ago]
+    #[arg(long, value_name = "DAY|TIME")]
+    pub from: Option<String>,
+    /// Before this day or time [default: now]
+    #[arg(long, value_name = "DAY|TIME")]
+    pub to: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// Such as tronk.report
+    #[arg(long)]
+    pub kind: Option<String>,
+    #[arg(long)]
+    pub tag: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

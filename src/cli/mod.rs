@@ -11,6 +11,7 @@ pub mod calendar;
 pub mod callbacks;
 pub mod client;
 pub mod config_check;
+pub mod costs;
 pub mod exec;
 pub mod exit;
 pub mod explain;
@@ -127,7 +128,9 @@ async fn talk(session: &mut Session<'_>, command: ClientCommand) -> Result<Exit,
         ClientCommand::Watch(args) => watch::watch(session, args).await,
         ClientCommand::Wait(args) => wait::wait(session, args).await,
         ClientCommand::Explain(job) => explain::explain(session, job.id).await,
+        ClientCommand::Costs(args) => costs::costs(session, args).await,
         ClientCommand::Cancel(args) => operate::cancel(session, args).await,
+        ClientCommand::Release(args) => operate::release(session, args).await,
         ClientCommand::Retry(args) => operate::retry(session, args).await,
         ClientCommand::Resolve(args) => operate::resolve(session, args).await,
         ClientCommand::Callbacks(args) => callbacks::callbacks(session, args).await,

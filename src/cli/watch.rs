@@ -118,7 +118,12 @@ fn style(kind: &str) -> clap::builder::styling::Style {
     match kind {
         "job.succeeded" | "job.fresh" | "account.resumed" | "account.recovered" => GOOD,
         "job.failed" | "job.expired" | "job.rejected" | "account.unreachable" | "webhook.disabled" => BAD,
-        "job.in_doubt" | "job.stale" | "account.paused" | "account.balance_low" => CARE,
+        "job.in_doubt"
+        | "job.stale"
+        | "account.paused"
+        | "account.balance_low"
+        | "job.held"
+        | "account.budget_spent" => CARE,
         _ => BUSY,
     }
 }

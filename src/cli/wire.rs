@@ -43,6 +43,7 @@ pub struct JobRest {
     pub why: Option<String>,
     pub mailbox_uid: Option<String>,
     pub retry_of: Option<i64>,
+    pub files: Vec<JobFile>,
     #[serde(deserialize_with = "lenient")]
     pub next_at: Option<Timestamp>,
     #[serde(deserialize_with = "lenient")]
@@ -94,6 +95,50 @@ pub struct CallbackPage {
     pub callbacks: Vec<Box<RawValue>>,
     #[serde(default)]
     pub next: Value,
+}
+
+/// What was ordered; numbers are absent where nothing is known.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Costs {
+    pub costs: Vec<Box<RawValue>>,
+    pub balances: Vec<CostBalance>,
+    pub budgets: Vec<CostBudget>,
+    pub more: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CostLine {
+    pub account: Option<String>,
+    pub kind: Option<String>,
+    pub tag: Option<String>,
+    pub day: Option<String>,
+    pub job: Option<i64>,
+    pub orders: i64,
+    pub amount: f64,
+    pub unsure: i64,
+    pub unsure_amount: f64,
+    pub unpriced: i64,
+    pub free: i64,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CostBalance {
+    pub account: String,
+    pub words: String,
+    pub agrees: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CostBudget {
+    pub account: String,
+    pub window: String,
+    pub what: String,
+    pub used: f64,
+    pub most: f64,
 }
 
 /// A file that came with a job's result.
@@ -165,6 +210,7 @@ pub struct Account {
     pub queued: Option<i64>,
     pub waiting: Option<i64>,
     pub balance: Option<Balance>,
+    pub budget_spent: Option<Reason>,
     pub last_error: Option<LastError>,
     #[serde(deserialize_with = "lenient")]
     pub last_success_at: Option<Timestamp>,

@@ -19,6 +19,7 @@ mod secrets;
 mod sections;
 mod shipped;
 mod sinks;
+pub mod size;
 mod sources;
 
 pub use self::accounts::{

@@ -14,6 +14,11 @@ use super::sinks;
 /// Shorter would remove what nobody had a chance to read.
 const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
 
+/// More than this is a slip of the hand: nothing would ever be ordered.
+const LARGEST_FLOOR: u64 = 1 << 40;
+/// It is written at each start.
+const LARGEST_BALLAST: u64 = 64 << 20;
+
 /// `sun_path` of Linux, without its NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
 
@@ -45,7 +50,12 @@ pub(super) fn config(findings: &Findings) -> Config {
 
 fn store(root: &Section<'_>) -> Store {
     let section = root.section("store");
-    let store = Store { path: section.path("path"), allow_network_fs: section.flag("allow_network_fs") };
+    let store = Store {
+        path: section.path("path"),
+        allow_network_fs: section.flag("allow_network_fs"),
+        free_floor: section.size("free_floor", 0..=LARGEST_FLOOR),
+        ballast: section.size("ballast", 0..=LARGEST_BALLAST),
+    };
     section.finish();
     store
 }

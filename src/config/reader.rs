@@ -16,6 +16,7 @@ use super::duration;
 use super::findings::{Findings, nearest};
 use super::layers::Origin;
 use super::problem::Problem;
+use super::size;
 
 static EMPTY: Dict = Dict::new();
 
@@ -215,6 +216,14 @@ impl<'a> Section<'a> {
             Ok(_) => {}
         }
         span.unwrap_or_default()
+    }
+
+    /// In bytes.
+    pub(super) fn size(&self, key: &str, range: RangeInclusive<u64>) -> u64 {
+        let (first, last) = (size::format(*range.start()), size::format(*range.end()));
+        let shape = format!("{}, from \"{first}\" to \"{last}\"", size::SHAPE);
+        let read = |value: &Value, _| value.as_str().and_then(size::parse).filter(|bytes| range.contains(bytes));
+        self.read(key, &shape, read).unwrap_or_default()
     }
 
     /// `"0s"` stands for never.

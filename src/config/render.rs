@@ -44,11 +44,18 @@ fn pairs(text: &mut String, keys: &Value) {
     }
 }
 
+/// A kind has a dot in its name, which TOML would read as two names.
+fn name(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if key.chars().all(is_bare) { key.to_owned() } else { Value::from(key).to_string() }
+}
+
 fn inline(value: &Value) -> String {
     match value {
         Value::Object(keys) if keys.is_empty() => "{}".to_owned(),
         Value::Object(keys) => {
-            let pairs: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {}", inline(value))).collect();
+            let pair = |(key, value): (&String, &Value)| format!("{} = {}", name(key), inline(value));
+            let pairs: Vec<String> = keys.iter().map(pair).collect();
             format!("{{ {} }}", pairs.join(", "))
         }
         Value::Array(values) => format!("[{}]", values.iter().map(inline).collect::<Vec<_>>().join(", ")),

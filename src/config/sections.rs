@@ -13,6 +13,7 @@ use super::duration;
 use super::problem::Problem;
 use super::schedules::{Backup, Schedule};
 use super::sinks::{Command, Webhook};
+use super::size;
 
 /// The whole effective configuration. `Debug` and `Serialize` never show a secret.
 #[derive(Debug, Clone, Serialize)]
@@ -48,6 +49,12 @@ pub struct Store {
     pub path: PathBuf,
     /// SQLite's locks cannot be trusted on NFS and the like; this says that they can be here.
     pub allow_network_fs: bool,
+    /// With less free on its disk, nothing new is ordered or taken in. Zero: no floor.
+    #[serde(serialize_with = "size::serialize")]
+    pub free_floor: u64,
+    /// The size of the file that is given up when the disk is full. Zero: none.
+    #[serde(serialize_with = "size::serialize")]
+    pub ballast: u64,
 }
 
 /// The database that other programs write to.

@@ -32,12 +32,14 @@ event_types! {
     JobInDoubt = "job.in_doubt",
     JobStale = "job.stale",
     JobFresh = "job.fresh",
+    JobHeld = "job.held",
     AccountPaused = "account.paused",
     AccountResumed = "account.resumed",
     AccountUnreachable = "account.unreachable",
     AccountRecovered = "account.recovered",
     AccountBalanceLow = "account.balance_low",
     WebhookDisabled = "webhook.disabled",
+    AccountBudgetSpent = "account.budget_spent",
 }
 
 impl EventType {

@@ -10,6 +10,8 @@ pub mod job;
 pub mod json;
 pub mod policy;
 pub mod privacy;
+pub mod reconcile;
+pub mod spending;
 pub mod state;
 pub mod time;
 

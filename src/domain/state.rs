@@ -40,6 +40,10 @@ pub enum Input {
     Postpone { until: Timestamp },
     /// Its account wants a tracker to be observed at least this often, and this one was not.
     Stale { after: Duration },
+    /// It is not sent until an operator lets it go, and why.
+    Hold { reason: Reason },
+    /// An operator lets it go.
+    Release,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -202,6 +206,8 @@ pub fn step(job: Job, input: Input, now: Timestamp) -> Result<Step, Refused> {
         Input::Wake => next.touch_at(now, "waking")?,
         Input::Postpone { until } => next.touch_at(until, "postponing")?,
         Input::Stale { after } => next.stale(after)?,
+        Input::Hold { reason } => next.hold(reason)?,
+        Input::Release => next.release()?,
     }
     Ok(next.step)
 }
@@ -623,6 +629,32 @@ impl Next {
         job.observed_at = Some(since);
         job.stale_since = Some(now);
         self.emit(EventType::JobStale, data);
+        Ok(())
+    }
+
+    fn hold(&mut self, reason: Reason) -> Result<(), Refused> {
+        if self.state() != State::Queued {
+            return Err(self.illegal("holding"));
+        }
+        let data = json!({ "error": reason });
+        let job = self.job();
+        job.due_at = None;
+        job.reason = Some(reason);
+        self.emit(EventType::JobHeld, data);
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), Refused> {
+        if self.state() != State::Queued {
+            return Err(self.illegal("releasing"));
+        }
+        let now = self.now;
+        let job = self.job();
+        // One that is not held keeps its time: it is let go in advance.
+        if job.due_at.is_none() {
+            job.due_at = Some(now);
+            job.reason = None;
+        }
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use crate::domain::account::{Balance, BreakerNews};
 use crate::domain::exchange::Host;
 use crate::domain::hosts::{HostNews, HostPolicy};
 use crate::domain::privacy::masked;
+use crate::domain::spending::{BudgetSpent, Rules};
 use crate::domain::{Account, EventType, JobId, NewEvent, Pause, PauseSource, Reason, Timestamp};
 use crate::http::Client;
 use crate::store::{AccountChange, Store};
@@ -35,6 +36,8 @@ pub struct AccountSetup {
     pub driver: Arc<dyn Vendor>,
     pub client: Client,
     pub limits: Limits,
+    /// What its orders cost, and how many there may be.
+    pub spending: Arc<Rules>,
     /// How long no host may answer before `account.unreachable` is announced.
     pub alert_after: Duration,
     /// How long a tracker may go without being observed until `job.stale` is announced; none = for ever.
@@ -91,6 +94,10 @@ struct Busy {
     jobs: HashSet<JobId>,
     requests: usize,
     chores: VecDeque<AccountCall>,
+    /// The budget is spent, as the store said last; it is asked again when the next window begins.
+    spent: Option<BudgetSpent>,
+    /// The budget has room for so many more orders only.
+    room: Option<usize>,
 }
 
 impl Runner {
@@ -239,6 +246,52 @@ impl Runner {
 
     pub fn next_chore(&self) -> Option<AccountCall> {
         lock(&self.busy).chores.pop_front()
+    }
+
+    // ---- the budget ----------------------------------------------------------------------------------------------
+
+    /// Why nothing that costs may be ordered now.
+    pub fn budget_spent(&self, now: Timestamp) -> Option<BudgetSpent> {
+        lock(&self.busy).spent.clone().filter(|spent| spent.until > now)
+    }
+
+    /// How many orders one request may carry, where the budget has room for fewer than it might.
+    pub fn budget_room(&self) -> Option<usize> {
+        lock(&self.busy).room
+    }
+
+    /// Something was given back, or an operator asks for another try: the store is asked again.
+    pub fn reopen_budget(&self) {
+        let mut busy = lock(&self.busy);
+        (busy.spent, busy.room) = (None, None);
+    }
+
+    /// The store let only so many orders of a request begin.
+    pub fn budget_ends(&self, begun: usize, spent: BudgetSpent) -> Option<AccountChange> {
+        if begun > 0 {
+            lock(&self.busy).room = Some(begun);
+            return None;
+        }
+        let now = self.now();
+        let change = self.change(|account| {
+            if account.budget_announced.is_some_and(|until| until > now && until >= spent.until) {
+                return Vec::new();
+            }
+            account.budget_announced = Some(spent.until);
+            let data = json!({ "reason": spent.reason, "window": spent.span, "until": spent.until.to_rfc3339() });
+            vec![NewEvent { kind: EventType::AccountBudgetSpent, data }]
+        });
+        if change.is_some() {
+            tracing::warn!(
+                account = self.name(),
+                until = %spent.until,
+                "{}; its jobs wait, what is paid already goes on",
+                masked(&spent.reason.message)
+            );
+        }
+        let mut busy = lock(&self.busy);
+        (busy.spent, busy.room) = (Some(spent), None);
+        change
     }
 
     // ---- what calls teach about the account ----------------------------------------------------------------------

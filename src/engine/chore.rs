@@ -96,7 +96,7 @@ async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried
         outcome: outcome.to_owned(),
         note,
     };
-    commit(runner, Batch { at: runner.now(), changes: Vec::new(), accounts, call: Some(record) }).await;
+    commit(runner, Batch { at: runner.now(), accounts, call: Some(record), ..Batch::default() }).await;
 }
 
 fn hear_account(

@@ -15,6 +15,7 @@ pub mod explain;
 pub mod failstop;
 mod freshness;
 pub mod intake;
+mod keeper;
 mod log;
 mod meaning;
 pub mod ops;
@@ -106,6 +107,7 @@ impl Engine {
             );
         }
         self.runners().iter().for_each(|runner| self.begin(runner));
+        inner.tasks.spawn(keeper::run(inner.shared.clone(), inner.stop.clone()));
         let (engine, stop) = (self.clone(), inner.stop.clone());
         inner.tasks.spawn(async move { sweep::run(engine.inner.shared.clone(), stop).await });
         let objectives = self.runners().into_iter().filter_map(|runner| {

@@ -16,14 +16,17 @@ use super::log::{describe, log_end};
 use super::meaning::{class, learn};
 use crate::domain::exchange::{Request, SendError};
 use crate::domain::privacy::masked;
-use crate::domain::state::{Begin, Input, Outcome};
+use crate::domain::state::{Begin, End, Input, Outcome};
 use crate::domain::{Call, JobId, Reason, State, Timestamp};
 use crate::http::Received;
-use crate::store::{AccountChange, Batch, CallRecord, Change, StoreError};
+use crate::store::downloads::DownloadWish;
+use crate::store::{AccountChange, ApplyError, Batch, CallRecord, Change, StoreError};
 use crate::vendors::JobView;
 
 /// How long to wait before an outcome that could not be committed is tried again.
 const COMMIT_AGAIN: Duration = Duration::from_millis(500);
+/// What is sent is what was committed, to the byte, or it is not sent.
+const ALTERED: &str = "the request is no longer the one whose intent was stored: this machine's memory may be failing";
 /// A vendor that says 429 without saying how long.
 pub const SILENCE: Duration = Duration::from_secs(60);
 
@@ -70,8 +73,12 @@ async fn make_call(runner: &Runner, group: Group) {
     let Some(mut request) = build(runner, &setup, call, &jobs) else { return };
     // Before the intent is stored: what is hashed is what is sent, and where to.
     request.host = host;
-    let Some(jobs) = begin(runner, call, jobs, &request, change).await else { return };
-    let (sent_at, exchange) = send(runner, &setup, &request, Some(call)).await;
+    let intent = (call == Call::Submit).then(|| request.hash());
+    let Some(jobs) = begin(runner, call, jobs, intent.as_deref(), change).await else { return };
+    let (sent_at, exchange) = match intent.filter(|intent| request.hash() != *intent) {
+        None => send(runner, &setup, &request, Some(call)).await,
+        Some(_) => (runner.now(), Err(SendError::NotSent(ALTERED.to_owned()))),
+    };
     floor.iter().for_each(|floor| runner.looked(floor, sent_at));
     let record = CallRecord {
         account: runner.name().to_owned(),
@@ -110,11 +117,11 @@ async fn begin(
     runner: &Runner,
     call: Call,
     mut jobs: Vec<Claimed>,
-    request: &Request,
+    intent: Option<&str>,
     account: Option<AccountChange>,
 ) -> Option<Vec<Claimed>> {
     let now = runner.now();
-    let request_hash = if call == Call::Submit { request.hash() } else { String::new() };
+    let request_hash = intent.unwrap_or_default().to_owned();
     let changes = jobs
         .iter()
         .map(|claimed| {
@@ -128,30 +135,35 @@ async fn begin(
         })
         .collect();
     let accounts = account.into_iter().chain(mark_call(runner)).collect();
-    let begun = match runner.shared.store.apply(Batch { at: now, changes, accounts, call: None }).await {
-        Ok(begun) => begun,
-        Err(error) => {
-            store_failed(runner, &error, "no call is begun");
-            // Without this pause a store that refuses at once would be asked in a tight loop.
-            tokio::time::sleep(COMMIT_AGAIN).await;
-            return None;
-        }
-    };
-    let mut all = true;
+    let spending = (call == Call::Submit).then(|| Arc::clone(&runner.setup().spending));
+    let begun =
+        match runner.shared.store.apply(Batch { at: now, changes, accounts, spending, ..Batch::default() }).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                store_failed(runner, &error, "no call is begun");
+                // Without this pause a store that refuses at once would be asked in a tight loop.
+                tokio::time::sleep(COMMIT_AGAIN).await;
+                return None;
+            }
+        };
+    let (mut all, mut spent, mut changes) = (true, None, Vec::new());
     for (claimed, result) in jobs.iter_mut().zip(begun) {
+        let job = claimed.job.id;
+        all &= result.is_ok();
         match result {
             Ok(job) => claimed.job = job,
-            Err(error) => {
-                tracing::debug!(job = claimed.job.id.0, error = %error, "a job moved on before its call began");
-                all = false;
-            }
+            Err(ApplyError::Spent(refusal)) => spent = Some(refusal),
+            Err(ApplyError::Equal(reason)) => changes.push(Change { job, input: Input::Hold { reason } }),
+            Err(error) => tracing::debug!(job = job.0, error = %error, "a job moved on before its call began"),
         }
     }
     if all {
         return Some(jobs);
     }
     // Some did not begin: the request as it was built is not theirs. The others go back untouched.
-    let back = jobs.iter().filter(|claimed| claimed.job.state == State::Submitting).map(|claimed| Change {
+    let begun = jobs.iter().filter(|claimed| claimed.job.state == State::Submitting);
+    let accounts = spent.and_then(|spent| runner.budget_ends(begun.clone().count(), spent));
+    changes.extend(begun.map(|claimed| Change {
         job: claimed.job.id,
         input: Input::End {
             turn: claimed.job.turn,
@@ -161,8 +173,8 @@ async fn begin(
                 again_at: Some(now),
             },
         },
-    });
-    commit(runner, Batch::of(now, back.collect())).await;
+    }));
+    commit(runner, Batch { accounts: accounts.into_iter().collect(), ..Batch::of(now, changes) }).await;
     None
 }
 
@@ -216,6 +228,11 @@ async fn finish(
             "the call did not bring what was hoped for"
         );
     }
+    if gives_back(call, &outcomes) {
+        runner.reopen_budget();
+    }
+    let downloads =
+        jobs.iter().zip(&outcomes).filter_map(|(claimed, outcome)| wish(runner, claimed, outcome)).collect();
     let changes = jobs
         .iter()
         .zip(outcomes)
@@ -224,7 +241,28 @@ async fn finish(
             input: Input::End { turn: claimed.job.turn, call, outcome },
         })
         .collect();
-    commit(runner, Batch { at: runner.now(), changes, accounts, call: Some(record) }).await;
+    commit(runner, Batch { at: runner.now(), changes, accounts, call: Some(record), downloads, spending: None }).await;
+}
+
+/// Whether some order turned out to cost nothing: the budget may have room again.
+fn gives_back(call: Call, outcomes: &[Outcome]) -> bool {
+    matches!(call, Call::Submit | Call::LookUp)
+        && outcomes.iter().any(|outcome| {
+            matches!(
+                outcome,
+                Outcome::NotTaken { .. }
+                    | Outcome::AccountHeld { .. }
+                    | Outcome::Absent { .. }
+                    | Outcome::Ended(End::Failure { .. })
+            )
+        })
+}
+
+/// The document that a final answer names, where the account wants it.
+fn wish(runner: &Runner, claimed: &Claimed, outcome: &Outcome) -> Option<DownloadWish> {
+    let Outcome::Ended(End::Success { result }) = outcome else { return None };
+    let url = runner.driver().attachment(&claimed.job.kind, result)?;
+    Some(DownloadWish { job: claimed.job.id, url })
 }
 
 /// An outcome is not lost while the process lives: it is offered to the store until it is taken or the daemon must stop.
@@ -265,7 +303,7 @@ fn store_failed(runner: &Runner, error: &StoreError, what: &str) -> bool {
             true
         }
         StoreError::Closed => true,
-        StoreError::Full(_) | StoreError::Busy(_) | StoreError::Other(_) => {
+        StoreError::Full(_) | StoreError::Busy(_) | StoreError::Replaced(_) | StoreError::Other(_) => {
             tracing::error!(account = runner.name(), error = %error, "the store did not commit: {what}");
             false
         }

@@ -17,14 +17,20 @@ use self::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
+use self::costs::{CostQuery, CostSum};
+use self::downloads::{DownloadEnd, DownloadState, DownloadWish, DueDownload};
 use self::sinks::SinkStore;
 use self::upkeep::{ExportSpan, Fired, Firing, KnownSchedule, LastFirings, PurgeOutcome, Restored, StoreCopy};
 pub use self::upkeep::{Removed, Retention};
 use self::watches::WatchStore;
+use crate::domain::reconcile::{Ordered, Reading};
+use crate::domain::spending::{BudgetSpent, Rules, Spent};
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 
 pub mod callbacks;
+pub mod costs;
+pub mod downloads;
 pub mod sinks;
 pub mod sqlite;
 pub mod upkeep;
@@ -129,6 +135,20 @@ pub trait Store: SinkStore + WatchStore {
     /// What the mailbox should show for these rows; rows that were never taken are missing.
     async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError>;
 
+    /// What an account has ordered in the windows around that moment.
+    async fn spent(&self, rules: &Rules, at: Timestamp) -> Result<Spent, StoreError>;
+
+    /// The ledger's lines, summed up; the oldest day first.
+    async fn costs(&self, query: CostQuery) -> Result<Vec<CostSum>, StoreError>;
+
+    /// What the vendor said was left, the last word before `from` included; and what was ordered between each two readings.
+    async fn balances(
+        &self,
+        account: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<(Vec<Reading>, Vec<Ordered>), StoreError>;
+
     // ---- upkeep -------------------------------------------------------------------------------------------------
 
     async fn schedule(&self, name: &str) -> Result<Option<KnownSchedule>, StoreError>;
@@ -177,6 +197,17 @@ pub trait Store: SinkStore + WatchStore {
 
     /// Which of these hashes some job or call-back names.
     async fn known_files(&self, hashes: &[String]) -> Result<BTreeSet<String>, StoreError>;
+
+    /// How one try to fetch a document ended, with its file, its call and the event that announces it.
+    async fn end_download(&self, end: DownloadEnd) -> Result<(), StoreError>;
+
+    /// Documents that are to be fetched now, the longest due first.
+    async fn due_downloads(&self, now: Timestamp, limit: usize) -> Result<Vec<DueDownload>, StoreError>;
+
+    async fn next_download(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// How a job's download stands; none where there is none.
+    async fn download(&self, job: JobId) -> Result<Option<DownloadState>, StoreError>;
 
     /// A complete, checked copy in a new file, mode 0600; it is there whole, or not at all.
     async fn backup(&self, file: &Path) -> Result<(), StoreError>;
@@ -230,10 +261,17 @@ pub struct Commit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreHealth {
     Good,
+    /// Room is short: outcomes are recorded, nothing new is ordered or taken in.
+    Tight {
+        reason: String,
+        since: Timestamp,
+    },
     /// Nothing can be committed: why, and since when.
     Blocked {
         reason: String,
         since: Timestamp,
+        /// It does not end by itself: the daemon must stop.
+        fatal: bool,
     },
 }
 
@@ -273,6 +311,10 @@ pub struct Batch {
     pub accounts: Vec<AccountChange>,
     /// The call that brought these changes.
     pub call: Option<CallRecord>,
+    /// Documents that the results name. A wish counts only where its job ends as succeeded by this batch.
+    pub downloads: Vec<DownloadWish>,
+    /// What the orders that begin by this batch cost, and whether they may begin at all. None: they are free to.
+    pub spending: Option<Arc<Rules>>,
 }
 
 impl Batch {
@@ -320,6 +362,12 @@ pub enum ApplyError {
     NotFound(JobId),
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// Its account may order nothing more for now.
+    #[error(transparent)]
+    Spent(#[from] BudgetSpent),
+    /// An equal order was sent shortly before: it is to be held.
+    #[error("{}", .0.message)]
+    Equal(Reason),
 }
 
 #[derive(Debug, Clone)]
@@ -479,12 +527,16 @@ pub struct MailboxRow {
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    #[error("the store's disk is full: {0}. Free some space; nothing is submitted until then")]
+    #[error("the store's disk is full: {0}; nothing is submitted until there is space")]
     Full(String),
     #[error(
         "the store's disk does not work: {0}. opros stops before money can be lost; check the disk, then start it again"
     )]
     Io(String),
+    #[error(
+        "{0} under the running daemon: nothing is sent or stored until the old one is back. If that is meant, start opros again"
+    )]
+    Replaced(String),
     #[error("the store is locked by another program: {0}. Nothing but opros may open it")]
     Busy(String),
     #[error("another opros has taken over this store (epoch {theirs}, ours is {ours}); this one must stop")]

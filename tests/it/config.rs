@@ -97,6 +97,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     balance_every = "1h"
     balance_low = 100.0
     base_url = "https://www.alta.ru"
+    budget = { utc_offset = 3 }
     codes = { 15 = "permanent" }
     due_window = "15m"
     idle_every = "30m"
@@ -104,8 +105,10 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     login = "…"
     password = "…"
     pause_on = []
+    prices = {}
     resubmit = false
     sa = "…"
+    same_order_window = "0s"
     settle = "2m"
     show_every = "1m"
     stale_after = "0s"
@@ -119,6 +122,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     balance_low = 20.0
     base_url = "https://apilr2.r-lab.biz"
     batch_wait = "30s"
+    budget = { utc_offset = 3 }
     content_type = "application/json; charset=utf-8"
     grace = "7d"
     limits = { max_in_flight = 4, min_interval = "0s" }
@@ -127,9 +131,11 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     poll_ceiling = "6h"
     poll_factor = 2.0
     poll_first = "15m"
+    prices = {}
     reserve_after = "5m"
     reserve_url = ""
     resubmit = true
+    same_order_window = "0s"
     settle = "1m"
     stale_after = "0s"
     timeout = "30s"
@@ -141,13 +147,18 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     [accounts.tronk]
     allow_http = false
     base_url = "https://data.tronk.info"
+    budget = { utc_offset = 3 }
+    download = false
+    download_limit = "32MiB"
     failed_statuses = []
     key = "…"
     limits = { max_in_flight = 4, min_interval = "0s" }
     pause_on = []
     poll = [{ every = "10s", for = "5m" }, { every = "30s", for = "10m" }, { every = "1m", for = "45m" }]
+    prices = {}
     ready_statuses = [1]
     resubmit = false
+    same_order_window = "0s"
     settle = "0s"
     timeout = "30s"
     vendor = "tronk"
@@ -156,11 +167,14 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     allow_http = false
     balance_every = "0s"
     base_url = "https://vagvin.example"
+    budget = { utc_offset = 3 }
     callback_secret = "…"
     give_up = "2d"
     limits = { max_in_flight = 4, min_interval = "0s" }
     pause_on = []
+    prices = {}
     resubmit = false
+    same_order_window = "0s"
     settle = "0s"
     timeout = "30s"
     token = "…"
@@ -197,6 +211,8 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
 
     [store]
     allow_network_fs = false
+    ballast = "4MiB"
+    free_floor = "64MiB"
     path = "/var/lib/opros/store/opros.db"
     "#);
 }
@@ -243,6 +259,32 @@ fn a_code_of_altas_is_added_to_the_shipped_one() {
 }
 
 // Problems
+
+#[test]
+fn budgets_and_prices_are_read_and_shown_and_their_mistakes_are_told() {
+    let lines = "prices = { \"tronk.report\" = 30 }\nbudget = { per_day = 200, amount_per_day = 5e3 }\nsame_order_window = \"10m\"";
+    let config = loaded(&tronk_with(lines));
+    let common = &config.accounts["tronk"].common;
+    assert_eq!(
+        (common.budget.per_day, common.budget.amount_per_day, common.budget.utc_offset),
+        (Some(200), Some(5e3), 3)
+    );
+    let shown = config.render_redacted();
+    assert!(shown.contains("prices = { \"tronk.report\" = 30.0 }"), "{shown}");
+    for (lines, word) in [
+        ("budget = { per_day = 0 }", "from 1 to"),
+        ("budget = { per_day = 2.5 }", "a whole number"),
+        ("budget = { per_week = 3 }", "per_"),
+        ("budget = { amount_per_day = 5 }", "prices must say what an order costs"),
+        ("prices = { \"alta.track\" = 3 }", "a kind of this vendor"),
+        ("prices = { \"tronk.report\" = \"3\" }", "a number"),
+        ("prices = { tronk.report = 3 }", "in quotes"),
+        ("download_limit = \"32MB\"", "a size such as"),
+    ] {
+        let told = said(&tronk_with(lines));
+        assert!(told.contains(word) && told.lines().count() == 1, "{lines}: {told}");
+    }
+}
 
 /// Lines added to Tronk's account begin at line 5 of the text.
 fn tronk_with(lines: &str) -> String {

@@ -20,8 +20,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Webhooks and commands know the store, and nothing of the engine or the vendors.
     ("sinks", &["clock", "domain", "guard", "health", "http", "store"]),
     ("mailbox", &["clock", "domain", "engine", "health", "store"]),
+    ("downloads", &["callbacks", "domain", "engine", "http", "store"]),
     ("callbacks", &["clock", "domain", "engine", "health", "listener", "store", "vendors"]),
-    ("admin", &["clock", "callbacks", "domain", "engine", "health", "listener", "sinks", "store", "vendors"]),
+    (
+        "admin",
+        &["clock", "callbacks", "domain", "downloads", "engine", "health", "listener", "sinks", "store", "vendors"],
+    ),
     // The client knows the socket's contract and nothing of the daemon's inside.
     ("cli", &["clock", "config", "domain"]),
     // The simulated vendors know nothing of the daemon.
@@ -34,6 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "domain",
+            "downloads",
             "engine",
             "guard",
             "health",

@@ -158,6 +158,9 @@ resolve: adopt                  .   .   .   Wa  .   .   .   .   .
 resolve: fail                   .   .   .   F   .   .   .   .   .
 wake                            Q   .   W   .   .   .   .   .   .
 postpone                        Q   .   W   .   .   .   .   .   .
+hold                            Q   .   .   .   .   .   .   .   .
+release                         Q   .   .   .   .   .   .   .   .
+restored                        Dd  .   .   .   .   .   .   .   .
 begin submit as a free call     never
 begin look-up                   never
 begin cancel                    never

@@ -9,6 +9,7 @@ mod freshness;
 mod layers;
 mod lifecycle_table;
 mod mailbox;
+mod money;
 mod process;
 mod rlab;
 mod simulator;

@@ -1,7 +1,7 @@
 //! The file itself: who owns it, where it lies, and whether it is still the one that was opened.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -28,26 +28,7 @@ pub enum FileError {
 /// Holds the operating system's lock on the store for as long as it lives.
 #[derive(Debug)]
 pub struct Ownership {
-    lock: File,
-}
-
-impl Ownership {
-    /// The last epoch of whoever held the lock: the store's file itself must not be behind it.
-    pub fn epoch(&mut self) -> Option<i64> {
-        let mut text = String::new();
-        let lock = &mut self.lock;
-        lock.seek(SeekFrom::Start(0)).and_then(|_| lock.take(32).read_to_string(&mut text)).ok()?;
-        text.trim().parse().ok()
-    }
-
-    /// Best effort: without it, an older copy that is put back by hand is not recognised.
-    pub fn note_epoch(&mut self, epoch: i64) {
-        let text = format!("{epoch:<20}\n");
-        let noted = self.lock.seek(SeekFrom::Start(0)).and_then(|_| self.lock.write_all(text.as_bytes()));
-        if let Err(error) = noted {
-            tracing::warn!(error = %error, "the store's lock file could not be written");
-        }
-    }
+    _lock: File,
 }
 
 pub fn directory_of(path: &Path) -> &Path {
@@ -76,7 +57,7 @@ pub fn own(path: &Path, allow_network_fs: bool) -> Result<Ownership, FileError> 
         .open(&lock_path)
         .map_err(|error| FileError::Lock { path: lock_path.clone(), error })?;
     match lock.try_lock() {
-        Ok(()) => Ok(Ownership { lock }),
+        Ok(()) => Ok(Ownership { _lock: lock }),
         Err(TryLockError::WouldBlock) => Err(FileError::Owned { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(FileError::Lock { path: lock_path, error }),
     }

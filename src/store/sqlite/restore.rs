@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::file::{self, FileError};
+use super::witness::{self, Mark};
 use super::{
     EPOCH, INSTANCE, MAILBOX_HIGHEST_ID, MAILBOX_LAST, MAILBOX_WRITTEN, MIGRATIONS, NUMBER_MARGIN, RESTORED_AT,
     RESTORED_UNSENT, get_meta, options, reader_options, set_meta, sort_error, sql,
@@ -74,6 +75,26 @@ impl Newer {
         newer.last_seq += NUMBER_MARGIN;
         newer.mailbox_last += NUMBER_MARGIN;
         Ok(newer)
+    }
+
+    /// Of a store that was replaced by hand, as its witness saw it last. What was not due by then had not been sent.
+    pub async fn seen(copy: &mut SqliteConnection, seen: &Mark) -> Result<Newer, StoreError> {
+        let mut newer = Newer::of(copy).await?;
+        newer.meet(seen);
+        let query = sqlx::query_scalar(sql::NOT_YET_DUE).bind(seen.at.as_millis());
+        newer.unsent = query.fetch_all(&mut *copy).await.map_err(sort_error)?;
+        if let Some(pending) = pending(copy).await? {
+            // It was put back with `opros restore`, which knew better.
+            newer.unsent = pending.unsent.into_iter().map(|id| id.0).collect();
+        }
+        Ok(newer)
+    }
+
+    fn meet(&mut self, seen: &Mark) {
+        self.epoch = self.epoch.max(seen.epoch);
+        self.last_job = self.last_job.max(seen.last_job);
+        self.last_seq = self.last_seq.max(seen.last_seq);
+        self.mailbox_last = self.mailbox_last.max(seen.last_mailbox_seq);
     }
 
     async fn of(conn: &mut SqliteConnection) -> Result<Newer, StoreError> {
@@ -141,24 +162,19 @@ pub async fn restore(
     allow_network_fs: bool,
     now: Timestamp,
 ) -> Result<Report, RestoreError> {
-    let mut ownership = file::own(store, allow_network_fs)?;
+    let ownership = file::own(store, allow_network_fs)?;
     let new = beside(store, "restoring");
     remove_with_log(&new);
-    let prepared = prepare(backup, &new, store, ownership.epoch(), now).await;
+    let prepared = prepare(backup, &new, store, now).await;
     let prepared = prepared.and_then(|report| put_in_place(&new, store, now).map(|kept| Report { kept, ..report }));
     if prepared.is_err() {
         remove_with_log(&new);
     }
+    drop(ownership);
     prepared
 }
 
-async fn prepare(
-    backup: &Path,
-    new: &Path,
-    store: &Path,
-    noted: Option<i64>,
-    now: Timestamp,
-) -> Result<Report, RestoreError> {
+async fn prepare(backup: &Path, new: &Path, store: &Path, now: Timestamp) -> Result<Report, RestoreError> {
     copy(backup, new)?;
     let unreadable = |what: String| RestoreError::Backup { path: backup.to_owned(), what };
     let mut copy = options(new).connect().await.map_err(|error| unreadable(error.to_string()))?;
@@ -188,7 +204,9 @@ async fn prepare(
         Some(newer) => newer,
         None => Newer::unknown(&mut copy).await?,
     };
-    newer.epoch = newer.epoch.max(noted.unwrap_or(0));
+    if let Some(seen) = witness::seen(store).filter(|seen| seen.instance == theirs) {
+        newer.meet(&seen);
+    }
     report.unsent = newer.unsent.len() as u64;
     report.queued = queued(&mut copy).await?.len() as u64;
     let mut tx = copy.begin_with("BEGIN IMMEDIATE").await.map_err(sort_error)?;

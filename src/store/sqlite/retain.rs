@@ -93,7 +93,9 @@ async fn old_jobs(
         draft.forget(account, kind, *state);
     }
     let ids = Value::from(old.iter().map(|(id, ..)| *id).collect::<Vec<_>>()).to_string();
-    for statement in [sql::DELETE_OBSERVATIONS, sql::DELETE_ATTEMPTS, sql::DELETE_BODIES, sql::DELETE_JOBS] {
+    for statement in
+        [sql::FORGET_ORDERS, sql::DELETE_OBSERVATIONS, sql::DELETE_ATTEMPTS, sql::DELETE_BODIES, sql::DELETE_JOBS]
+    {
         sqlx::query(statement).bind(&ids).execute(&mut *conn).await.map_err(sort_error)?;
     }
     Ok(old.len() as u64)

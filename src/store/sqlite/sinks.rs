@@ -149,7 +149,7 @@ async fn settle(
             "error": reason,
             "failing_since": sink.failing_since.map(Timestamp::to_rfc3339),
         });
-        draft.announce(EventType::WebhookDisabled, settlement.at, data);
+        draft.announce_sink(EventType::WebhookDisabled, settlement.at, data);
     }
     Ok(SinkReply::Settled(disabled))
 }

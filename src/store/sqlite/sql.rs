@@ -85,6 +85,8 @@ statements! {
     // ---- the file itself
     GET_META = "SELECT value FROM meta WHERE key = $1";
     SET_META = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    EMPTY_WAL = "PRAGMA wal_checkpoint(TRUNCATE)";
+    LAST_ORDER = "SELECT coalesce(max(id), 0) FROM costs";
     LAST_JOB_ID = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0)";
     LAST_EVENT_SEQ = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)";
 
@@ -139,6 +141,50 @@ statements! {
         ON CONFLICT (account, kind, state) DO UPDATE SET jobs = jobs + excluded.jobs";
     FIRE = "INSERT INTO firings (schedule, at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
+    // ---- money
+    INSERT_COSTS = "INSERT INTO costs (token, at, job_id, account, kind, tag, price, sure, params_hash) \
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, \
+        (SELECT params_hash FROM bodies WHERE job_id = value->>2) FROM json_each($1)";
+    DOUBT_COSTS = "UPDATE costs SET sure = 'in_doubt' FROM json_each($1) AS j WHERE token = j.value";
+    DECIDE_COSTS = "UPDATE costs SET decided_at = j.value->>2, \
+        sure = CASE WHEN sure = 'in_doubt' AND j.value->>1 = 'booked' THEN 'settled' ELSE j.value->>1 END \
+        FROM json_each($1) AS j WHERE token = j.value->>0";
+    /// The hours of a month at most, by the key.
+    SPENT = "SELECT coalesce(sum(submissions) FILTER (WHERE hour >= $2), 0), coalesce(sum(amount) FILTER (WHERE hour >= $2), 0), \
+        coalesce(sum(submissions) FILTER (WHERE hour >= $3), 0), coalesce(sum(amount) FILTER (WHERE hour >= $3), 0), \
+        coalesce(sum(submissions), 0), coalesce(sum(amount), 0) FROM spending WHERE account = $1 AND hour >= $4";
+    /// An equal order of another job that was sent after $2 and may have been taken.
+    FIND_EQUAL = "SELECT b.job_id, b.params_hash, (SELECT c.job_id FROM costs AS c WHERE c.account = j.account AND c.kind = j.kind \
+        AND c.params_hash = b.params_hash AND c.params_hash IS NOT NULL AND c.at > $2 AND c.job_id <> b.job_id \
+        AND c.sure NOT IN ('refused', 'not_sent', 'absent') ORDER BY c.at DESC LIMIT 1), \
+        EXISTS (SELECT 1 FROM released WHERE released.job_id = b.job_id) \
+        FROM json_each($1) AS wanted CROSS JOIN jobs AS j ON j.id = wanted.value CROSS JOIN bodies AS b ON b.job_id = j.id";
+    COSTS = "SELECT CASE WHEN $1 THEN account END, CASE WHEN $2 THEN kind END, CASE WHEN $3 THEN tag END, \
+        CASE WHEN $4 THEN (at + $5) / 86400000 * 86400000 - $5 END AS day, CASE WHEN $6 THEN job_id END AS job, sure, \
+        count(*), coalesce(sum(price), 0), coalesce(sum(price IS NULL), 0), min(at) FROM costs \
+        WHERE at >= $7 AND at < $8 AND ($9 IS NULL OR account = $9) AND ($10 IS NULL OR kind = $10) \
+        AND ($11 IS NULL OR tag = $11) GROUP BY 4, 1, 2, 3, 5, 6 ORDER BY 4, 1, 2, 3, 5, 6 LIMIT $12 + 0";
+    BALANCES = "SELECT at, amount, unit FROM balances WHERE account = $1 AND at < $3 AND at >= \
+        coalesce((SELECT max(at) FROM balances WHERE account = $1 AND at <= $2), $2) ORDER BY at LIMIT $4 + 0";
+    ORDERED_BETWEEN = "SELECT count(c.id), coalesce(sum(c.price), 0), coalesce(sum(c.id IS NOT NULL AND c.price IS NULL), 0), \
+        coalesce(sum(c.sure IN ('ordered', 'in_doubt', 'operator')), 0) FROM json_each($2) AS span \
+        LEFT JOIN costs AS c ON c.account = $1 AND c.at > span.value->>0 AND c.at <= span.value->>1 \
+        AND c.sure NOT IN ('refused', 'not_sent', 'absent') GROUP BY span.key ORDER BY span.key";
+    RELEASE = "INSERT OR IGNORE INTO released (job_id, at) SELECT value->>0, value->>1 FROM json_each($1)";
+    INSERT_BALANCES = "INSERT OR IGNORE INTO balances (account, at, amount, unit) \
+        SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1)";
+    FORGET_ORDERS = "UPDATE costs SET params_hash = NULL WHERE job_id IN (SELECT value FROM json_each($1))";
+
+    // ---- downloads
+    INSERT_DOWNLOADS = "INSERT INTO downloads (job_id, account, url, due_at) \
+        SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1)";
+    END_DOWNLOAD = "UPDATE downloads SET tries = tries + 1, due_at = $2, error = $3, saved = $4 \
+        WHERE job_id = $1 AND due_at IS NOT NULL";
+    DUE_DOWNLOADS = "SELECT job_id, account, url, tries FROM downloads WHERE due_at IS NOT NULL AND due_at <= $1 \
+        ORDER BY due_at LIMIT $2 + 0";
+    NEXT_DOWNLOAD = "SELECT due_at FROM downloads WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+    GET_DOWNLOAD = "SELECT saved, due_at, tries, error FROM downloads WHERE job_id = $1";
+
     // ---- retention, in bounded steps from the oldest on
     OLD_JOBS = "SELECT id, account, kind, state FROM jobs \
         WHERE finished_at IS NOT NULL AND finished_at < $1 ORDER BY finished_at LIMIT $2 + 0";
@@ -177,6 +223,9 @@ statements! {
         reason = CASE WHEN reason IS NULL THEN NULL ELSE 'removed with the data of this job' END WHERE id = $1";
     PURGE_BODY = "UPDATE bodies SET params = '{}', params_hash = '', partial = NULL, result = NULL WHERE job_id = $1";
     PURGE_ATTEMPTS = "UPDATE attempts SET request_hash = '' WHERE job_id = $1";
+    /// What was paid stays; what would tell for whom goes.
+    PURGE_COSTS = "UPDATE costs SET params_hash = NULL, tag = NULL WHERE job_id = $1";
+    PURGE_DOWNLOADS = "DELETE FROM downloads WHERE job_id = $1";
     PURGE_OBSERVATIONS = "DELETE FROM observations WHERE job_id = $1";
     PURGE_EVENTS = "UPDATE events SET data = $2 WHERE job_id = $1 AND job_id IS NOT NULL";
     PURGE_CALLS = "UPDATE calls SET note = NULL WHERE job_id = $1 AND job_id IS NOT NULL";
@@ -208,6 +257,8 @@ statements! {
     BEGIN_SEQUENCE = "INSERT INTO sqlite_sequence (name, seq) SELECT $1, 0 \
         WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = $1)";
     SETTLE_SCHEDULES = "UPDATE schedules SET through = max(through, $1)";
+    /// Held, or not to be sent before that time.
+    NOT_YET_DUE = "SELECT id FROM jobs WHERE state = 0 AND state <> 4 AND (due_at IS NULL OR due_at > $1)";
     QUEUED_JOBS = "SELECT id, submissions FROM jobs WHERE state = 0 AND state <> 4 AND id > $1 ORDER BY id LIMIT 5000";
     YOUNGER_JOBS = "SELECT count(*), coalesce(sum(submissions > 0), 0) FROM jobs WHERE id > $1";
     SOME_TAKEN = "SELECT uid, at FROM mailbox_rows WHERE uid > $1 ORDER BY uid LIMIT 5000";

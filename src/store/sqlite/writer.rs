@@ -11,17 +11,22 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
+use super::disk::Disk;
 use super::draft::{Draft, Known, Left, Numbers};
 use super::file::{FileId, Ownership};
 use super::hot::Hot;
+use super::money::Guard;
 use super::rows::JobRow;
 use super::sinks::{self, SinkOp, SinkReply};
 use super::watches::{self, WatchOp};
-use super::{MailboxNotes, callbacks, firing, purge, restore, retain, set_meta, sort_error, sql};
+use super::witness::{Mark, Witness};
+use super::{MailboxNotes, callbacks, downloads, firing, purge, restore, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
 use crate::domain::{Job, JobId, NewJob, Timestamp};
 use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback};
+use crate::store::downloads::DownloadEnd;
 use crate::store::upkeep::{Fired, Firing, FiringWork, KnownSchedule, PurgeOutcome};
 use crate::store::{
     Accepted, ApplyError, Batch, Commit, MailboxMark, RejectedRow, Removed, Retention, StoreError, StoreHealth,
@@ -34,6 +39,8 @@ const LARGEST_WEIGHT: usize = 8_192;
 /// How many changed mailbox rows are remembered for a mailbox that is locked or missing: some 10 MB.
 const MOST_MAILBOX_CHANGES: usize = 100_000;
 /// While nothing can be committed, this often it is tried whether something can again.
+/// How often an idle store is looked after: its file and its room.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
@@ -56,9 +63,15 @@ pub enum Op {
     SettleRestored,
     Sinks(Box<SinkOp>),
     Watches(WatchOp),
+    EndDownload(Box<DownloadEnd>),
 }
 
 impl Op {
+    /// It brings new work, for which there must be room.
+    fn is_intake(&self) -> bool {
+        matches!(self, Op::Accept(..) | Op::Reject(..))
+    }
+
     fn weight(&self) -> usize {
         match self {
             Op::Accept(jobs, _) => jobs.len(),
@@ -68,6 +81,7 @@ impl Op {
             | Op::MailboxMark(_)
             | Op::FireSchedule(_)
             | Op::KeepSchedule(..)
+            | Op::EndDownload(_)
             | Op::EmptyLog
             | Op::SettleRestored => 1,
             Op::Retain(..) | Op::ForgetCallbacks(_) | Op::Purge(..) | Op::MailboxPurged(_) => 500,
@@ -116,6 +130,10 @@ pub struct Writer {
     pub identity: FileId,
     pub ownership: Ownership,
     pub epoch: i64,
+    /// How far this store has come.
+    pub stands: Mark,
+    pub witness: Witness,
+    pub disk: Disk,
     pub numbers: Numbers,
     pub hot: Hot,
     pub(super) mailbox: Arc<Mutex<MailboxNotes>>,
@@ -126,22 +144,28 @@ pub struct Writer {
 
 impl Writer {
     pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut next_look = Instant::now() + LOOK_EVERY;
         loop {
-            let first = if self.is_blocked() {
-                tokio::select! {
-                    request = requests.recv() => request,
-                    () = tokio::time::sleep(PROBE_EVERY) => {
-                        let probe = self.commit(&[]).await;
-                        self.note_health(probe.as_ref().err());
-                        continue;
-                    }
+            let every = if self.is_blocked() { PROBE_EVERY } else { LOOK_EVERY };
+            let first = tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(next_look) => {
+                    next_look = Instant::now() + every;
+                    self.look().await;
+                    continue;
                 }
-            } else {
-                requests.recv().await
+                request = requests.recv() => request,
             };
             let Some(first) = first else { break };
             let group = gather(first, &mut requests);
             self.serve(group).await;
+            if self.is_blocked() {
+                next_look = next_look.min(Instant::now() + PROBE_EVERY);
+            }
+        }
+        self.disk.look();
+        if let Err(error) = self.witness.sync() {
+            tracing::warn!(error = %error, "the store's witness was not synced");
         }
         // The last connection leaves a file without a WAL behind.
         if let Err(error) = self.conn.close().await {
@@ -150,7 +174,29 @@ impl Writer {
         drop(self.ownership);
     }
 
-    async fn serve(&mut self, group: Vec<Request>) {
+    /// Is it still the file that was opened, is there room, and can it be committed again?
+    async fn look(&mut self) {
+        self.disk.look();
+        if self.disk.shortage().is_some() {
+            self.empty_the_wal().await;
+        }
+        let found = if self.is_blocked() { self.commit(&[]).await.map(drop) } else { self.check_file() };
+        self.note_health(found.as_ref().err());
+    }
+
+    async fn serve(&mut self, mut group: Vec<Request>) {
+        if self.disk.is_spent() {
+            // What room there is belongs to the outcomes of what was paid for.
+            let (refused, rest): (Vec<Request>, Vec<Request>) = group.into_iter().partition(|it| it.op.is_intake());
+            group = rest;
+            let reason = self.disk.shortage().unwrap_or_default();
+            for Request { reply, .. } in refused {
+                let _ = reply.send(Err(StoreError::Full(reason.clone())));
+            }
+            if group.is_empty() {
+                return;
+            }
+        }
         let (ops, replies): (Vec<Op>, Vec<_>) = group.into_iter().map(|request| (request.op, request.reply)).unzip();
         match self.commit(&ops).await {
             Ok(results) => {
@@ -177,8 +223,32 @@ impl Writer {
         }
     }
 
-    /// One transaction; what it did is durable when this returns.
+    /// One transaction; what it did is durable when this returns. A full disk costs the ballast, for outcomes alone.
     async fn commit(&mut self, ops: &[Op]) -> Result<Vec<Reply>, StoreError> {
+        let done = self.try_to_commit(ops).await;
+        if !matches!(done, Err(StoreError::Full(_))) {
+            return done;
+        }
+        self.disk.found_full();
+        // What lies in the WAL goes into the database, and its room is used again.
+        self.empty_the_wal().await;
+        let again = self.try_to_commit(ops).await;
+        let is_full = matches!(again, Err(StoreError::Full(_)));
+        if !is_full || ops.is_empty() || ops.iter().any(Op::is_intake) || !self.disk.give_up_ballast() {
+            return again;
+        }
+        self.empty_the_wal().await;
+        self.try_to_commit(ops).await
+    }
+
+    /// Readers in the way only put it off.
+    async fn empty_the_wal(&mut self) {
+        if let Err(error) = sqlx::query(sql::EMPTY_WAL).execute(&mut self.conn).await {
+            tracing::debug!(error = %error, "the WAL could not be emptied");
+        }
+    }
+
+    async fn try_to_commit(&mut self, ops: &[Op]) -> Result<Vec<Reply>, StoreError> {
         self.check_file()?;
         let before = self.numbers;
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await.map_err(sort_error)?;
@@ -189,6 +259,7 @@ impl Writer {
         match written {
             Ok(Written { mut replies, numbers, left }) => {
                 self.numbers = numbers;
+                self.bear_witness(left.last_order);
                 self.hot.keep(left.jobs, &left.changed_bodies);
                 self.note_mailbox(ops, left.touched);
                 self.commits.send_modify(|commit| {
@@ -212,11 +283,30 @@ impl Writer {
         }
     }
 
+    /// After the commit: the witness is never ahead of what it speaks of.
+    fn bear_witness(&mut self, last_order: Option<i64>) {
+        let Numbers { last_job, last_seq, last_mailbox_seq } = self.numbers;
+        let orders = last_order.unwrap_or(self.stands.orders).max(self.stands.orders);
+        let at = self.clock.now();
+        self.stands = Mark { orders, last_job, last_seq, last_mailbox_seq, at, ..self.stands.clone() };
+        if let Err(error) = self.witness.note(&self.stands) {
+            // Its silence proves nothing; a disk that is full is told of elsewhere.
+            tracing::debug!(error = %error, "the store's witness could not be written");
+        }
+    }
+
     async fn write(&mut self, ops: &[Op], before: Numbers) -> Result<Written, StoreError> {
         self.check_epoch().await?;
+        if ops.is_empty() {
+            // A trial: only what is really written shows that something can be.
+            set_meta(&mut self.conn, super::EPOCH, &self.epoch.to_string()).await?;
+        }
         let known = self.known(ops).await?;
         let mut draft = Draft::new(before, self.epoch);
         draft.adopt_rows(self.load(ops).await?);
+        let batches: Vec<&Batch> =
+            ops.iter().filter_map(|op| if let Op::Apply(batch) = op { Some(batch) } else { None }).collect();
+        draft.adopt_guard(Guard::load(&mut self.conn, &batches).await?);
         let mut replies = Vec::with_capacity(ops.len());
         for op in ops {
             replies.push(match op {
@@ -264,6 +354,10 @@ impl Writer {
                 Op::EmptyLog => Reply::LogEmptied(false),
                 Op::SettleRestored => {
                     restore::settle(&mut self.conn).await?;
+                    Reply::Done
+                }
+                Op::EndDownload(end) => {
+                    downloads::end(&mut self.conn, &mut draft, end).await?;
                     Reply::Done
                 }
                 Op::ForgetCallbacks(before) => Reply::Forgotten(callbacks::forget(&mut self.conn, *before).await?),
@@ -316,11 +410,8 @@ impl Writer {
     fn check_file(&self) -> Result<(), StoreError> {
         match FileId::of(&self.path) {
             Ok(id) if id == self.identity => Ok(()),
-            Ok(_) => Err(StoreError::Io(format!(
-                "{} was replaced by another file under the running daemon",
-                self.path.display()
-            ))),
-            Err(error) => Err(StoreError::Io(format!("{} is gone: {error}", self.path.display()))),
+            Ok(_) => Err(StoreError::Replaced(format!("{} was replaced by another file", self.path.display()))),
+            Err(error) => Err(StoreError::Replaced(format!("{} has gone ({error})", self.path.display()))),
         }
     }
 
@@ -348,6 +439,7 @@ impl Writer {
                 | Op::Retain(..)
                 | Op::KeepCallback(_)
                 | Op::Deliver(_)
+                | Op::EndDownload(_)
                 | Op::ForgetCallbacks(_)
                 | Op::Sinks(_)
                 | Op::Watches(_) => {}
@@ -375,6 +467,7 @@ impl Writer {
             .flat_map(|op| match op {
                 Op::Apply(batch) => batch.changes.iter().map(|change| change.job.0).collect::<Vec<_>>(),
                 Op::Deliver(delivery) => vec![delivery.job.0],
+                Op::EndDownload(end) => vec![end.job.0],
                 Op::Purge(job, _) => vec![job.0],
                 Op::FireSchedule(_)
                 | Op::KeepSchedule(..)
@@ -411,24 +504,48 @@ impl Writer {
         matches!(*self.health.lock().unwrap_or_else(PoisonError::into_inner), StoreHealth::Blocked { .. })
     }
 
-    fn note_health(&self, error: Option<&StoreError>) {
+    fn note_health(&mut self, error: Option<&StoreError>) {
+        let now = self.clock.now();
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        match (error, &*health) {
-            (None, StoreHealth::Blocked { since, .. }) => {
-                tracing::info!(seconds = self.clock.now().since(*since).as_secs(), "the store commits again");
-                *health = StoreHealth::Good;
-            }
-            (None, StoreHealth::Good) => {}
+        let since = match &*health {
+            StoreHealth::Good => now,
+            StoreHealth::Tight { since, .. } | StoreHealth::Blocked { since, .. } => *since,
+        };
+        let next = match (error, &*health) {
+            // What must not go on does not get well by itself.
+            (_, StoreHealth::Blocked { fatal: true, .. }) => return,
             // A refused statement is about that statement; the others say that nothing can be committed.
-            (Some(StoreError::Other(_)), _) => {}
-            (Some(error), StoreHealth::Good) => {
-                tracing::error!(error = %error, "nothing can be committed; no new call is begun");
-                *health = StoreHealth::Blocked { reason: error.to_string(), since: self.clock.now() };
+            (Some(StoreError::Other(_) | StoreError::Corrupt { .. } | StoreError::Closed), _) => return,
+            // Outcomes still have the ballast.
+            (Some(StoreError::Full(reason)), _) if !self.disk.is_spent() => {
+                StoreHealth::Tight { reason: self.disk.shortage().unwrap_or_else(|| reason.clone()), since }
             }
-            (Some(error), StoreHealth::Blocked { since, .. }) => {
-                *health = StoreHealth::Blocked { reason: error.to_string(), since: *since };
+            (Some(error), _) => {
+                let fatal = matches!(error, StoreError::Io(_) | StoreError::Fenced { .. });
+                StoreHealth::Blocked { reason: error.to_string(), since, fatal }
             }
+            (None, _) => match self.disk.shortage() {
+                Some(reason) => StoreHealth::Tight { reason, since },
+                None => StoreHealth::Good,
+            },
+        };
+        tell(&health, &next, now.since(since).as_secs());
+        *health = next;
+    }
+}
+
+/// One line for each turn of the store's health.
+fn tell(before: &StoreHealth, after: &StoreHealth, seconds: u64) {
+    match (before, after) {
+        (StoreHealth::Blocked { .. }, StoreHealth::Blocked { .. })
+        | (StoreHealth::Tight { .. }, StoreHealth::Tight { .. })
+        | (StoreHealth::Good, StoreHealth::Good) => {}
+        (_, StoreHealth::Blocked { reason, .. }) => {
+            tracing::error!(error = reason, "nothing can be committed; no new call is begun");
         }
+        (_, StoreHealth::Tight { reason, .. }) => tracing::error!("{reason}"),
+        (StoreHealth::Blocked { .. }, StoreHealth::Good) => tracing::info!(seconds, "the store commits again"),
+        (StoreHealth::Tight { .. }, StoreHealth::Good) => tracing::info!(seconds, "the store's disk has room again"),
     }
 }
 

@@ -75,6 +75,7 @@ pub fn account(name: &str, clock: &SharedClock) -> AccountSetup {
         limits: CallLimits { max_in_flight: 4, min_interval: Duration::from_millis(250) },
         alert_after: Duration::from_secs(60),
         stale_after: None,
+        spending: Arc::default(),
         advice: None,
         hosts: None,
     }

@@ -104,6 +104,7 @@ async fn engine(store: Arc<SqliteStore>) -> Engine {
         limits: Limits { max_in_flight: 1, min_interval: Duration::ZERO },
         alert_after: Duration::from_secs(60),
         stale_after: None,
+        spending: Arc::default(),
         advice: None,
         hosts: None,
     };
