@@ -1,5 +1,7 @@
 //! What the mailbox promises to other programs, on real files, with real foreign connections.
 
+mod damage;
+mod forged;
 mod hostile;
 mod house;
 mod latency;
