@@ -148,15 +148,20 @@ statements! {
     RESTORE_ROWS = "INSERT OR IGNORE INTO jobs (uid, kind, params, account, dedupe_key, priority, deadline, tag) \
         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7 FROM json_each($1)";
     /// What was ordered is written over too (all but `not_before`, which counts only until the row is taken); a row
-    /// without a job keeps what it says.
+    /// without a job keeps what it says, as far as the column can hold it: where the checks and the types of the columns were
+    /// got around, SQLite would refuse the whole statement for one such row's sake.
     UPDATE_ROWS = "UPDATE OR IGNORE jobs SET state = j.value->>1, job_id = j.value->>2, remote_id = j.value->>3, \
         error_code = j.value->>4, error = j.value->>5, result = j.value->>6, updated_at = j.value->>7, \
-        finished_at = j.value->>8, kind = coalesce(j.value->>9, kind), params = coalesce(j.value->>10, params), \
-        priority = coalesce(j.value->>11, iif(priority BETWEEN 0 AND 9, priority, 5)), \
-        account = iif(j.value->>9 IS NULL, account, j.value->>12), \
-        dedupe_key = iif(j.value->>9 IS NULL, dedupe_key, j.value->>13), \
-        deadline = iif(j.value->>9 IS NULL, deadline, j.value->>14), \
-        tag = iif(j.value->>9 IS NULL, tag, j.value->>15) \
+        finished_at = j.value->>8, \
+        kind = coalesce(j.value->>9, CAST(kind AS TEXT), ''), params = coalesce(j.value->>10, CAST(params AS TEXT), ''), \
+        priority = coalesce(j.value->>11, iif(priority BETWEEN 0 AND 9, CAST(priority AS INTEGER), 5)), \
+        account = iif(j.value->>9 IS NULL, CAST(account AS TEXT), j.value->>12), \
+        dedupe_key = iif(j.value->>9 IS NULL, CAST(dedupe_key AS TEXT), j.value->>13), \
+        deadline = iif(j.value->>9 IS NULL, iif(typeof(deadline) = 'integer', deadline, NULL), j.value->>14), \
+        tag = iif(j.value->>9 IS NULL, CAST(tag AS TEXT), j.value->>15), \
+        not_before = iif(typeof(not_before) = 'integer', not_before, NULL), \
+        cancel_requested = cancel_requested IS 1, \
+        uid = iif(typeof(uid) = 'text', uid, 'unreadable:' || jobs.id || ':' || hex(randomblob(4))) \
         FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
     /// Gives a row that is about to be rejected a token of its own.
     TELL_APART = "UPDATE OR IGNORE jobs SET uid = $2, state = 'rejected' WHERE id = $1 AND state = 'new'";

@@ -3,7 +3,7 @@
 mod damage;
 mod forged;
 mod hostile;
-mod house;
+pub mod house;
 mod latency;
 mod rows;
 mod schema;

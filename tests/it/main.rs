@@ -5,6 +5,7 @@ mod alta;
 mod callbacks;
 mod cli;
 mod config;
+mod hostile;
 mod layers;
 mod lifecycle_table;
 mod mailbox;

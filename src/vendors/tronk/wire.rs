@@ -165,8 +165,12 @@ impl Reply {
         embedded(lenient::field(&self.root, "resultJson")?)
     }
 
+    /// The report's link. Whoever shows results may make a link of it: what is no web address stays in the raw answer alone.
     pub(super) fn url(&self) -> Option<String> {
-        lenient::string_field(&self.root, "url")
+        lenient::string_field(&self.root, "url").filter(|url| {
+            let start = url.get(..8).unwrap_or(url).to_ascii_lowercase();
+            start.starts_with("http://") || start.starts_with("https://")
+        })
     }
 
     /// reportjson's `Result`: its `data`, or the whole of it where there is no such field.
