@@ -20,7 +20,7 @@ mod board;
 mod damage;
 mod deliver;
 mod file;
-mod row;
+pub mod row;
 mod schema;
 mod session;
 pub mod sql;

@@ -252,7 +252,7 @@ pub(super) fn account_fault(message: &str, pause_on: &[String]) -> Option<Reason
 
 /// A readable answer that does not say what it should.
 pub(super) fn odd(answer: &Answer, what: &str) -> Reason {
-    let text = lenient::text(&answer.body);
+    let text = lenient::borrowed(&answer.body);
     let message = format!("HTTP {}: the answer {what}: {}", answer.status, lenient::excerpt(text.trim()));
     Reason::new("unexpected_answer", message)
 }
