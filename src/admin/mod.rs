@@ -16,7 +16,7 @@ mod files;
 mod health;
 mod jobs;
 mod lines;
-mod list;
+pub mod list;
 mod live;
 mod metrics;
 mod moves;

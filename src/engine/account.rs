@@ -344,6 +344,7 @@ impl Runner {
 
     /// A call brought no whole readable answer of that host.
     pub fn failed(&self, host: Host, reason: Reason) -> Option<AccountChange> {
+        let reason = impersonal(reason);
         let (now, setup) = (self.now(), self.setup());
         self.change(|account| {
             let text = masked(&reason.message);
@@ -434,7 +435,9 @@ impl Runner {
 
     pub fn hear(&self, news: AccountNews) -> Option<AccountChange> {
         match news {
-            AccountNews::Pause { reason, submits_only } => self.pause(PauseSource::Vendor, reason, submits_only),
+            AccountNews::Pause { reason, submits_only } => {
+                self.pause(PauseSource::Vendor, impersonal(reason), submits_only)
+            }
             AccountNews::Balance(balance) => self.balance(balance),
         }
     }
@@ -489,4 +492,10 @@ impl Drop for Occupied {
 /// A panic while the lock was held left the value as it was before or after one assignment: both are usable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an account shows outlives the job that it came with, and is seen by whoever looks at accounts: a vendor's words go
+/// there without the phones, VINs and addresses that they may quote.
+fn impersonal(reason: Reason) -> Reason {
+    Reason { message: masked(&reason.message), ..reason }
 }

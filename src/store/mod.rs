@@ -518,11 +518,25 @@ pub struct MailboxEvent {
 pub struct MailboxRow {
     pub state: State,
     pub job: Option<JobId>,
+    /// None of a row that was never made a job of its own.
+    pub ordered: Option<OrderedRow>,
     pub remote_id: Option<String>,
     pub reason: Option<Reason>,
     pub result: Option<String>,
     pub updated_at: Timestamp,
     pub finished_at: Option<Timestamp>,
+}
+
+/// What a mailbox row ordered, as it was understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderedRow {
+    pub kind: String,
+    pub params: String,
+    pub account: String,
+    pub priority: i64,
+    pub dedupe_key: Option<String>,
+    pub deadline: Option<Timestamp>,
+    pub tag: Option<String>,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]

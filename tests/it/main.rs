@@ -3,12 +3,15 @@
 mod admin;
 mod alta;
 mod callbacks;
+mod canary;
 mod cli;
 mod config;
 mod freshness;
+mod hostile;
 mod layers;
 mod lifecycle_table;
 mod mailbox;
+mod memory;
 mod money;
 mod process;
 mod rlab;

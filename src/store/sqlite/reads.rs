@@ -12,8 +12,8 @@ use super::rows::{self, CallRow, DetailsRow, DueRow, EventRow, FeedRow, MailboxS
 use super::{sort_error, sql};
 use crate::domain::{Account, Event, JobId, State, Timestamp};
 use crate::store::{
-    Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane, MailboxEvent, MailboxRow, StoreError, StoredCall,
-    TimelineEntry,
+    Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane, MailboxEvent, MailboxRow, OrderedRow, StoreError,
+    StoredCall, TimelineEntry,
 };
 
 /// The most entries of each sort that a timeline shows.
@@ -294,6 +294,18 @@ fn mailbox_row(row: MailboxStateRow) -> Result<MailboxRow, StoreError> {
         Some(code) if !rejected => Ok(MailboxRow {
             state: rows::state(code, "jobs", row.job_id.unwrap_or_default())?,
             job: row.job_id.map(JobId),
+            ordered: match (row.kind, row.params, row.account, row.priority) {
+                (Some(kind), Some(params), Some(account), Some(priority)) => Some(OrderedRow {
+                    kind,
+                    params,
+                    account,
+                    priority,
+                    dedupe_key: row.dedupe_key,
+                    deadline: row.deadline.map(Timestamp::from_millis),
+                    tag: row.tag,
+                }),
+                _ => None,
+            },
             remote_id: row.remote_id,
             reason: rows::reason(row.reason_code, row.reason),
             result: row.result,
@@ -304,6 +316,7 @@ fn mailbox_row(row: MailboxStateRow) -> Result<MailboxRow, StoreError> {
         _ => Ok(MailboxRow {
             state: State::Rejected,
             job: row.job_id.map(JobId),
+            ordered: None,
             remote_id: None,
             reason: rows::reason(
                 row.code.or_else(|| Some("forgotten".to_owned())),

@@ -259,6 +259,13 @@ pub struct MailboxStateRow {
     pub updated_at: Option<i64>,
     pub finished_at: Option<i64>,
     pub result: Option<String>,
+    pub kind: Option<String>,
+    pub account: Option<String>,
+    pub priority: Option<i64>,
+    pub dedupe_key: Option<String>,
+    pub deadline: Option<i64>,
+    pub tag: Option<String>,
+    pub params: Option<String>,
 }
 
 #[derive(Debug, FromRow)]

@@ -332,8 +332,8 @@ statements! {
     MAILBOX_SIZES = "SELECT m.uid, coalesce(octet_length(bodies.result), 0) FROM mailbox_rows AS m \
         JOIN bodies ON bodies.job_id = m.job_id WHERE m.uid IN (SELECT value FROM json_each($1))";
     MAILBOX_ROWS = "SELECT m.uid, m.job_id, m.code, m.message, m.at, jobs.state, jobs.remote_id, jobs.reason_code, \
-        jobs.reason, jobs.updated_at, jobs.finished_at, bodies.result \
-        FROM mailbox_rows AS m LEFT JOIN jobs ON jobs.id = m.job_id LEFT JOIN bodies ON bodies.job_id = m.job_id \
+        jobs.reason, jobs.updated_at, jobs.finished_at, bodies.result, jobs.kind, jobs.account, jobs.priority, \
+        jobs.dedupe_key, jobs.deadline, jobs.tag, bodies.params FROM mailbox_rows AS m LEFT JOIN jobs ON jobs.id = m.job_id LEFT JOIN bodies ON bodies.job_id = m.job_id \
         WHERE m.uid IN (SELECT value FROM json_each($1))";
 
     // ---- call-backs and files

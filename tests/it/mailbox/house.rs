@@ -188,6 +188,17 @@ impl House {
             .unwrap()
     }
 
+    /// Where there may be no file, or none that can be used.
+    pub async fn try_foreign(&self) -> Option<SqliteConnection> {
+        SqliteConnectOptions::new().filename(self.path()).busy_timeout(Duration::from_secs(20)).connect().await.ok()
+    }
+
+    pub async fn try_order(&self, phone: u64) -> Option<i64> {
+        let mut conn = self.try_foreign().await?;
+        let order = sqlx::query_scalar("INSERT INTO jobs (kind, params) VALUES ('tronk.report', $1) RETURNING id");
+        order.bind(format!(r#"{{"phone":"{phone}"}}"#)).fetch_one(&mut conn).await.ok()
+    }
+
     pub async fn find(&self, id: i64) -> Option<Row> {
         let mut conn = self.foreign().await;
         sqlx::query_as(
