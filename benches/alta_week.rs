@@ -10,6 +10,7 @@
 mod support;
 
 #[path = "../tests/it/support/alta_watch.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod alta_watch;
 
 use std::process::ExitCode;

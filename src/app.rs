@@ -1,35 +1,44 @@
 //! The composition root: the one place where config, store, drivers, engine and doors are put together.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, AdminState};
+mod reload;
+mod setups;
+
+use self::reload::Reloader;
+pub use self::reload::{Origin, Reloaded};
+pub use self::setups::{account_setups, check, schedules};
+use crate::admin::{self, AdminState, ReloadError};
 use crate::callbacks::files::{FileError, FileStore};
 use crate::callbacks::parse::Limits as CallbackLimits;
 use crate::callbacks::{self, Callbacks, door};
 use crate::clock::SharedClock;
-use crate::config::{Account, AccountKind, CodeMeaning, Config};
-use crate::crash::{self, Mutant};
-use crate::domain::hosts::HostPolicy;
-use crate::domain::policy::PollStep;
+use crate::config::{self, Account, AccountKind, Config, EventFilter, Problems, WebhookFormat};
+use crate::crash;
+use crate::domain::delivery::Filter;
+use crate::downloads::{Downloads, Rules as DownloadRules};
 use crate::engine::Engine;
-use crate::engine::account::{AccountSetup, Limits};
+use crate::engine::backup::Backups;
 use crate::engine::failstop::FailStop;
-use crate::engine::schedule;
+use crate::engine::schedule::{self, Chores};
+use crate::guard::Allowed;
 use crate::health::{HealthBoard, Severity};
-use crate::http::{self, AnswerBudget, Client, ClientError, ClientSettings};
+use crate::http::{self, AnswerBudget, ClientError};
 use crate::listener::{self, unix};
 use crate::mailbox;
+use crate::sinks::{self, SinkSetup, Sinks, SinksError, SystemNames, TransportSetup};
+use crate::store::sqlite::disk::DiskRules;
 use crate::store::sqlite::{OpenError, SqliteStore};
+use crate::store::upkeep::Most;
 use crate::store::{Retention, Store, StoreError};
-use crate::vendors::registry::{self, Settings};
-use crate::vendors::{Common, alta, rlab, tronk, vagvin};
 
 /// Why the daemon does not start; each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -46,10 +55,15 @@ pub enum StartError {
     Files(#[from] FileError),
     #[error("[callbacks]: {0}")]
     Callbacks(std::io::Error),
+    #[error("the configuration is wrong:\n{0}")]
+    Config(#[from] Problems),
+    #[error(transparent)]
+    Sinks(#[from] SinksError),
 }
 
 /// A mailbox that cannot be opened holds up the start no longer than this.
 const MAILBOX_PATIENCE: Duration = Duration::from_secs(3);
+const MAILBOX_AGAIN: Duration = Duration::from_millis(50);
 
 /// The running daemon.
 #[derive(Debug)]
@@ -57,37 +71,63 @@ pub struct Daemon {
     engine: Engine,
     board: HealthBoard,
     callbacks: Callbacks,
+    sinks: Sinks,
     /// Where vendors call back; none where no account needs it.
     callback_address: Option<SocketAddr>,
     /// Ends whatever serves: the socket, the mailbox, calendar work.
     doors: CancellationToken,
     tasks: TaskTracker,
-    /// The longest time that a call may take: what a drain waits for at most.
-    longest_call: Duration,
+    reloader: Arc<Reloader>,
 }
 
 impl Daemon {
     /// Opens the store, recovers, and opens the doors; when this returns, jobs are taken.
     pub async fn start(config: &Config, clock: SharedClock) -> Result<Daemon, StartError> {
+        Daemon::start_from(config, Origin::default(), clock).await
+    }
+
+    /// The same, of a configuration that can be read again.
+    pub async fn start_from(config: &Config, origin: Origin, clock: SharedClock) -> Result<Daemon, StartError> {
         let failstop = FailStop::default();
         let board = HealthBoard::default();
-        let store = SqliteStore::open(&config.store.path, config.store.allow_network_fs, Arc::clone(&clock)).await?;
+        let config::Store { path, allow_network_fs, free_floor, ballast } = &config.store;
+        let disk = DiskRules { free_floor: *free_floor, ballast: *ballast, ..DiskRules::default() };
+        let store = SqliteStore::open_with(path, *allow_network_fs, Arc::clone(&clock), disk).await?;
         let store: Arc<dyn Store> = Arc::new(store);
-        let setups = account_setups(config, &clock)?;
-        let longest_call = config.accounts.values().map(|account| account.common.timeout).max().unwrap_or_default();
+        let budget = AnswerBudget::default();
+        let setups = setups::setups(config, &setups::secrets_of(config), &budget, &clock)?;
         crash::point("start.store_open");
         // Before anything is called: a second daemon must not get as far as that.
         let socket = unix::bind(&config.admin.socket, config.admin.mode).await?;
         // And before an order leaves: its call-back may come before its answer.
         let door = callback_door(config).await?;
-        let callbacks = Callbacks::new(Arc::clone(&store), Arc::clone(&clock), callback_settings(config)?);
+        let settings = callback_settings(config)?;
+        let files = (settings.files.clone(), settings.secrets.clone());
+        let callbacks = Callbacks::new(Arc::clone(&store), Arc::clone(&clock), settings);
+        let sinks = Sinks::new(sinks_shared(config, &store, &clock, &board), sink_setups(config)).await?;
         let engine = Engine::new(store, clock, failstop, setups).await?;
+        let schedules = schedules(config, &engine.intake())?;
         let callback_address = door.as_ref().and_then(listener::Socket::tcp_address);
         let (doors, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let daemon = Daemon { engine, board, callbacks, callback_address, doors, tasks, longest_call };
+        let live = reload::Live {
+            engine: engine.clone(),
+            callbacks: callbacks.clone(),
+            keys: door::Keys::default(),
+            has_door: door.is_some(),
+            retention: watch::Sender::new(retention(config)),
+            backups: Backups::new(board.clone()),
+            budget,
+        };
+        let reloader = Arc::new(Reloader::new(config, origin, live));
+        let daemon = Daemon { engine, board, callbacks, sinks, callback_address, doors, tasks, reloader };
         daemon.take_callbacks(config, door);
+        daemon.settle_mailbox(config).await;
         crash::point("start.doors_bound");
         daemon.engine.start().await?;
+        daemon.engine.timetable().set(daemon.engine.store().as_ref(), daemon.engine.now(), schedules).await?;
+        daemon.reloader.live().backups.set(setups::backup_plan(&config.backup));
+        daemon.sinks.start(&daemon.tasks, &daemon.doors);
+        daemon.fetch_documents(config, files);
         daemon.open_doors(config, socket).await;
         crash::point("start.ready");
         Ok(daemon)
@@ -95,10 +135,11 @@ impl Daemon {
 
     fn take_callbacks(&self, config: &Config, door: Option<listener::Socket>) {
         if let Some(door) = door {
-            let accounts = config.accounts.values().filter_map(door_account).collect();
+            let keys = self.reloader.live().keys.clone();
+            keys.set(config.accounts.values().filter_map(door_account).collect());
             let trusted = config.callbacks.trusted_proxies.clone();
             let clock = Arc::clone(self.engine.clock());
-            let router = door::router(self.callbacks.clone(), clock, accounts, trusted);
+            let router = door::router(self.callbacks.clone(), clock, keys, trusted);
             let serving = listener::serve(door, router, listener::Limits::default(), self.doors.clone());
             self.tasks.spawn(crash::watched("callbacks.listener", serving));
             self.tasks.spawn(crash::watched("callbacks.matcher", self.callbacks.clone().run(self.doors.clone())));
@@ -106,34 +147,67 @@ impl Daemon {
         self.tasks.spawn(crash::watched("callbacks.tidy", self.callbacks.clone().keep_tidy(self.doors.clone())));
     }
 
+    /// The engine's recovery makes events: their numbers must not be some that the mailbox has used.
+    async fn settle_mailbox(&self, config: &Config) {
+        let Some(path) = &config.mailbox.path else { return };
+        let settled = async {
+            // A lock that another program holds for a moment is waited for.
+            while let Err(trouble) = mailbox::settle(path, self.engine.store().as_ref()).await {
+                if !matches!(trouble, mailbox::trouble::Trouble::Busy(_)) {
+                    // Shown by the mailbox's own task, which tries again and again.
+                    tracing::debug!(error = %trouble, "the mailbox did not say where it stands");
+                    return;
+                }
+                tokio::time::sleep(MAILBOX_AGAIN).await;
+            }
+        };
+        if tokio::time::timeout(MAILBOX_PATIENCE, settled).await.is_err() {
+            tracing::warn!("the mailbox is locked and does not say where it stands; opros starts without knowing");
+        }
+    }
+
+    fn fetch_documents(&self, config: &Config, (files, secrets): (FileStore, Vec<String>)) {
+        let rules = download_rules(config);
+        if !rules.is_empty() {
+            let downloads = Downloads::new(self.engine.clone(), files, rules, &secrets);
+            self.tasks.spawn(crash::watched("downloads", downloads.run(self.doors.clone())));
+        }
+    }
+
     async fn open_doors(&self, config: &Config, socket: listener::Socket) {
         let state = AdminState::new(self.engine.clone(), self.board.clone(), self.doors.clone())
-            .with_callbacks(self.callbacks.clone());
+            .with_callbacks(self.callbacks.clone())
+            .with_reload(Arc::clone(&self.reloader) as Arc<dyn admin::Reload>)
+            .with_sinks(self.sinks.clone());
         let router = admin::router(state);
         let serving = listener::serve(socket, router, listener::Limits::default(), self.doors.clone());
         self.tasks.spawn(crash::watched("admin.listener", serving));
         let opened = Arc::new(Notify::new());
+        let live = self.reloader.live();
         if let Some(path) = config.mailbox.path.clone() {
-            let setup = mailbox::Setup {
-                path,
-                retention_finished: config.retention.finished,
-                retention_events: config.retention.events,
-                opened: Arc::clone(&opened),
-            };
+            let setup = mailbox::Setup { path, retention: live.retention.subscribe(), opened: Arc::clone(&opened) };
             let causes = Arc::new(MailboxCauses { board: self.board.clone(), clock: Arc::clone(self.engine.clock()) });
             let keeping = mailbox::run(setup, self.engine.clone(), causes, self.doors.clone());
             self.tasks.spawn(crash::watched("mailbox", keeping));
         }
         let (engine, doors) = (self.engine.clone(), self.doors.clone());
-        let retention = retention(config);
+        let chores = Chores { retention: live.retention.subscribe(), backups: live.backups.clone() };
         self.tasks.spawn(async move {
-            if let Err(error) = schedule::run(engine, retention, doors).await {
-                tracing::error!(error = %error, "the calendar does not run: no retention and no balances until a restart");
+            if let Err(error) = schedule::run(engine, chores, doors).await {
+                tracing::error!(
+                    error = %error,
+                    "the calendar does not run: no schedules, no backups, no retention and no balances until a restart"
+                );
             }
         });
         if config.mailbox.path.is_some() && tokio::time::timeout(MAILBOX_PATIENCE, opened.notified()).await.is_err() {
             tracing::warn!("opros starts without its mailbox; it goes on trying to open it, see: opros health");
         }
+    }
+
+    /// Reads the configuration again and goes on by it; a wrong one changes nothing.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        self.reloader.run().await
     }
 
     pub fn engine(&self) -> &Engine {
@@ -149,8 +223,9 @@ impl Daemon {
         self.callback_address
     }
 
+    /// The longest time that a call may take: what a drain waits for at most.
     pub fn longest_call(&self) -> Duration {
-        self.longest_call
+        self.reloader.longest_call()
     }
 
     /// Begins no new call, waits for those under way, closes the doors and then the store.
@@ -184,7 +259,13 @@ impl mailbox::Causes for MailboxCauses {
 
 pub fn retention(config: &Config) -> Retention {
     let retention = &config.retention;
-    Retention { finished: retention.finished, events: retention.events, calls: retention.calls }
+    Retention {
+        finished: retention.finished,
+        events: retention.events,
+        calls: retention.calls,
+        most: Most { finished: retention.most_finished, events: retention.most_events, calls: retention.most_calls },
+        mailbox: config.mailbox.path.is_some(),
+    }
 }
 
 fn door_account(account: &Account) -> Option<door::Account> {
@@ -203,125 +284,72 @@ async fn callback_door(config: &Config) -> Result<Option<listener::Socket>, Star
     listener::bind_tcp(config.callbacks.listen).await.map(Some).map_err(StartError::Callbacks)
 }
 
+/// Accounts whose reports' documents are kept.
+pub fn download_rules(config: &Config) -> BTreeMap<String, DownloadRules> {
+    let rules = |account: &Account| match &account.kind {
+        AccountKind::Tronk(it) if it.download => {
+            Some(DownloadRules { most: it.download_limit, loopback: account.common.base_url.is_loopback() })
+        }
+        AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Rlab(_) | AccountKind::Vagvin(_) => None,
+    };
+    config.accounts.values().filter_map(|account| Some((account.name.clone(), rules(account)?))).collect()
+}
+
 /// Files lie beside the store's own.
 fn callback_settings(config: &Config) -> Result<callbacks::Settings, FileError> {
     let root = config.store.path.with_file_name("files");
     let secrets = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned());
     Ok(callbacks::Settings {
-        files: FileStore::open(root, CallbackLimits::DEFAULT.file as u64)?,
+        files: FileStore::open(
+            root,
+            download_rules(config).values().map(|rules| rules.most).fold(CallbackLimits::DEFAULT.file as u64, u64::max),
+        )?,
         accounts: config.accounts.values().filter_map(door_account).map(|account| account.name).collect(),
         secrets: secrets.flat_map(|secret| http::maskable(&secret)).collect(),
         retention: config.retention.finished,
     })
 }
 
-/// The accounts as the engine wants them.
-pub fn account_setups(config: &Config, clock: &SharedClock) -> Result<Vec<AccountSetup>, ClientError> {
-    let budget = AnswerBudget::default();
-    // Any secret may be echoed by any vendor, through a user's params for instance.
-    let secrets: Vec<String> = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned()).collect();
-    config.accounts.values().map(|account| account_setup(account, &secrets, &budget, clock)).collect()
-}
-
-fn account_setup(
-    account: &Account,
-    secrets: &[String],
-    budget: &AnswerBudget,
-    clock: &SharedClock,
-) -> Result<AccountSetup, ClientError> {
-    let settings = ClientSettings {
-        base_url: account.common.base_url.as_str().to_owned(),
-        reserve_url: reserve_url(&account.kind),
-        timeout: account.common.timeout,
-        secrets: secrets.to_vec(),
-    };
-    Ok(AccountSetup {
-        name: account.name.clone(),
-        vendor: account.kind.vendor(),
-        driver: Arc::from(registry::open(driver_settings(account))),
-        client: Client::new(settings, budget.clone(), Arc::clone(clock))?,
-        limits: Limits {
-            max_in_flight: account.common.limits.max_in_flight as usize,
-            min_interval: account.common.limits.min_interval,
-        },
-        alert_after: match &account.kind {
-            AccountKind::Rlab(rlab) => rlab.alert_after,
-            AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => Duration::ZERO,
-        },
-        advice: match &account.kind {
-            AccountKind::Rlab(_) => Some(rlab::ADVICE),
-            AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => None,
-        },
-        hosts: match &account.kind {
-            AccountKind::Rlab(rlab) => {
-                Some(HostPolicy { reserve: rlab.reserve_url.is_some(), reserve_after: rlab.reserve_after })
-            }
-            AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => None,
-        },
-    })
-}
-
-fn reserve_url(kind: &AccountKind) -> Option<String> {
-    match kind {
-        AccountKind::Rlab(rlab) => rlab.reserve_url.as_ref().map(|url| url.as_str().to_owned()),
-        AccountKind::Tronk(_) | AccountKind::Alta(_) | AccountKind::Vagvin(_) => None,
+fn sinks_shared(config: &Config, store: &Arc<dyn Store>, clock: &SharedClock, board: &HealthBoard) -> sinks::Shared {
+    let secrets = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned());
+    sinks::Shared {
+        store: Arc::clone(store),
+        clock: Arc::clone(clock),
+        board: board.clone(),
+        names: Arc::new(SystemNames),
+        secrets: Arc::new(secrets.flat_map(|secret| http::maskable(&secret)).collect()),
+        kept: config.retention.calls,
     }
 }
 
-/// The config's account as its vendor's driver wants it.
-fn driver_settings(account: &Account) -> Settings {
-    let common = Common {
-        settle: if crash::is(Mutant::SettleZero) { Duration::ZERO } else { account.common.settle },
-        resubmit: account.common.resubmit,
-        pause_on: account.common.pause_on.clone(),
-        loopback: account.common.base_url.is_loopback(),
-    };
-    match &account.kind {
-        AccountKind::Tronk(it) => Settings::Tronk(tronk::Settings {
-            poll: it.poll.iter().map(|step| PollStep { every: step.every, span: step.lasting }).collect(),
-            ready_statuses: it.ready_statuses.clone(),
-            failed_statuses: it.failed_statuses.clone(),
-            ..tronk::Settings::new(common, it.key.clone())
-        }),
-        AccountKind::Alta(it) => Settings::Alta(alta::Settings {
-            common,
-            show_every: it.show_every,
-            due_window: it.due_window,
-            idle_every: it.idle_every,
-            codes: it.codes.iter().map(|(code, meaning)| (*code, code_class(*meaning))).collect(),
-            balance_every: it.balance_every,
-            balance_low: Some(it.balance_low),
-            ..alta::Settings::new(it.login.expose_secret(), it.sa.expose_secret(), it.password.clone())
-        }),
-        AccountKind::Rlab(it) => Settings::Rlab(rlab::Settings {
-            common,
-            content_type: it.content_type.clone(),
-            unknown_after: it.unknown_after,
-            poll_first: it.poll_first,
-            poll_factor: it.poll_factor,
-            poll_ceiling: it.poll_ceiling,
-            poll_at_counter: it.poll_at_counter,
-            batch_wait: it.batch_wait,
-            grace: it.grace,
-            reserve: it.reserve_url.is_some(),
-            reserve_after: it.reserve_after,
-            alert_after: it.alert_after,
-            balance_every: it.balance_every,
-            balance_low: Some(it.balance_low),
-            ..rlab::Settings::new(it.user_id, it.user_key.clone())
-        }),
-        AccountKind::Vagvin(it) => Settings::Vagvin(vagvin::Settings {
-            give_up: it.give_up,
-            balance_every: it.balance_every,
-            ..vagvin::Settings::new(common, it.token.clone())
-        }),
-    }
+/// Webhooks and commands as their room wants them.
+fn sink_setups(config: &Config) -> Vec<SinkSetup> {
+    let webhooks = config.webhooks.iter().map(|webhook| SinkSetup {
+        name: webhook.name.clone(),
+        transport: TransportSetup::Webhook {
+            url: webhook.url.whole.clone(),
+            secrets: webhook.signing.clone(),
+            format: match webhook.format {
+                WebhookFormat::Standard => sinks::Format::Standard,
+                WebhookFormat::CloudEvents => sinks::Format::CloudEvents,
+            },
+            allowed: Allowed { http: webhook.allow_http, private: webhook.allow_private },
+        },
+        filter: filter(&webhook.filter),
+        max_in_flight: webhook.max_in_flight,
+        timeout: webhook.timeout,
+    });
+    let commands = config.commands.iter().map(|command| SinkSetup {
+        name: command.name.clone(),
+        transport: TransportSetup::Command { run: command.run.clone() },
+        filter: filter(&command.filter),
+        max_in_flight: command.max_in_flight,
+        timeout: command.timeout,
+    });
+    webhooks.chain(commands).collect()
 }
 
-fn code_class(meaning: CodeMeaning) -> alta::CodeClass {
-    match meaning {
-        CodeMeaning::Transient => alta::CodeClass::Transient,
-        CodeMeaning::Permanent => alta::CodeClass::Permanent,
-        CodeMeaning::Pause => alta::CodeClass::Pause,
-    }
+fn filter(filter: &EventFilter) -> Filter {
+    let EventFilter { types, kinds, accounts, tags } = filter.clone();
+    Filter { types, kinds, accounts, tags }
 }

@@ -1,6 +1,6 @@
 //! The one HTTP client: how a request leaves and what comes back, and whether it can have left at all.
 //!
-//! Architecture invariant: nothing else in the daemon opens a connection to a vendor. No redirect is followed, nothing is
+//! Architecture invariant: nothing else in the daemon opens a connection to a vendor (webhooks have a client of their own). No redirect is followed, nothing is
 //! retried, no proxy is picked up from the environment, no URL stands in an error, and no secret stands in an answer.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use aho_corasick::AhoCorasick;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock::SharedClock;
 use crate::crash::{self, Mutant};
@@ -25,6 +25,8 @@ const LARGE_ANSWERS: usize = 2;
 /// Secrets shorter than this are not masked in answers: they would hit innocent text.
 const SHORTEST_MASKED: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A document may be large and its server slow; nobody waits for it.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(300);
 /// Retry-After beyond a day is a vendor's slip.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
@@ -43,6 +45,35 @@ impl Default for AnswerBudget {
 pub struct Received {
     pub answer: Answer,
     _place: Option<OwnedSemaphorePermit>,
+}
+
+/// A part of a document.
+#[derive(Debug)]
+pub enum Piece {
+    Bytes(Bytes),
+    /// All of it was sent; without this it broke off.
+    End,
+}
+
+/// A document that was received whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    pub status: u16,
+    pub content_type: Option<String>,
+}
+
+/// Why there is no document. Holds no address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchError {
+    pub status: Option<u16>,
+    pub what: String,
+    pub too_large: bool,
+}
+
+impl FetchError {
+    fn new(status: Option<u16>, what: impl Into<String>) -> Self {
+        Self { status, what: what.into(), too_large: false }
+    }
 }
 
 /// Where and how one account's requests go.
@@ -72,7 +103,7 @@ pub struct Client {
 #[error(
     "no TLS client can be made: {0}. Is the package ca-certificates installed? Without it no vendor can be reached safely"
 )]
-pub struct ClientError(String);
+pub struct ClientError(pub String);
 
 impl Client {
     pub fn new(settings: ClientSettings, budget: AnswerBudget, clock: SharedClock) -> Result<Self, ClientError> {
@@ -100,6 +131,24 @@ impl Client {
         };
         received.answer.body = self.mask(received.answer.body, request);
         Ok(received)
+    }
+
+    /// Fetches a document from an address that the vendor gave, in pieces as they come, so that it never lies in memory.
+    /// Nothing of ours goes along but the name of the program. `most`: bytes after decompression.
+    pub async fn fetch(
+        &self,
+        url: reqwest::Url,
+        most: u64,
+        pieces: mpsc::Sender<Piece>,
+    ) -> Result<Document, FetchError> {
+        let fetch = async {
+            let sent = self.free.get(url).send().await;
+            let response = sent.map_err(|error| FetchError::new(None, chain(&error)))?;
+            receive(response, most, pieces).await
+        };
+        let patience = self.settings.timeout.max(DOCUMENT_TIMEOUT);
+        let late = |_| Err(FetchError::new(None, format!("it was not there after {patience:?}")));
+        tokio::time::timeout(patience, fetch).await.unwrap_or_else(late)
     }
 
     async fn read(&self, mut response: reqwest::Response) -> Result<Received, SendError> {
@@ -135,6 +184,33 @@ impl Client {
         }
         search.replace_all_bytes(&body, &vec!["***"; needles.len()]).into()
     }
+}
+
+async fn receive(
+    mut response: reqwest::Response,
+    most: u64,
+    pieces: mpsc::Sender<Piece>,
+) -> Result<Document, FetchError> {
+    let status = response.status().as_u16();
+    let failed = |what: String| FetchError::new(Some(status), what);
+    if !(200..300).contains(&status) {
+        return Err(failed(format!("the vendor answered HTTP {status}")));
+    }
+    let content_type = header(response.headers(), CONTENT_TYPE.as_str()).map(|kind| kind.chars().take(100).collect());
+    let mut size = 0_u64;
+    while let Some(bytes) = response.chunk().await.map_err(|error| failed(chain(&error)))? {
+        size += bytes.len() as u64;
+        if size > most {
+            return Err(FetchError { too_large: true, ..failed(format!("it is larger than {most} bytes")) });
+        }
+        // Nobody receives any more: the disk failed, and says so itself.
+        let _ = pieces.send(Piece::Bytes(bytes)).await;
+    }
+    if size == 0 {
+        return Err(failed("the document is empty".to_owned()));
+    }
+    let _ = pieces.send(Piece::End).await;
+    Ok(Document { status, content_type })
 }
 
 /// The spellings of a secret that are masked; none of one that is too short.
@@ -212,7 +288,7 @@ fn lost(error: &reqwest::Error) -> SendError {
 }
 
 /// An error's causes in one line. reqwest's own text carries the URL, and with it the key: only its causes are used.
-fn chain(error: &reqwest::Error) -> String {
+pub fn chain(error: &reqwest::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -240,7 +316,7 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// Seconds, or an HTTP date.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = header(headers, RETRY_AFTER.as_str())?;
     let wait = match text.trim().parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),

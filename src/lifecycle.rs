@@ -6,7 +6,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::{Daemon, StartError};
+use crate::app::{self, Daemon, Origin, StartError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, Sources};
 use crate::telemetry;
@@ -30,14 +30,22 @@ pub async fn serve(sources: Sources) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    if let Err(error) = telemetry::init(&config.log) {
-        eprintln!("opros does not start: {error}");
+    if let Err(problems) = app::check(&config) {
+        eprintln!("opros does not start, the configuration is wrong:\n{problems}");
         return ExitCode::from(EXIT_CONFIG);
     }
+    let log = match telemetry::init(&config.log) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("opros does not start: {error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    match run(&config, SystemClock::shared()).await {
+    let origin = Origin { sources: Some(sources), log: Some(log) };
+    match run(&config, origin, SystemClock::shared()).await {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("opros does not start: {error}");
@@ -46,10 +54,11 @@ pub async fn serve(sources: Sources) -> ExitCode {
     }
 }
 
-async fn run(config: &Config, clock: SharedClock) -> Result<ExitCode, StartError> {
+async fn run(config: &Config, origin: Origin, clock: SharedClock) -> Result<ExitCode, StartError> {
     // Before anything is sent: a signal that comes while the daemon starts is heard once it has.
     let (mut term, mut int) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
-    let daemon = Daemon::start(config, clock).await?;
+    let mut hangup = listen(SignalKind::hangup());
+    let daemon = Daemon::start_from(config, origin, clock).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         accounts = config.accounts.len(),
@@ -59,10 +68,13 @@ async fn run(config: &Config, clock: SharedClock) -> Result<ExitCode, StartError
     );
     notify(&[NotifyState::Ready]);
     let failstop = daemon.engine().failstop().clone();
-    let failed = tokio::select! {
-        () = heard(&mut term) => false,
-        () = heard(&mut int) => false,
-        () = failstop.raised() => true,
+    let failed = loop {
+        tokio::select! {
+            () = heard(&mut term) => break false,
+            () = heard(&mut int) => break false,
+            () = failstop.raised() => break true,
+            () = heard(&mut hangup) => reload(&daemon).await,
+        }
     };
     let calls = daemon.engine().calls_in_flight();
     tracing::info!(calls, "stopping: no new calls; those under way are waited for (a second signal stops at once)");
@@ -77,6 +89,14 @@ async fn run(config: &Config, clock: SharedClock) -> Result<ExitCode, StartError
         () = heard(&mut int) => tracing::warn!("stopped at once: calls under way are found in doubt at the next start"),
     }
     Ok(if failed { ExitCode::from(EXIT_FAILSTOP) } else { ExitCode::SUCCESS })
+}
+
+/// By SIGHUP: nobody waits for an answer but the log.
+async fn reload(daemon: &Daemon) {
+    tracing::info!("SIGHUP: the configuration is read again");
+    if let Err(error) = daemon.reload().await {
+        tracing::error!("{error}");
+    }
 }
 
 fn listen(kind: SignalKind) -> Option<Signal> {

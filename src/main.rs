@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use opros::cli::{self, Command};
+use opros::cli::{self, ClientCommand, Command, ConfigCommand};
 use opros::config::Sources;
-use opros::{demo, lifecycle, simulator};
+use opros::{app, demo, lifecycle, restore, simulator};
 
 fn main() -> ExitCode {
     let cli = cli::parse();
     let globals = cli.globals;
     let threads = match &cli.command {
-        Command::Client(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Command::Client(_) | Command::Restore(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
         Command::Serve(_) | Command::Simulate(_) | Command::Demo(_) => {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
         }
@@ -29,6 +29,12 @@ fn main() -> ExitCode {
             }
             Command::Simulate(args) => simulator::command::run(args).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Restore(args) => {
+                restore::run(&Sources::from_process(globals.config.clone(), globals.overrides(&[])), args).await
+            }
+            Command::Client(ClientCommand::Config(ConfigCommand::Check)) => {
+                cli::check_config(&globals, &app::check).into()
+            }
             Command::Client(command) => cli::run(&globals, command).await.into(),
         }
     });

@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, FilterFn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat};
 
@@ -24,10 +24,25 @@ pub enum TelemetryError {
     Twice,
 }
 
+/// Changes what is logged while the process runs.
+#[derive(Debug, Clone)]
+pub struct LogControl(reload::Handle<EnvFilter, Registry>);
+
+impl LogControl {
+    pub fn set_filter(&self, filter: &str) -> Result<(), TelemetryError> {
+        let new =
+            EnvFilter::try_new(filter).map_err(|error| TelemetryError::Filter { filter: filter.to_owned(), error })?;
+        // Fails only where logging itself is gone: then nobody hears anything anyway.
+        let _ = self.0.reload(new);
+        Ok(())
+    }
+}
+
 /// Sets up logging for the process.
-pub fn init(log: &Log) -> Result<(), TelemetryError> {
+pub fn init(log: &Log) -> Result<LogControl, TelemetryError> {
     let filter = EnvFilter::try_new(&log.filter)
         .map_err(|error| TelemetryError::Filter { filter: log.filter.clone(), error })?;
+    let (filter, handle) = reload::Layer::new(filter);
     let ours = FilterFn::new(|meta| meta.target().starts_with("opros") || *meta.level() <= LevelFilter::WARN);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
         LogFormat::Text => {
@@ -44,5 +59,6 @@ pub fn init(log: &Log) -> Result<(), TelemetryError> {
     tracing_subscriber::registry()
         .with(layer.with_filter(ours).with_filter(filter))
         .try_init()
-        .map_err(|_| TelemetryError::Twice)
+        .map_err(|_| TelemetryError::Twice)?;
+    Ok(LogControl(handle))
 }

@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::state::{AdminState, carry_through, uid};
 use super::views::time;
 use crate::domain::account::Gate;
+use crate::domain::spending::BudgetSpent;
 use crate::domain::{Account, PauseSource, State as JobState, Timestamp};
 use crate::engine::account::Runner;
 use crate::listener::Peer;
@@ -46,6 +47,8 @@ pub struct AccountView {
     waiting: i64,
     in_doubt: i64,
     balance: Option<BalanceView>,
+    /// New orders wait: a budget is spent.
+    budget_spent: Option<BudgetSpentView>,
     last_error: Option<LastErrorView>,
     #[serde(serialize_with = "time")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -101,6 +104,25 @@ struct BalanceView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+struct BudgetSpentView {
+    code: String,
+    message: String,
+    /// `hour`, `day` or `month`.
+    window: &'static str,
+    /// When the next window begins.
+    #[serde(serialize_with = "time")]
+    #[schema(value_type = String, format = DateTime)]
+    until: Option<Timestamp>,
+}
+
+impl From<BudgetSpent> for BudgetSpentView {
+    fn from(spent: BudgetSpent) -> Self {
+        let BudgetSpent { reason, span, until, .. } = spent;
+        Self { code: reason.code, message: reason.message, window: span.as_str(), until: Some(until) }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 struct LastErrorView {
     code: String,
     message: String,
@@ -119,7 +141,7 @@ pub async fn list(State(state): State<AdminState>, params: Params) -> Result<Jso
     let counts = Counts::read(state.engine().store().as_ref()).await?;
     let mut accounts = Vec::new();
     for runner in state.engine().runners() {
-        accounts.push(view(runner, &counts).await?);
+        accounts.push(view(&runner, &counts).await?);
     }
     Ok(Json(AccountsView { accounts }))
 }
@@ -150,11 +172,12 @@ async fn view(runner: &Runner, counts: &Counts) -> Result<AccountView, StoreErro
     let now = runner.now();
     let account = runner.account();
     let next_call_at = next_call_at(runner, &account, now).await?;
-    let limits = &runner.setup.limits;
+    let setup = runner.setup();
+    let limits = &setup.limits;
     let Account { pause, frozen_until, breaker, balance, last_error, last_error_at, last_success_at, .. } = account;
     Ok(AccountView {
         name: name.to_owned(),
-        vendor: runner.setup.vendor,
+        vendor: runner.setup().vendor,
         paused: pause.map(|pause| PauseView {
             by: pause.by,
             code: pause.reason.code,
@@ -178,6 +201,7 @@ async fn view(runner: &Runner, counts: &Counts) -> Result<AccountView, StoreErro
         waiting: counts.of(name, JobState::Waiting),
         in_doubt: counts.of(name, JobState::InDoubt),
         balance: balance.map(|b| BalanceView { amount: b.amount, unit: b.unit, at: Some(b.at), text: b.text }),
+        budget_spent: runner.budget_spent(now).map(BudgetSpentView::from),
         last_error: last_error.map(|reason| LastErrorView {
             code: reason.code,
             message: reason.message,
@@ -199,20 +223,23 @@ async fn next_call_at(runner: &Runner, account: &Account, now: Timestamp) -> Res
     let mut due: Option<Timestamp> = None;
     for lane in lanes {
         let next = runner.shared.store.next_due(runner.name(), *lane, Timestamp::MIN).await?;
+        let budget = runner.budget_spent(now).filter(|_| *lane == Lane::Submit);
+        let next = next.map(|at| budget.map_or(at, |spent| at.max(spent.until)));
         due = due.into_iter().chain(next).min();
     }
-    let interval_over = account.last_call_at.map(|last| last + runner.setup.limits.min_interval);
+    let interval_over = account.last_call_at.map(|last| last + runner.setup().limits.min_interval);
     Ok(due.map(|due| due.max(opens_at).max(interval_over.unwrap_or(now))))
 }
 
 async fn named(state: &AdminState, name: &str) -> Result<AccountView, Problem> {
     let runner = state.engine().runner(name).ok_or_else(|| no_account(state, name))?;
     let counts = Counts::read(state.engine().store().as_ref()).await?;
-    Ok(view(runner, &counts).await?)
+    Ok(view(&runner, &counts).await?)
 }
 
 fn no_account(state: &AdminState, name: &str) -> Problem {
-    let names: Vec<&str> = state.engine().runners().map(|runner| runner.name()).collect();
+    let runners = state.engine().runners();
+    let names: Vec<&str> = runners.iter().map(|runner| runner.name()).collect();
     let name: String = name.chars().take(60).collect();
     Problem::not_found(format!("no account is called {name:?}; the accounts are {}", names.join(", ")))
 }

@@ -205,7 +205,7 @@ impl Bulk {
         let mut jobs: Vec<NewJob> = Vec::new();
         let mut read: Vec<(u64, Option<Problem>)> = Vec::with_capacity(lines.len());
         for Line { number, text } in lines {
-            match text.and_then(|text| request::read(intake, &text)) {
+            match text.and_then(|text| request::read(&intake, &text)) {
                 Ok(job) => {
                     jobs.push(job);
                     read.push((number, None));

@@ -62,6 +62,7 @@ impl Wish {
         (status = 200, description = "A page, or a stream", content(
             (EventPageView = "application/json"), (EventView = "text/event-stream"), (EventView = "application/x-ndjson"))),
         (status = 400, description = "Wrong parameter", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There was never such an event; `last` is the newest", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "Retention removed what was asked for; `oldest` is left", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too many streams", body = Problem, content_type = "application/problem+json"),
     )
@@ -93,6 +94,7 @@ async fn page(state: &AdminState, wish: Wish) -> Result<EventPageView, Problem> 
                 continue;
             }
             EventPage::Gone { oldest } => return Err(Problem::gone(page.next, oldest)),
+            EventPage::Ahead { last } => return Err(Problem::ahead(page.next, last)),
         };
         let last = events.len() < step;
         scanned += events.len();

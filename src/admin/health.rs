@@ -72,15 +72,22 @@ pub async fn look(state: &AdminState) -> HealthView {
         let since = Some(state.failed_at());
         causes.push(CauseView { what: reason.to_owned(), since, code: "stopping".to_owned(), blocks: true });
     }
-    if let StoreHealth::Blocked { reason, since } = engine.store().health() {
-        causes.push(CauseView { what: reason, since: Some(since), code: "store_blocked".to_owned(), blocks: true });
+    match engine.store().health() {
+        StoreHealth::Good => {}
+        StoreHealth::Tight { reason, since } => {
+            causes.push(CauseView::degraded("disk_low".to_owned(), reason, Some(since)));
+        }
+        StoreHealth::Blocked { reason, since, fatal: _ } => {
+            causes.push(CauseView { what: reason, since: Some(since), code: "store_blocked".to_owned(), blocks: true });
+        }
     }
     for cause in state.board().causes() {
         let blocks = cause.severity == Severity::Blocked;
         causes.push(CauseView { what: cause.what, since: Some(cause.since), code: cause.key, blocks });
     }
     for runner in engine.runners() {
-        causes.extend(of_account(runner));
+        causes.extend(of_account(&runner));
+        causes.extend(of_budget(&runner));
     }
     match in_doubt(state).await {
         Ok(doubt) => causes.extend(doubt),
@@ -125,6 +132,13 @@ fn of_account(runner: &Runner) -> Option<CauseView> {
         }
     };
     Some(CauseView::degraded(format!("{code}:{name}"), what, since))
+}
+
+fn of_budget(runner: &Runner) -> Option<CauseView> {
+    let (name, now) = (runner.name(), runner.now());
+    let spent = runner.budget_spent(now)?;
+    let what = format!("new orders of the account {name} wait: {}", spent.reason.message);
+    Some(CauseView::degraded(format!("budget_spent:{name}"), what, Some(spent.since)))
 }
 
 async fn in_doubt(state: &AdminState) -> Result<Option<CauseView>, StoreError> {

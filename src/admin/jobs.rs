@@ -15,6 +15,7 @@ use super::request;
 use super::state::{AdminState, carry_through, uid};
 use super::views::{JobView, TimelineView};
 use crate::domain::JobId;
+use crate::downloads;
 use crate::listener::Peer;
 use crate::store::{Accepted, StoreError};
 
@@ -78,7 +79,7 @@ pub async fn submit(
 }
 
 async fn one(state: AdminState, uid: u32, text: &[u8]) -> Result<Response, Problem> {
-    let job = request::read(state.engine().intake(), text)?;
+    let job = request::read(&state.engine().intake(), text)?;
     let engine = state.engine().clone();
     let accepted = carry_through(async move {
         let (kind, account) = (job.kind.clone(), job.account.clone());
@@ -107,10 +108,13 @@ pub async fn taken(state: &AdminState, accepted: Option<Accepted>) -> Result<Res
 pub async fn view(state: &AdminState, id: JobId) -> Result<JobView, Problem> {
     let details = state.engine().store().job(id).await?;
     let details = details.ok_or_else(|| no_job(id))?;
-    Ok(JobView::new(state.engine(), details))
+    let store = state.engine().store();
+    let (files, download) = (store.job_files(id).await?, store.download(id).await?);
+    let document = download.map(|download| downloads::sentence(&download, id, state.engine().now()));
+    Ok(JobView::new(state.engine(), details).with_files(files, document))
 }
 
-fn no_job(id: JobId) -> Problem {
+pub fn no_job(id: JobId) -> Problem {
     Problem::not_found(format!("there is no job {id}; retention may have removed it"))
 }
 

@@ -110,9 +110,14 @@ fn cursor(id: JobId) -> String {
     format!("b{:x}", id.0)
 }
 
-fn read_cursor(text: &str) -> Result<JobId, Problem> {
+/// The job before which a page ends; none where the text is no cursor of ours.
+pub fn job_of_cursor(text: &str) -> Option<JobId> {
     let id = text.strip_prefix('b').and_then(|hex| i64::from_str_radix(hex, 16).ok());
-    id.filter(|id| *id > 0).map(JobId).ok_or_else(|| {
+    id.filter(|id| *id > 0).map(JobId)
+}
+
+fn read_cursor(text: &str) -> Result<JobId, Problem> {
+    job_of_cursor(text).ok_or_else(|| {
         Problem::bad_query("cursor", "this cursor is not from here: pass `next` of the page before as it is")
     })
 }

@@ -77,8 +77,13 @@ impl Reader {
             self.commits.mark_unchanged();
             match self.state.engine().store().events(self.position, PAGE).await {
                 Ok(EventPage::Gone { oldest }) => {
-                    let gap = self.gap(oldest);
+                    let gap = self.gap("oldest", oldest, oldest - 1);
                     self.position = oldest - 1;
+                    return Some(gap);
+                }
+                Ok(EventPage::Ahead { last }) => {
+                    let gap = self.gap("last", last, last);
+                    self.position = last;
                     return Some(gap);
                 }
                 Ok(EventPage::Events(events)) if !events.is_empty() => {
@@ -117,13 +122,14 @@ impl Reader {
         }
     }
 
-    fn gap(&self, oldest: i64) -> String {
+    /// What was asked for is not there; what is begins or ends with `number`, and the stream goes on after `next`.
+    fn gap(&self, what: &str, number: i64, next: i64) -> String {
         let after = self.position;
         match self.format {
             Live::Sse => {
-                format!("id: {}\nevent: gap\ndata: {{\"after\":{after},\"oldest\":{oldest}}}\n\n", oldest - 1)
+                format!("id: {next}\nevent: gap\ndata: {{\"after\":{after},\"{what}\":{number}}}\n\n")
             }
-            Live::Ndjson => format!("{{\"gap\":{{\"after\":{after},\"oldest\":{oldest}}}}}\n"),
+            Live::Ndjson => format!("{{\"gap\":{{\"after\":{after},\"{what}\":{number}}}}}\n"),
         }
     }
 

@@ -71,7 +71,7 @@ impl Accounts {
 
     fn fill(&self, runner: &Runner) {
         let account = runner.account();
-        let labels = AccountLabels { account: runner.name().to_owned(), vendor: runner.setup.vendor };
+        let labels = AccountLabels { account: runner.name().to_owned(), vendor: runner.setup().vendor };
         let now = runner.now();
         self.in_flight.get_or_create(&labels).set(runner.requests_in_flight() as i64);
         self.paused.get_or_create(&labels).set(account.pause.is_some().into());
@@ -107,7 +107,7 @@ pub async fn metrics(State(state): State<AdminState>) -> Result<Response, Proble
     }
     let accounts = Accounts::default();
     accounts.register(&mut registry);
-    engine.runners().for_each(|runner| accounts.fill(runner));
+    engine.runners().iter().for_each(|runner| accounts.fill(runner));
 
     let commit = engine.store().commits().borrow().clone();
     let plain: [(&str, &str, i64); 3] = [

@@ -5,25 +5,33 @@
 //! client leaves, and a change that was begun must end.
 
 mod accounts;
+mod backup;
 mod body;
 mod bulk;
 mod callbacks;
+mod costs;
 mod events;
+mod export;
 mod files;
 mod health;
 mod jobs;
 mod lines;
-mod list;
+pub mod list;
 mod live;
 mod metrics;
 mod moves;
 mod params;
 mod problem;
+mod purge;
+mod reload;
 mod request;
 mod router;
+mod schedules;
 mod state;
 mod views;
+mod webhooks;
 
 pub use self::problem::Problem;
+pub use self::reload::{Changed, ConfigProblem, Reload, ReloadError, Reloaded};
 pub use self::router::{openapi, router};
 pub use self::state::AdminState;

@@ -1,4 +1,4 @@
-//! The operator's moves on a job: cancel, retry, resolve.
+//! The operator's moves on a job: cancel, release, retry, resolve.
 
 use axum::Extension;
 use axum::Json;
@@ -49,6 +49,35 @@ pub async fn cancel(
     })
     .await?;
     Ok((StatusCode::ACCEPTED, Json(view(&state, id).await?)))
+}
+
+/// Send a held job, although an equal order was sent shortly before.
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/release", tag = "jobs", params(("id" = i64, Path, description = "The job's number")),
+    responses(
+        (status = 200, description = "The job as it stands now", body = JobView),
+        (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is not queued", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn release(
+    State(state): State<AdminState>,
+    JobPath(id): JobPath,
+    peer: Option<Extension<Peer>>,
+    params: Params,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Json<JobView>, Problem> {
+    params.only(&[])?;
+    let Nothing {} = body::of_move(&state, &headers, content).await?;
+    let (engine, uid) = (state.engine().clone(), uid(peer.as_deref()));
+    carry_through(async move {
+        engine.release(id).await?;
+        tracing::info!(uid, job = id.0, "an operator released a job");
+        Ok(())
+    })
+    .await?;
+    view(&state, id).await.map(Json)
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]

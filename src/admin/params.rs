@@ -57,6 +57,18 @@ impl<S: Send + Sync> FromRequestParts<S> for FilePath {
     }
 }
 
+/// The name of a webhook or a command in the path.
+#[derive(Debug, Clone)]
+pub struct SinkPath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for SinkPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        path(parts, state).await.map(SinkPath)
+    }
+}
+
 /// The name of an account in the path.
 #[derive(Debug, Clone)]
 pub struct AccountPath(pub String);

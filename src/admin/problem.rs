@@ -46,6 +46,9 @@ pub struct ProblemDetails {
     /// The first event that retention has left.
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest: Option<i64>,
+    /// The newest event that there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -70,6 +73,7 @@ impl Problem {
             line: None,
             column: None,
             oldest: None,
+            last: None,
         }))
     }
 
@@ -129,6 +133,15 @@ impl Problem {
             .with(|problem| problem.oldest = Some(oldest))
     }
 
+    pub fn ahead(after: i64, last: i64) -> Self {
+        let detail = format!(
+            "there was never an event {after}: the newest is {last}. Was the store put back from an older copy? Look at what \
+             you have, then go on with after={last}"
+        );
+        Self::new(StatusCode::CONFLICT, "events-ahead", "You are ahead of the events", detail)
+            .with(|problem| problem.last = Some(last))
+    }
+
     pub fn wrong_content_type(found: &str, wanted: &str) -> Self {
         let found: String = found.chars().take(60).collect();
         let detail = format!("the content type {found:?} is not read here; send {wanted}");
@@ -145,6 +158,17 @@ impl Problem {
             problem.pointer = found.first().map(|first| first.pointer.clone());
             let error = |p: FieldProblem| FieldError { pointer: p.pointer, detail: p.message, code: p.code };
             problem.errors = found.into_iter().take(MOST_ERRORS).map(error).collect();
+        })
+    }
+
+    /// A configuration file that is wrong.
+    pub fn config(found: Vec<FieldProblem>) -> Self {
+        let mistakes = if found.len() == 1 { "a mistake".to_owned() } else { format!("{} mistakes", found.len()) };
+        let detail = format!("the file has {mistakes}, and nothing was changed");
+        Self::fields(found).with(|problem| {
+            problem.kind = "urn:opros:problem:bad-config".to_owned();
+            problem.title = "The configuration is wrong";
+            problem.detail = detail;
         })
     }
 
@@ -175,6 +199,7 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Full(_)
             | StoreError::Busy(_)
+            | StoreError::Replaced(_)
             | StoreError::Io(_)
             | StoreError::Fenced { .. }
             | StoreError::Closed => Problem::blocked(error.to_string()),

@@ -9,6 +9,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::problem::Problem;
+use crate::domain::json::{self, StrictError};
 use crate::domain::{NewJob, Timestamp};
 use crate::engine::intake::{FieldProblem, Intake, JobRequest, LARGEST_PARAMS};
 
@@ -140,9 +141,14 @@ impl Fields<'_> {
                 format!("params are larger than {} KiB", LARGEST_PARAMS >> 10),
             )
         } else {
-            match serde_json::from_str(text) {
+            match json::strict(text) {
                 Ok(params) => return Some(params),
-                Err(error) => FieldProblem::new("bad_params", "/params", format!("params cannot be read: {error}")),
+                Err(error @ StrictError::Twice { .. }) => {
+                    FieldProblem::new("given_twice", &format!("/params{}", error.pointer()), error.to_string())
+                }
+                Err(StrictError::Json(error)) => {
+                    FieldProblem::new("bad_params", "/params", format!("params cannot be read: {error}"))
+                }
             }
         };
         problems.push(problem);

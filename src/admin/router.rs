@@ -11,7 +11,10 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::AdminState;
-use super::{accounts, callbacks, events, files, health, jobs, list, metrics, moves};
+use super::{
+    accounts, backup, callbacks, costs, events, export, files, health, jobs, list, metrics, moves, purge, reload,
+    schedules, webhooks,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +27,7 @@ use super::{accounts, callbacks, events, files, health, jobs, list, metrics, mov
         (name = "jobs", description = "Requests to vendors, each carried to its final answer"),
         (name = "callbacks", description = "What vendors sent by themselves, and whose it is"),
         (name = "events", description = "Facts, numbered without gaps"),
+        (name = "webhooks", description = "Webhooks and commands: who is told of events, and how far"),
         (name = "accounts", description = "Credentials at vendors, with their limits and moods"),
         (name = "operation", description = "For those who run it"),
     )
@@ -36,6 +40,7 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::timeline))
         .routes(routes!(moves::cancel))
+        .routes(routes!(moves::release))
         .routes(routes!(moves::retry))
         .routes(routes!(moves::resolve))
         .routes(routes!(files::list))
@@ -46,6 +51,18 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::pause))
         .routes(routes!(accounts::resume))
+        .routes(routes!(purge::purge))
+        .routes(routes!(schedules::list))
+        .routes(routes!(export::export))
+        .routes(routes!(backup::backup))
+        .routes(routes!(reload::reload))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(webhooks::resend))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::enable))
+        .routes(routes!(costs::costs))
         .routes(routes!(health::health))
         .routes(routes!(metrics::metrics))
 }

@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
+use super::reload::Reload;
 use crate::callbacks::Callbacks;
 use crate::crash;
 use crate::domain::Timestamp;
@@ -13,6 +14,7 @@ use crate::engine::Engine;
 use crate::health::HealthBoard;
 use crate::listener::Peer;
 use crate::listener::body::BodyBudget;
+use crate::sinks::Sinks;
 
 /// Live streams at a time: half of the connections, so that watchers never lock operators out.
 const LIVE_STREAMS: usize = 128;
@@ -23,6 +25,8 @@ const BULKS: usize = 4;
 pub struct AdminState {
     inner: Arc<Inner>,
     callbacks: Option<Callbacks>,
+    reload: Option<Arc<dyn Reload>>,
+    sinks: Option<Sinks>,
 }
 
 #[derive(Debug)]
@@ -33,6 +37,7 @@ struct Inner {
     bodies: BodyBudget,
     streams: Arc<Semaphore>,
     bulks: Arc<Semaphore>,
+    backups: Arc<Semaphore>,
     /// When health first saw that the daemon must stop.
     failed_at: OnceLock<Timestamp>,
 }
@@ -47,9 +52,11 @@ impl AdminState {
             bodies: BodyBudget::default(),
             streams: Arc::new(Semaphore::new(LIVE_STREAMS)),
             bulks: Arc::new(Semaphore::new(BULKS)),
+            // Each takes as much room on the disk as the store itself.
+            backups: Arc::new(Semaphore::new(1)),
             failed_at: OnceLock::new(),
         };
-        Self { inner: Arc::new(inner), callbacks: None }
+        Self { inner: Arc::new(inner), callbacks: None, reload: None, sinks: None }
     }
 
     /// Lets call-backs be assigned and files be fetched.
@@ -57,8 +64,31 @@ impl AdminState {
         Self { callbacks: Some(callbacks), ..self }
     }
 
+    /// Lets the configuration be read again.
+    pub fn with_reload(self, reload: Arc<dyn Reload>) -> Self {
+        Self { reload: Some(reload), ..self }
+    }
+
+    pub fn reload(&self) -> Option<Arc<dyn Reload>> {
+        self.reload.clone()
+    }
+
+    /// The place for a backup; none while one is made.
+    pub fn backup_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.backups).try_acquire_owned().ok()
+    }
+
     pub fn callbacks(&self) -> Result<&Callbacks, Problem> {
         self.callbacks.as_ref().ok_or_else(|| Problem::not_found("no call-backs are taken here"))
+    }
+
+    /// Lets webhooks and commands be looked at and steered.
+    pub fn with_sinks(self, sinks: Sinks) -> Self {
+        Self { sinks: Some(sinks), ..self }
+    }
+
+    pub fn sinks(&self) -> Result<&Sinks, Problem> {
+        self.sinks.as_ref().ok_or_else(|| Problem::not_found("there are no webhooks here"))
     }
 
     pub fn engine(&self) -> &Engine {

@@ -4,8 +4,10 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::files::FileView;
 use crate::domain::{Event, Reason, Timestamp};
 use crate::engine::Engine;
+use crate::store::callbacks::JobFile;
 use crate::store::{JobDetails, StoredCall, TimelineEntry};
 
 pub type Json = Option<Box<RawValue>>;
@@ -58,6 +60,9 @@ pub struct JobView {
     mailbox_uid: Option<String>,
     /// The job that this one orders again.
     retry_of: Option<i64>,
+    /// Files that came with the result; shown of a single job.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<FileView>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,7 +104,18 @@ impl JobView {
             finished_at: job.finished_at,
             mailbox_uid: job.mailbox_uid,
             retry_of: job.retry_of.map(|id| id.0),
+            files: Vec::new(),
         }
+    }
+
+    /// With the files that came with its result, and how its document stands.
+    pub fn with_files(mut self, files: Vec<JobFile>, document: Option<String>) -> Self {
+        self.files = files.into_iter().map(FileView::from).collect();
+        if let Some(sentence) = document {
+            self.why.push(' ');
+            self.why.push_str(&sentence);
+        }
+        self
     }
 }
 
@@ -190,7 +206,8 @@ pub struct EventView {
     #[serde(rename = "type")]
     #[schema(example = "job.succeeded")]
     kind: &'static str,
-    /// The job's number; `account/<name>` for events of an account.
+    /// The job's number; `account/<name>` for events of an account; missing where an event is about neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     #[serde(serialize_with = "time")]
     #[schema(value_type = String, format = DateTime)]

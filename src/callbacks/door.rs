@@ -4,7 +4,7 @@
 //! what he sent survives a power cut.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -57,7 +57,7 @@ struct Door {
 struct Inner {
     callbacks: Callbacks,
     clock: SharedClock,
-    keys: Vec<Key>,
+    keys: Keys,
     trusted: Vec<IpAddr>,
     budget: BodyBudget,
     vendors: Rate<String>,
@@ -70,6 +70,18 @@ struct Inner {
 struct Key {
     account: String,
     hash: [u8; 32],
+}
+
+/// The keys of all accounts; a reload changes them.
+#[derive(Debug, Clone, Default)]
+pub struct Keys(Arc<RwLock<Vec<Key>>>);
+
+impl Keys {
+    pub fn set(&self, accounts: Vec<Account>) {
+        let key =
+            |account: Account| Key { hash: hash(&account.name, account.secret.expose_secret()), account: account.name };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = accounts.into_iter().map(key).collect();
+    }
 }
 
 /// Of both segments: comparing hashes tells nothing about where they differ.
@@ -87,11 +99,7 @@ fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
 }
 
 /// What the call-back listener serves.
-pub fn router(callbacks: Callbacks, clock: SharedClock, accounts: Vec<Account>, trusted: Vec<IpAddr>) -> Router {
-    let keys = accounts
-        .into_iter()
-        .map(|account| Key { hash: hash(&account.name, account.secret.expose_secret()), account: account.name })
-        .collect();
+pub fn router(callbacks: Callbacks, clock: SharedClock, keys: Keys, trusted: Vec<IpAddr>) -> Router {
     let inner = Inner {
         callbacks,
         clock,
@@ -189,8 +197,9 @@ impl Door {
     fn opens(&self, account: &str, secret: &str) -> Option<String> {
         let short = account.len() <= LONGEST_SEGMENT && secret.len() <= LONGEST_SEGMENT;
         let given = if short { hash(account, secret) } else { [0; 32] };
+        let keys = self.inner.keys.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut fits = None;
-        for key in &self.inner.keys {
+        for key in keys.iter() {
             if same(&key.hash, &given) {
                 fits = Some(key);
             }

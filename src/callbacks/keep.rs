@@ -70,7 +70,7 @@ impl Callbacks {
 
     /// Secrets of ours that the vendor echoes are not stored.
     fn masked(&self, body: Bytes) -> Bytes {
-        match &self.inner.secrets {
+        match &self.rules().secrets {
             Some(secrets) if secrets.is_match(&body[..]) => {
                 let masks = vec!["***"; secrets.patterns_len()];
                 secrets.replace_all_bytes(&body, &masks).into()

@@ -132,12 +132,17 @@ impl Callbacks {
                     (round.cursor, round.looked_at) = (oldest - 1, 0);
                     continue;
                 }
+                EventPage::Ahead { last } => {
+                    (round.cursor, round.looked_at) = (last, 0);
+                    continue;
+                }
             };
             let Some(last) = events.last() else { return Ok(moved) };
             round.cursor = last.seq;
+            let rules = self.rules();
             let ours = events
                 .iter()
-                .filter(|event| event.account.as_ref().is_some_and(|account| self.inner.accounts.contains(account)));
+                .filter(|event| event.account.as_ref().is_some_and(|account| rules.accounts.contains(account)));
             moved.extend(ours.filter_map(|event| event.job));
         }
     }

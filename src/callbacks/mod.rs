@@ -18,7 +18,7 @@ mod tidy;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
@@ -42,6 +42,21 @@ pub struct Settings {
     pub retention: Duration,
 }
 
+/// What a reload changes.
+#[derive(Debug)]
+struct Rules {
+    accounts: BTreeSet<String>,
+    secrets: Option<AhoCorasick>,
+    retention: Duration,
+}
+
+impl Rules {
+    fn new(accounts: BTreeSet<String>, secrets: &[String], retention: Duration) -> Self {
+        let secrets = if secrets.is_empty() { None } else { AhoCorasick::new(secrets).ok() };
+        Self { accounts, secrets, retention }
+    }
+}
+
 /// A handle; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Callbacks {
@@ -53,9 +68,7 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: SharedClock,
     files: FileStore,
-    accounts: BTreeSet<String>,
-    secrets: Option<AhoCorasick>,
-    retention: Duration,
+    rules: RwLock<Arc<Rules>>,
     /// One call-back is given away at a time: two that seem to be for one job must not both have it.
     giving: Mutex<()>,
     /// A call-back came.
@@ -77,9 +90,29 @@ pub enum CallbackError {
 impl Callbacks {
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, settings: Settings) -> Self {
         let Settings { files, accounts, secrets, retention } = settings;
-        let secrets = if secrets.is_empty() { None } else { AhoCorasick::new(&secrets).ok() };
+        let rules = RwLock::new(Arc::new(Rules::new(accounts, &secrets, retention)));
         let (giving, arrived) = (Mutex::default(), Notify::new());
-        Self { inner: Arc::new(Inner { store, clock, files, accounts, secrets, retention, giving, arrived }) }
+        Self { inner: Arc::new(Inner { store, clock, files, rules, giving, arrived }) }
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.inner.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes on by these, as in [`Settings`].
+    pub fn change(&self, accounts: BTreeSet<String>, secrets: &[String], retention: Duration) {
+        let rules = Arc::new(Rules::new(accounts, secrets, retention));
+        *self.inner.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// Removes those of these files that nothing names any more; says how many.
+    pub async fn remove_files(&self, hashes: &[String]) -> Result<usize, CallbackError> {
+        let known = self.store().known_files(hashes).await?;
+        let unknown = hashes.iter().filter(|hash| !known.contains(*hash));
+        let unknown: Vec<FileHash> = unknown.filter_map(|hash| hash.parse().ok()).collect();
+        let count = unknown.len();
+        self.on_disk(move |files| unknown.iter().try_for_each(|hash| files.remove(hash).map(drop))).await?;
+        Ok(count)
     }
 
     fn store(&self) -> &dyn Store {

@@ -27,7 +27,7 @@ impl Callbacks {
     }
 
     async fn tidy(&self) -> Result<(), CallbackError> {
-        let before = self.inner.clock.now() - self.inner.retention;
+        let before = self.inner.clock.now() - self.rules().retention;
         let mut forgotten = 0;
         loop {
             let step = self.store().forget_callbacks(before).await?;

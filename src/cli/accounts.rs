@@ -107,7 +107,7 @@ fn row(table: &mut Table, account: &Account, now: Timestamp) {
             count(account.waiting),
             account.balance.as_ref().map(balance).unwrap_or_default(),
             account.next_call_at.map(|at| when::relative(at, now)).unwrap_or_default(),
-            account.hold(now).or_else(|| last_error(account, now)).unwrap_or_default(),
+            account.hold(now).or_else(|| budget(account)).or_else(|| last_error(account, now)).unwrap_or_default(),
         ],
     );
 }
@@ -119,6 +119,11 @@ fn balance(balance: &Balance) -> String {
         other => other.to_string(),
     };
     format!("{amount} {}", balance.unit.as_deref().unwrap_or_default())
+}
+
+/// New orders wait; what is paid goes on.
+fn budget(account: &Account) -> Option<String> {
+    account.budget_spent.as_ref()?.message.clone()
 }
 
 /// Only while it is news: a success since then has settled it.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::when::Moment;
@@ -50,6 +50,8 @@ pub enum Command {
     Serve(ServeArgs),
     #[command(flatten)]
     Client(ClientCommand),
+    /// Put a backup in the store's place; no daemon may run
+    Restore(RestoreArgs),
     /// Play the four vendors on a local port, with faults on demand
     Simulate(SimulateArgs),
     /// Show opros at work: a daemon, simulated vendors and a few jobs, all on this machine
@@ -75,6 +77,8 @@ pub enum ClientCommand {
     Explain(JobArg),
     /// Cancel jobs, as soon as their state allows
     Cancel(CancelArgs),
+    /// Send held jobs, although an equal order was sent shortly before
+    Release(CancelArgs),
     /// Start a finished job again, as a new job
     Retry(RetryArgs),
     /// Decide on a job in doubt
@@ -84,10 +88,25 @@ pub enum ClientCommand {
     Callbacks(CallbacksArgs),
     /// List accounts: limits, breaker, balance, last error
     Accounts,
+    /// What was ordered, at what price, how sure; and whether the balances agree
+    Costs(CostsArgs),
     /// Make no calls for an account until it is resumed
     Pause(PauseArgs),
     /// Let an account call again; also closes its breaker and ends a freeze
     Resume(AccountArg),
+    /// List schedules: when their next jobs are ordered, and what became of the last time
+    Schedules,
+    /// Write a checked copy of the running store into a new file
+    Backup(BackupArgs),
+    /// Print all jobs or events, the oldest first
+    Export(ExportArgs),
+    /// Remove a person's data from finished jobs; that they were ordered, and whether they were paid, stays
+    Purge(PurgeArgs),
+    /// Read the configuration again; a wrong one changes nothing
+    Reload,
+    /// List webhooks and commands: how far each was told, what waits, why it fails; or act on one
+    #[command(args_conflicts_with_subcommands = true)]
+    Webhooks(WebhooksArgs),
     /// Say whether opros is well, and why not
     Health,
     /// Look at the configuration
@@ -224,6 +243,26 @@ pub struct CallbacksArgs {
     pub limit: u64,
 }
 
+#[derive(Debug, Clone, Args)]
+pub struct CostsArgs {
+    /// Sum up by these: account, kind, tag, day, job
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "account,kind")]
+    pub by: Vec<String>,
+    /// From this day or time on [default: 30 days ago]
+    #[arg(long, value_name = "DAY|TIME")]
+    pub from: Option<String>,
+    /// Before this day or time [default: now]
+    #[arg(long, value_name = "DAY|TIME")]
+    pub to: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// Such as tronk.report
+    #[arg(long)]
+    pub kind: Option<String>,
+    #[arg(long)]
+    pub tag: Option<String>,
+}
+
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum CallbacksCommand {
     /// Give a call-back to a job
@@ -234,6 +273,53 @@ pub enum CallbacksCommand {
         /// The job's number
         #[arg(value_name = "JOB", value_parser = job_number())]
         job: i64,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct WebhooksArgs {
+    #[command(subcommand)]
+    pub command: Option<WebhooksCommand>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum WebhooksCommand {
+    /// List what was delivered, what waits and what was given up, the newest first
+    Deliveries {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// pending, delivered or dead
+        #[arg(long, value_parser = ["pending", "delivered", "dead"])]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1000))]
+        limit: u64,
+    },
+    /// Tell it again of everything from an event on; a number further on skips what lies before
+    Replay {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The first event's number
+        #[arg(long, value_name = "SEQ", value_parser = job_number())]
+        from: i64,
+    },
+    /// Send it one event again, whatever its filter says
+    Resend {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The event's id (the webhook-id), or its number
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Send it an event that never happened, and say what came of it; the exit code is 1 when it was not taken
+    Test {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Let a disabled one go on; what waits goes out at once
+    Enable {
+        #[arg(value_name = "NAME")]
+        name: String,
     },
 }
 
@@ -255,6 +341,15 @@ pub struct WatchArgs {
     /// Only events of this type (job.succeeded, or all of account); can be given again
     #[arg(long = "type", value_name = "TYPE")]
     pub types: Vec<String>,
+    /// Remember in this file how far it came, and go on from there; --after counts only while there is no such file
+    #[arg(long, value_name = "FILE")]
+    pub cursor: Option<PathBuf>,
+    /// With --exec: go on with the next event when the program fails [default: stop, and exit with 6]
+    #[arg(long, requires = "exec")]
+    pub keep_going: bool,
+    /// Run this program for every event, one after another, with the event as JSON on its standard input; the last option
+    #[arg(long, value_name = "PROGRAM [ARGS]", num_args = 1.., allow_hyphen_values = true)]
+    pub exec: Vec<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -310,6 +405,68 @@ pub struct PauseArgs {
     /// Why, for whoever looks next
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    /// A file that is not there yet
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// A file that `opros backup` made
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportSort {
+    Jobs,
+    Events,
+}
+
+impl ExportSort {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ExportSort::Jobs => "jobs",
+            ExportSort::Events => "events",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    Ndjson,
+    Csv,
+}
+
+impl ExportFormat {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ExportFormat::Ndjson => "ndjson",
+            ExportFormat::Csv => "csv",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    #[arg(value_name = "WHAT", value_enum)]
+    pub what: ExportSort,
+    #[arg(long, value_enum, default_value = "ndjson")]
+    pub format: ExportFormat,
+    /// From this time on: RFC 3339, or how long ago, such as 30d
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+    pub since: Option<Moment>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PurgeArgs {
+    /// The job's number; can be given again
+    #[arg(long, required = true, value_name = "ID", value_parser = job_number())]
+    pub job: Vec<i64>,
 }
 
 #[derive(Debug, Clone, Args)]

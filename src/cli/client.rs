@@ -89,6 +89,12 @@ impl Client {
         self.checked(head.map_err(|error| self.failure(error))?).await
     }
 
+    /// A move whose answer may take its time; only the caller's patience ends it.
+    pub async fn long(&self, path: &[&str]) -> Result<Response, Failure> {
+        let request = self.request(Method::POST, path).json(&serde_json::json!({}));
+        self.checked(request.send().await.map_err(|error| self.failure(error))?).await
+    }
+
     /// Sends a body of unknown length. Sets no time-out: the caller sees whether both sides still move.
     pub async fn upload(&self, path: &[&str], content_type: &str, body: Body) -> Result<Response, Failure> {
         let request = self.request(Method::POST, path).header(header::CONTENT_TYPE, content_type);

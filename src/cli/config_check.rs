@@ -6,10 +6,13 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{CARE, GOOD, Term, styled};
 use super::text;
-use crate::config::{self, Config, Problem, Sources};
+use crate::config::{self, Config, Problem, Problems, Sources};
 
-pub fn check(term: &mut Term, sources: &Sources) -> Result<Exit, Failure> {
-    match config::load(sources) {
+/// A judgement that the loader cannot make.
+pub type Further<'a> = &'a dyn Fn(&Config) -> Result<(), Problems>;
+
+pub fn check(term: &mut Term, sources: &Sources, further: Further<'_>) -> Result<Exit, Failure> {
+    match config::load(sources).and_then(|config| further(&config).map(|()| config)) {
         Ok(config) => sound(term, &config),
         Err(problems) => {
             for problem in &problems.0 {

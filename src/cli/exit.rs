@@ -15,6 +15,7 @@ pub enum Exit {
     Unreachable = 3,
     NotFound = 4,
     Refused = 5,
+    ProgramFailed = 6,
     JobFailed = 10,
     JobCancelled = 11,
     JobExpired = 12,
@@ -27,11 +28,12 @@ pub enum Exit {
 pub const HELP: &str = "\
 Exit codes:
    0  done; `wait`: every job succeeded; `health`: ready or degraded
-   1  failed in general; `health`: blocked
+   1  failed in general; `health`: blocked; `webhooks test`: not taken
    2  the command line or its input is wrong
    3  opros cannot be reached at its socket
-   4  there is no such job or account
+   4  there is no such job, account or webhook
    5  opros refused: bad params, wrong state, a bad line in a file
+   6  `watch --exec`: the program failed; the event counts as not taken
   10  `wait`: a job failed               13  `wait`: a job is in doubt and needs you
   11  `wait`: a job was cancelled        14  `wait`: a job was rejected
   12  `wait`: a job expired              15  `wait`: --timeout ran out
@@ -41,13 +43,14 @@ Of several jobs, the highest number counts.
 Colours obey NO_COLOR and CLICOLOR_FORCE. With --json a command prints what opros said, one JSON value a line.";
 
 impl Exit {
-    pub const ALL: [Exit; 12] = [
+    pub const ALL: [Exit; 13] = [
         Exit::Ok,
         Exit::Failed,
         Exit::Usage,
         Exit::Unreachable,
         Exit::NotFound,
         Exit::Refused,
+        Exit::ProgramFailed,
         Exit::JobFailed,
         Exit::JobCancelled,
         Exit::JobExpired,

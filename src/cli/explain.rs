@@ -92,11 +92,17 @@ fn next(job: &Job, account: Option<&Account>, now: Timestamp) -> String {
     match job.rest.next_at {
         Some(at) if at <= now => "Next: opros turns to it as soon as there is room.".to_owned(),
         Some(at) => format!("Next: opros turns to it at {}.", when::both(at, now)),
-        None if job.state == State::InDoubt => "Next: nothing happens until you decide.".to_owned(),
+        None if job.state == State::InDoubt || held(job) => "Next: nothing happens until you decide.".to_owned(),
         None if paused => "Next: nothing happens until the account is resumed.".to_owned(),
         None if job.state == State::Waiting => "Next: the vendor delivers by itself.".to_owned(),
         None => "Next: no time is set.".to_owned(),
     }
+}
+
+/// An equal order was sent shortly before it.
+fn held(job: &Job) -> bool {
+    let code = job.rest.error.as_ref().and_then(|error| error.code.as_deref());
+    job.state == State::Queued && code == Some("same_order")
 }
 
 fn advice(job: &Job, account: Option<&Account>) -> Option<String> {

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{BOLD, state_style, styled};
 use super::table::Table;
-use super::wire::{Job, JobPage, Timeline};
+use super::wire::{Job, JobFile, JobPage, Timeline};
 use super::{Session, save, text, when};
 use crate::domain::{State, Timestamp};
 
@@ -163,6 +163,7 @@ fn fields(job: &Job, now: Timestamp) -> Vec<(&'static str, Option<String>)> {
         ("polls", count(rest.polls)),
         ("errors now", count(rest.errors.filter(|errors| *errors > 0))),
         ("retry of", count(rest.retry_of)),
+        ("files", names(&rest.files)),
         ("mailbox uid", rest.mailbox_uid.clone()),
         ("created", at(rest.created_at)),
         ("submitted", at(rest.submitted_at)),
@@ -170,6 +171,15 @@ fn fields(job: &Job, now: Timestamp) -> Vec<(&'static str, Option<String>)> {
         ("finished", at(rest.finished_at)),
         ("deadline", at(rest.deadline)),
     ]
+}
+
+/// By name and size; `--save` fetches them.
+fn names(files: &[JobFile]) -> Option<String> {
+    let shown = files.iter().map(|file| match file.size {
+        Some(size) => format!("{} ({size} bytes)", file.name),
+        None => file.name.clone(),
+    });
+    Some(shown.collect::<Vec<_>>().join(", ")).filter(|all| !all.is_empty())
 }
 
 fn say_value(session: &mut Session<'_>, title: &str, value: &Value) -> Result<(), Failure> {

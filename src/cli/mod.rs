@@ -5,10 +5,14 @@
 
 pub mod accounts;
 pub mod args;
+pub mod backup;
 pub mod bulk;
+pub mod calendar;
 pub mod callbacks;
 pub mod client;
 pub mod config_check;
+pub mod costs;
+pub mod exec;
 pub mod exit;
 pub mod explain;
 pub mod failure;
@@ -27,6 +31,7 @@ pub mod table;
 pub mod text;
 pub mod wait;
 pub mod watch;
+pub mod webhooks;
 pub mod when;
 pub mod wire;
 
@@ -50,6 +55,17 @@ pub fn parse() -> Cli {
 pub async fn run(globals: &Globals, command: ClientCommand) -> Exit {
     let mut term = Term::process(globals.json);
     run_on(&mut term, &SystemClock::shared(), globals, command).await
+}
+
+/// `config check`; `further` is what only the vendors' drivers can judge.
+pub fn check_config(globals: &Globals, further: config_check::Further<'_>) -> Exit {
+    let mut term = Term::process(globals.json);
+    let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
+    match config_check::check(&mut term, &sources, further) {
+        Ok(exit) => exit,
+        Err(failure) if failure.is_broken_pipe() => Exit::Ok,
+        Err(failure) => complain(&mut term, &failure),
+    }
 }
 
 /// The same with streams and time handed in.
@@ -85,7 +101,8 @@ async fn dispatch(
     match command {
         ClientCommand::Completions { shell } => completions(term, shell),
         ClientCommand::Config(ConfigCommand::Check) => {
-            config_check::check(term, &Sources::from_process(globals.config.clone(), globals.overrides(&[])))
+            let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
+            config_check::check(term, &sources, &|_| Ok(()))
         }
         command => {
             let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
@@ -111,13 +128,21 @@ async fn talk(session: &mut Session<'_>, command: ClientCommand) -> Result<Exit,
         ClientCommand::Watch(args) => watch::watch(session, args).await,
         ClientCommand::Wait(args) => wait::wait(session, args).await,
         ClientCommand::Explain(job) => explain::explain(session, job.id).await,
+        ClientCommand::Costs(args) => costs::costs(session, args).await,
         ClientCommand::Cancel(args) => operate::cancel(session, args).await,
+        ClientCommand::Release(args) => operate::release(session, args).await,
         ClientCommand::Retry(args) => operate::retry(session, args).await,
         ClientCommand::Resolve(args) => operate::resolve(session, args).await,
         ClientCommand::Callbacks(args) => callbacks::callbacks(session, args).await,
         ClientCommand::Accounts => accounts::list(session).await,
         ClientCommand::Pause(args) => accounts::pause(session, args).await,
         ClientCommand::Resume(account) => accounts::resume(session, account).await,
+        ClientCommand::Schedules => calendar::schedules(session).await,
+        ClientCommand::Backup(args) => backup::backup(session, args).await,
+        ClientCommand::Export(args) => backup::export(session, args).await,
+        ClientCommand::Purge(args) => backup::purge(session, args).await,
+        ClientCommand::Reload => calendar::reload(session).await,
+        ClientCommand::Webhooks(args) => webhooks::webhooks(session, args).await,
         ClientCommand::Health => health::health(session).await,
         ClientCommand::Config(_) | ClientCommand::Completions { .. } => Ok(Exit::Ok),
     }

@@ -14,9 +14,18 @@ use crate::domain::State;
 
 /// Goes on after a job that cannot be cancelled, and ends with the highest code.
 pub async fn cancel(session: &mut Session<'_>, args: CancelArgs) -> Result<Exit, Failure> {
+    each(session, args, "cancel").await
+}
+
+/// The same for jobs that are held.
+pub async fn release(session: &mut Session<'_>, args: CancelArgs) -> Result<Exit, Failure> {
+    each(session, args, "release").await
+}
+
+async fn each(session: &mut Session<'_>, args: CancelArgs, verb: &str) -> Result<Exit, Failure> {
     let mut worst = Exit::Ok;
     for id in &args.ids {
-        match act(session.client, *id, "cancel", json!({})).await {
+        match act(session.client, *id, verb, json!({})).await {
             Ok(answer) => say(session, &answer, "")?,
             Err(failure @ Failure::Refused { .. }) if args.ids.len() > 1 => {
                 session.term.note(format!("job {id}: {}", text::block(&failure.to_string())))?;

@@ -50,6 +50,12 @@ impl Term {
         self.say(text::json(raw))
     }
 
+    /// A piece of what is handed through.
+    pub fn raw(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.wipe()?;
+        self.out.write_all(piece)
+    }
+
     /// A remark beside the result.
     pub fn note(&mut self, line: impl Display) -> io::Result<()> {
         self.wipe()?;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::failure::Failure;
+use crate::domain::json;
 
 /// Values keep the very text they were given: no number loses digits on its way.
 pub type Params = BTreeMap<String, Box<RawValue>>;
@@ -49,13 +50,13 @@ fn read_word(word: &str) -> Result<(&str, Box<RawValue>), Failure> {
     let wrong = || Failure::Usage(format!("{word:?} is no param; write key=value for text, or key:=json"));
     let (name, value) = word.split_once('=').ok_or_else(wrong)?;
     let (name, value) = match name.strip_suffix(':') {
-        Some(name) => (name, json(name, value)?),
+        Some(name) => (name, raw_json(name, value)?),
         None => (name, raw(value)),
     };
     if name.trim_end_matches("[]").is_empty() { Err(wrong()) } else { Ok((name, value)) }
 }
 
-fn json(name: &str, text: &str) -> Result<Box<RawValue>, Failure> {
+fn raw_json(name: &str, text: &str) -> Result<Box<RawValue>, Failure> {
     RawValue::from_string(text.to_owned()).map_err(|error| {
         let hint = "after := stands JSON; for text write = alone";
         Failure::Usage(format!("{name}:= is followed by what is no JSON ({error}); {hint}"))
@@ -64,6 +65,8 @@ fn json(name: &str, text: &str) -> Result<Box<RawValue>, Failure> {
 
 /// A JSON object, as `--params` gives it.
 pub fn from_json(text: &str) -> Result<Params, Failure> {
+    // A map keeps the last of two equal names: nobody would hear that the first was dropped.
+    json::strict(text).map_err(|error| Failure::Usage(format!("--params must be a JSON object: {error}")))?;
     serde_json::from_str(text).map_err(|error| Failure::Usage(format!("--params must be a JSON object: {error}")))
 }
 

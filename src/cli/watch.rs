@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::args::WatchArgs;
+use super::exec::{Cursor, Program};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::follow::{Follower, News};
@@ -10,14 +11,23 @@ use super::output::{BAD, BUSY, CARE, DIM, GOOD, styled};
 use super::wire::Event;
 use super::{Session, text, when};
 
-/// Ends when nobody reads any more, or when the daemon refuses.
+/// Ends when nobody reads any more, when the daemon refuses, or when the program failed that is run for every event.
 pub async fn watch(session: &mut Session<'_>, args: WatchArgs) -> Result<Exit, Failure> {
-    let mut follower = Follower::connect(session.client, args.after).await?;
+    let program = Program::of(&args.exec);
+    let (cursor, place) = match args.cursor.as_deref().map(Cursor::open).transpose()? {
+        Some((cursor, place)) => (Some(cursor), place),
+        None => (None, None),
+    };
+    let mut follower = Follower::connect(session.client, place.or(args.after)).await?;
     loop {
         match follower.next().await? {
             News::Event(raw, event) => {
-                if wanted(&args, &event) {
-                    say(session, &raw, &event)?;
+                if wanted(&args, &event) && !hand_on(session, program.as_ref(), &raw, &event).await? && !args.keep_going
+                {
+                    return Ok(Exit::ProgramFailed);
+                }
+                if let Some((cursor, seq)) = cursor.as_ref().zip(event.seq()) {
+                    cursor.reached(seq)?;
                 }
             }
             News::Gap(words) => gap(session, &words)?,
@@ -29,6 +39,24 @@ pub async fn watch(session: &mut Session<'_>, args: WatchArgs) -> Result<Exit, F
                 follower.reconnect().await?;
                 session.term.note("Connected again")?;
             }
+        }
+    }
+}
+
+/// To the program, or to the screen. False when the program did not take it.
+async fn hand_on(
+    session: &mut Session<'_>,
+    program: Option<&Program>,
+    raw: &str,
+    event: &Event,
+) -> Result<bool, Failure> {
+    let Some(program) = program else { return say(session, raw, event).map(|()| true) };
+    match program.take(raw).await? {
+        Ok(()) => Ok(true),
+        Err(why) => {
+            let seq = event.seq().map(|seq| seq.to_string()).unwrap_or_default();
+            session.term.note(format!("{} event {seq}: {}", styled(BAD, "not taken:"), text::line(&why)))?;
+            Ok(false)
         }
     }
 }
@@ -50,6 +78,15 @@ fn gap(session: &mut Session<'_>, words: &str) -> Result<(), Failure> {
         session.term.say_json(words)?;
     }
     let numbers: Value = serde_json::from_str(words).unwrap_or_default();
+    if let Some(last) = numbers.get("last") {
+        let last = text::line(&last.to_string());
+        session.term.note(format!(
+            "{} the newest event is {last}, older than the one that you asked for: was the store put back from an older \
+             copy? Going on after {last}",
+            styled(CARE, "gap:")
+        ))?;
+        return Ok(());
+    }
     let oldest = numbers.get("oldest").map(|oldest| format!("; the oldest that is left is {oldest}"));
     let oldest = text::line(&oldest.unwrap_or_default());
     session
@@ -79,9 +116,14 @@ fn say(session: &mut Session<'_>, raw: &str, event: &Event) -> Result<(), Failur
 
 fn style(kind: &str) -> clap::builder::styling::Style {
     match kind {
-        "job.succeeded" | "account.resumed" | "account.recovered" => GOOD,
-        "job.failed" | "job.expired" | "job.rejected" | "account.unreachable" => BAD,
-        "job.in_doubt" | "account.paused" | "account.balance_low" => CARE,
+        "job.succeeded" | "job.fresh" | "account.resumed" | "account.recovered" => GOOD,
+        "job.failed" | "job.expired" | "job.rejected" | "account.unreachable" | "webhook.disabled" => BAD,
+        "job.in_doubt"
+        | "job.stale"
+        | "account.paused"
+        | "account.balance_low"
+        | "job.held"
+        | "account.budget_spent" => CARE,
         _ => BUSY,
     }
 }

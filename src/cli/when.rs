@@ -73,6 +73,14 @@ impl Moment {
         Timestamp::parse_rfc3339(text).map(Moment::At).map_err(|_| wrong())
     }
 
+    /// A duration meant as "so long ago".
+    pub fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Moment::At(at) => at,
+            Moment::In(span) => now - span,
+        }
+    }
+
     pub fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Moment::At(at) => at,

@@ -43,6 +43,7 @@ pub struct JobRest {
     pub why: Option<String>,
     pub mailbox_uid: Option<String>,
     pub retry_of: Option<i64>,
+    pub files: Vec<JobFile>,
     #[serde(deserialize_with = "lenient")]
     pub next_at: Option<Timestamp>,
     #[serde(deserialize_with = "lenient")]
@@ -94,6 +95,50 @@ pub struct CallbackPage {
     pub callbacks: Vec<Box<RawValue>>,
     #[serde(default)]
     pub next: Value,
+}
+
+/// What was ordered; numbers are absent where nothing is known.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Costs {
+    pub costs: Vec<Box<RawValue>>,
+    pub balances: Vec<CostBalance>,
+    pub budgets: Vec<CostBudget>,
+    pub more: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CostLine {
+    pub account: Option<String>,
+    pub kind: Option<String>,
+    pub tag: Option<String>,
+    pub day: Option<String>,
+    pub job: Option<i64>,
+    pub orders: i64,
+    pub amount: f64,
+    pub unsure: i64,
+    pub unsure_amount: f64,
+    pub unpriced: i64,
+    pub free: i64,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CostBalance {
+    pub account: String,
+    pub words: String,
+    pub agrees: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CostBudget {
+    pub account: String,
+    pub window: String,
+    pub what: String,
+    pub used: f64,
+    pub most: f64,
 }
 
 /// A file that came with a job's result.
@@ -165,6 +210,7 @@ pub struct Account {
     pub queued: Option<i64>,
     pub waiting: Option<i64>,
     pub balance: Option<Balance>,
+    pub budget_spent: Option<Reason>,
     pub last_error: Option<LastError>,
     #[serde(deserialize_with = "lenient")]
     pub last_success_at: Option<Timestamp>,
@@ -213,6 +259,67 @@ pub struct LastError {
     pub message: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub at: Option<Timestamp>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Webhooks {
+    pub webhooks: Vec<Box<RawValue>>,
+}
+
+/// A webhook or a command.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Webhook {
+    pub name: String,
+    pub transport: String,
+    pub to: String,
+    pub state: String,
+    pub cursor: i64,
+    pub lag: i64,
+    pub pending: i64,
+    pub delivered: i64,
+    pub dead: i64,
+    pub last_error: Option<Reason>,
+    pub disabled: Option<Reason>,
+    #[serde(deserialize_with = "lenient")]
+    pub failing_since: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub rest_until: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub disabled_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Deliveries {
+    pub deliveries: Vec<Box<RawValue>>,
+    #[serde(default)]
+    pub next: Value,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Delivery {
+    pub seq: i64,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub job: Option<i64>,
+    pub state: String,
+    pub attempts: i64,
+    pub status: Option<i64>,
+    pub error: Option<Reason>,
+    #[serde(deserialize_with = "lenient")]
+    pub due_at: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    pub updated_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct WebhookTest {
+    pub delivered: bool,
+    #[serde(default)]
+    pub status: Option<i64>,
+    #[serde(default)]
+    pub error: Option<Reason>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -92,6 +92,10 @@ impl Findings {
         None
     }
 
+    pub(super) fn place(&self, path: &[String]) -> Problem {
+        self.at(path, String::new(), None)
+    }
+
     fn at(&self, path: &[String], message: String, hint: Option<String>) -> Problem {
         let key = path.join(".");
         let from = self.origin(path);

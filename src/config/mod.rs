@@ -14,9 +14,12 @@ mod problem;
 mod read;
 mod reader;
 mod render;
+mod schedules;
 mod secrets;
 mod sections;
 mod shipped;
+mod sinks;
+pub mod size;
 mod sources;
 
 pub use self::accounts::{
@@ -25,8 +28,10 @@ pub use self::accounts::{
 };
 pub use self::base_url::BaseUrl;
 pub use self::problem::{Problem, Problems};
+pub use self::schedules::{Backup, Misfire, Schedule};
 pub use self::sections::{Admin, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
 pub use self::shipped::SHIPPED;
+pub use self::sinks::{Command, EventFilter, Webhook, WebhookFormat, WebhookUrl};
 pub use self::sources::{DEFAULT_FILE, Sources};
 
 /// Loads and checks. Either everything is sound, or every problem is told at once.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// One thing that is wrong, and where. Never holds a secret's value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Problem {
     /// The file's path, or `environment`, `command line`, `built-in defaults`.
     pub file: String,

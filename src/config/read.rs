@@ -7,10 +7,17 @@ use std::time::Duration;
 use super::accounts::Account;
 use super::findings::Findings;
 use super::reader::Section;
+use super::schedules;
 use super::sections::{Admin, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
+use super::sinks;
 
 /// Shorter would remove what nobody had a chance to read.
 const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
+
+/// More than this is a slip of the hand: nothing would ever be ordered.
+const LARGEST_FLOOR: u64 = 1 << 40;
+/// It is written at each start.
+const LARGEST_BALLAST: u64 = 64 << 20;
 
 /// `sun_path` of Linux, without its NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -21,6 +28,8 @@ const OTHERS: u32 = 0o007;
 pub(super) fn config(findings: &Findings) -> Config {
     let root = findings.root();
     let store = store(&root);
+    let accounts = accounts(&root);
+    let sinks::Sinks { webhooks, commands } = sinks::read(&root, &accounts);
     let config = Config {
         mailbox: mailbox(&root, &store.path),
         store,
@@ -28,7 +37,11 @@ pub(super) fn config(findings: &Findings) -> Config {
         log: log(&root),
         callbacks: callbacks(&root),
         retention: retention(&root),
-        accounts: accounts(&root),
+        backup: schedules::backup(&root),
+        schedules: schedules::schedules(&root),
+        accounts,
+        webhooks,
+        commands,
         warnings: Vec::new(),
     };
     root.finish();
@@ -37,7 +50,12 @@ pub(super) fn config(findings: &Findings) -> Config {
 
 fn store(root: &Section<'_>) -> Store {
     let section = root.section("store");
-    let store = Store { path: section.path("path"), allow_network_fs: section.flag("allow_network_fs") };
+    let store = Store {
+        path: section.path("path"),
+        allow_network_fs: section.flag("allow_network_fs"),
+        free_floor: section.size("free_floor", 0..=LARGEST_FLOOR),
+        ballast: section.size("ballast", 0..=LARGEST_BALLAST),
+    };
     section.finish();
     store
 }
@@ -102,9 +120,17 @@ fn retention(root: &Section<'_>) -> Retention {
         finished: section.duration_from("finished", SHORTEST_RETENTION),
         events: section.duration_from("events", SHORTEST_RETENTION),
         calls: section.duration_from("calls", SHORTEST_RETENTION),
+        most_finished: most(&section, "most_finished"),
+        most_events: most(&section, "most_events"),
+        most_calls: most(&section, "most_calls"),
     };
     section.finish();
     retention
+}
+
+/// 0 stands for no limit.
+fn most(section: &Section<'_>, key: &str) -> Option<u64> {
+    Some(section.whole::<u64>(key, 0..=i64::MAX)).filter(|most| *most > 0)
 }
 
 fn accounts(root: &Section<'_>) -> BTreeMap<String, Account> {
@@ -113,7 +139,7 @@ fn accounts(root: &Section<'_>) -> BTreeMap<String, Account> {
     for name in section.keys() {
         let account = section.section(name);
         let read = if section.is_sound(name) { Account::read(&account) } else { None };
-        if !is_account_name(name) {
+        if !is_name(name) {
             section.problem(name, "an account's name is 1 to 32 of a-z 0-9 _ -");
         }
         accounts.extend(read.map(|account| (name.clone(), account)));
@@ -127,7 +153,8 @@ fn accounts(root: &Section<'_>) -> BTreeMap<String, Account> {
     accounts
 }
 
-fn is_account_name(name: &str) -> bool {
+/// Of an account, a webhook or a command.
+pub(super) fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-'))
 }

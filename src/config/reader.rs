@@ -15,6 +15,8 @@ use super::document::parse_value;
 use super::duration;
 use super::findings::{Findings, nearest};
 use super::layers::Origin;
+use super::problem::Problem;
+use super::size;
 
 static EMPTY: Dict = Dict::new();
 
@@ -29,11 +31,14 @@ pub(super) struct Section<'a> {
     wrong: RefCell<BTreeSet<String>>,
     /// Something else stands where the table should: said once, and not again for each of its keys.
     is_table: bool,
+    /// What systemd's credentials for it begin with, where that is not its path.
+    pub(super) credential: Option<String>,
 }
 
 impl<'a> Section<'a> {
     pub(super) fn new(findings: &'a Findings, path: Vec<String>, values: &'a Dict, origin: Origin) -> Self {
-        Self { findings, path, values, origin, asked: RefCell::default(), wrong: RefCell::default(), is_table: true }
+        let (asked, wrong) = (RefCell::default(), RefCell::default());
+        Self { findings, path, values, origin, asked, wrong, is_table: true, credential: None }
     }
 
     /// Complains of every key that nobody asked for.
@@ -74,6 +79,12 @@ impl<'a> Section<'a> {
         } else {
             self.wrong.borrow_mut().insert(key.to_owned());
         }
+    }
+
+    /// Where something below this table is written; a problem that lacks its words.
+    pub(super) fn place(&self, steps: &[&str]) -> Problem {
+        let path: Vec<String> = self.path.iter().cloned().chain(steps.iter().map(|step| (*step).to_owned())).collect();
+        self.findings.place(&path)
     }
 
     pub(super) fn warning(&self, key: &str, message: impl Into<String>) {
@@ -207,6 +218,14 @@ impl<'a> Section<'a> {
         span.unwrap_or_default()
     }
 
+    /// In bytes.
+    pub(super) fn size(&self, key: &str, range: RangeInclusive<u64>) -> u64 {
+        let (first, last) = (size::format(*range.start()), size::format(*range.end()));
+        let shape = format!("{}, from \"{first}\" to \"{last}\"", size::SHAPE);
+        let read = |value: &Value, _| value.as_str().and_then(size::parse).filter(|bytes| range.contains(bytes));
+        self.read(key, &shape, read).unwrap_or_default()
+    }
+
     /// `"0s"` stands for never.
     pub(super) fn duration_or_never(&self, key: &str, floor: Duration) -> Option<Duration> {
         let span = self.duration(key);
@@ -262,6 +281,25 @@ impl<'a> Section<'a> {
         self.read(key, "a list of whole numbers", |value, from_text| each(value, from_text, number)).unwrap_or_default()
     }
 
+    /// Tables that may be missing, each with the defaults of its kind; `read` is told its place.
+    pub(super) fn items<T>(&self, key: &str, defaults: &Dict, read: impl Fn(&Section<'_>) -> T) -> Vec<T> {
+        if self.value(key).is_none() {
+            return Vec::new();
+        }
+        let table = |value: &Value| value.as_dict().map(|own| with_defaults(own, defaults));
+        let shape = format!("a list of tables, each written [[{key}]]");
+        let tables = self.read(key, &shape, |value, from_text| each(value, from_text, table)).unwrap_or_default();
+        let origin = self.value(key).map_or(self.origin, |value| self.origin_of(value));
+        let read_one = |(index, values): (usize, &Dict)| {
+            let mut section = Section::new(self.findings, self.path_of(&format!("{key}[{index}]")), values, origin);
+            section.credential = values.get("name").and_then(Value::as_str).map(|name| format!("{key}.{name}"));
+            let one = read(&section);
+            section.finish();
+            one
+        };
+        tables.iter().enumerate().map(read_one).collect()
+    }
+
     /// A list of tables, each read by `read`.
     pub(super) fn tables<T>(&self, key: &str, read: impl Fn(&Section<'_>) -> T) -> Vec<T> {
         let table = |value: &Value| value.as_dict().cloned();
@@ -275,6 +313,17 @@ impl<'a> Section<'a> {
         };
         tables.unwrap_or_default().iter().enumerate().map(read_one).collect()
     }
+}
+
+/// The user's own values, and the defaults for the rest; tables inside likewise.
+fn with_defaults(own: &Dict, defaults: &Dict) -> Dict {
+    let mut all = defaults.clone();
+    for (key, value) in own {
+        let both = all.get(key).and_then(Value::as_dict).zip(value.as_dict());
+        let value = both.map_or_else(|| value.clone(), |(defaults, own)| Value::from(with_defaults(own, defaults)));
+        all.insert(key.clone(), value);
+    }
+    all
 }
 
 /// No path of the operating system holds a NUL.

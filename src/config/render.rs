@@ -17,6 +17,12 @@ impl Config {
                         table(&mut text, &format!("accounts.{account}"), keys);
                     }
                 }
+                Value::Array(items) => {
+                    for keys in items {
+                        // A table in a list has one pair of brackets more.
+                        table(&mut text, &format!("[{name}]"), keys);
+                    }
+                }
                 keys => table(&mut text, name, keys),
             }
         }
@@ -29,16 +35,27 @@ fn table(text: &mut String, name: &str, keys: &Value) {
         text.push('\n');
     }
     text.push_str(&format!("[{name}]\n"));
+    pairs(text, keys);
+}
+
+fn pairs(text: &mut String, keys: &Value) {
     for (key, value) in keys.as_object().into_iter().flatten() {
         text.push_str(&format!("{key} = {}\n", inline(value)));
     }
+}
+
+/// A kind has a dot in its name, which TOML would read as two names.
+fn name(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if key.chars().all(is_bare) { key.to_owned() } else { Value::from(key).to_string() }
 }
 
 fn inline(value: &Value) -> String {
     match value {
         Value::Object(keys) if keys.is_empty() => "{}".to_owned(),
         Value::Object(keys) => {
-            let pairs: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {}", inline(value))).collect();
+            let pair = |(key, value): (&String, &Value)| format!("{} = {}", name(key), inline(value));
+            let pairs: Vec<String> = keys.iter().map(pair).collect();
             format!("{{ {} }}", pairs.join(", "))
         }
         Value::Array(values) => format!("[{}]", values.iter().map(inline).collect::<Vec<_>>().join(", ")),

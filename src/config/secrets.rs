@@ -20,6 +20,32 @@ const OTHERS_READ: u32 = 0o004;
 impl Section<'_> {
     /// A secret that must be there. Whatever is wrong with it, the message never holds it.
     pub(super) fn secret(&self, key: &str) -> SecretString {
+        let text = self.secret_text(key);
+        SecretString::from(text.and_then(|text| self.checked(key, text)).unwrap_or_default())
+    }
+
+    /// A secret, or two of them while one is replaced by the other: in a list, or in one text with a blank or a new line between.
+    pub(super) fn secrets(&self, key: &str) -> Vec<SecretString> {
+        let listed = self.value(key).and_then(figment::value::Value::as_array);
+        let text = match listed {
+            Some(listed) => {
+                self.warn_of_open_config();
+                let texts: Option<Vec<&str>> = listed.iter().map(figment::value::Value::as_str).collect();
+                if texts.is_none() {
+                    self.problem(key, "must be a text in quotes, or a list of two");
+                }
+                texts.map(|texts| texts.join(" "))
+            }
+            None => self.secret_text(key),
+        };
+        let all: Vec<SecretString> = text.unwrap_or_default().split_whitespace().map(SecretString::from).collect();
+        if self.is_sound(key) && !(1..=2).contains(&all.len()) {
+            self.problem(key, "must be one secret, or two while one is replaced by the other");
+        }
+        all
+    }
+
+    fn secret_text(&self, key: &str) -> Option<String> {
         let file_key = format!("{key}_file");
         let value = self.value(key);
         let file = self.value(&file_key).map(|_| self.path(&file_key));
@@ -28,16 +54,16 @@ impl Section<'_> {
         if given > 1 {
             self.problem(key, self.given_twice(key, value.is_some(), file.is_some(), &credentials));
         } else if given == 0 {
-            self.problem(key, format!("is required (or {file_key}, or the systemd credential {})", self.dotted(key)));
+            let credential = self.credential.as_ref().map_or_else(|| self.dotted(key), |of| format!("{of}.{key}"));
+            self.problem(key, format!("is required (or {file_key}, or the systemd credential {credential})"));
         }
-        let text = match (value, file, credentials.first()) {
+        match (value, file, credentials.first()) {
             _ if given != 1 => None,
             (Some(value), ..) => self.value_text(key, value),
             (_, Some(path), _) => self.file_text(&file_key, &path),
             (.., Some(path)) => self.credential_text(key, path),
             (None, None, None) => None,
-        };
-        SecretString::from(text.and_then(|text| self.checked(key, text)).unwrap_or_default())
+        }
     }
 
     fn value_text(&self, key: &str, value: &figment::value::Value) -> Option<String> {
@@ -83,10 +109,13 @@ impl Section<'_> {
         Some(text)
     }
 
-    /// systemd's files for this secret: `accounts.NAME.KEY`, or `NAME.KEY`.
+    /// systemd's files for this secret: `accounts.NAME.KEY`, or `NAME.KEY`; of a webhook `webhooks.NAME.KEY`.
     fn credentials(&self, key: &str) -> Vec<PathBuf> {
         let Some(dir) = &self.findings.layers.credentials_dir else { return Vec::new() };
-        let names = [self.dotted(key), format!("{}.{key}", self.name())];
+        let names = match &self.credential {
+            Some(prefix) => vec![format!("{prefix}.{key}")],
+            None => vec![self.dotted(key), format!("{}.{key}", self.name())],
+        };
         // An account's name could hold a slash: it is refused elsewhere, and must not lead out of the directory here.
         let names = names.into_iter().filter(|name| !name.contains('/'));
         names.map(|name| dir.join(name)).filter(|path| path.exists()).collect()

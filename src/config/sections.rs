@@ -11,6 +11,9 @@ use serde::Serialize;
 use super::accounts::Account;
 use super::duration;
 use super::problem::Problem;
+use super::schedules::{Backup, Schedule};
+use super::sinks::{Command, Webhook};
+use super::size;
 
 /// The whole effective configuration. `Debug` and `Serialize` never show a secret.
 #[derive(Debug, Clone, Serialize)]
@@ -21,8 +24,12 @@ pub struct Config {
     pub log: Log,
     pub callbacks: Callbacks,
     pub retention: Retention,
+    pub backup: Backup,
+    pub schedules: Vec<Schedule>,
     /// By name.
     pub accounts: BTreeMap<String, Account>,
+    pub webhooks: Vec<Webhook>,
+    pub commands: Vec<Command>,
     /// What is allowed but looks unwise; the daemon logs each once at start.
     #[serde(skip)]
     pub warnings: Vec<Problem>,
@@ -31,7 +38,8 @@ pub struct Config {
 impl Config {
     /// Every configured secret, for whoever masks them. Derived secrets (Alta's md5, R-Lab's request keys) are the drivers'.
     pub fn secrets(&self) -> Vec<&SecretString> {
-        self.accounts.values().flat_map(|account| account.kind.secrets()).collect()
+        let accounts = self.accounts.values().flat_map(|account| account.kind.secrets());
+        accounts.chain(self.webhooks.iter().flat_map(Webhook::secrets)).collect()
     }
 }
 
@@ -41,6 +49,12 @@ pub struct Store {
     pub path: PathBuf,
     /// SQLite's locks cannot be trusted on NFS and the like; this says that they can be here.
     pub allow_network_fs: bool,
+    /// With less free on its disk, nothing new is ordered or taken in. Zero: no floor.
+    #[serde(serialize_with = "size::serialize")]
+    pub free_floor: u64,
+    /// The size of the file that is given up when the disk is full. Zero: none.
+    #[serde(serialize_with = "size::serialize")]
+    pub ballast: u64,
 }
 
 /// The database that other programs write to.
@@ -92,9 +106,20 @@ pub struct Retention {
     pub events: Duration,
     #[serde(with = "duration")]
     pub calls: Duration,
+    /// At most so many of each; the oldest go first. `None` where the configuration says 0.
+    #[serde(serialize_with = "count_or_zero")]
+    pub most_finished: Option<u64>,
+    #[serde(serialize_with = "count_or_zero")]
+    pub most_events: Option<u64>,
+    #[serde(serialize_with = "count_or_zero")]
+    pub most_calls: Option<u64>,
 }
 
-fn path_or_empty<S: serde::Serializer>(path: &Option<PathBuf>, out: S) -> Result<S::Ok, S::Error> {
+fn count_or_zero<S: serde::Serializer>(count: &Option<u64>, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_u64(count.unwrap_or_default())
+}
+
+pub(super) fn path_or_empty<S: serde::Serializer>(path: &Option<PathBuf>, out: S) -> Result<S::Ok, S::Error> {
     path.clone().unwrap_or_default().serialize(out)
 }
 

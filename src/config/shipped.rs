@@ -33,8 +33,18 @@ pub(super) fn account_defaults(everything: &Dict, vendor: &str) -> Option<Dict> 
     Some(account)
 }
 
+/// The defaults of a webhook or a command: what the shipped example holds, without what only the user knows.
+pub(super) fn item_defaults(key: &str) -> Dict {
+    let everything = everything();
+    let example = everything.get(key).and_then(Value::as_array).and_then(|items| items.first());
+    let mut defaults = example.and_then(Value::as_dict).cloned().unwrap_or_default();
+    defaults.retain(|_, value| value.as_str() != Some(PLACEHOLDER));
+    defaults
+}
+
 /// The shipped sections, with `accounts` in the place of the examples.
 pub(super) fn with_accounts(mut everything: Dict, accounts: Dict) -> Dict {
+    everything.retain(|_, value| value.as_array().is_none());
     everything.insert("accounts".to_owned(), Value::from(accounts));
     everything
 }

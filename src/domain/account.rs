@@ -73,6 +73,9 @@ pub struct Account {
     /// Whether `account.balance_low` was announced since the balance last stood above the threshold.
     #[serde(default)]
     pub low_announced: bool,
+    /// Until when `account.budget_spent` was announced: once for each window.
+    #[serde(default)]
+    pub budget_announced: Option<Timestamp>,
     /// The vendor driver's own notes on the account, JSON.
     pub memo: Option<String>,
 }

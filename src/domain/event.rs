@@ -30,11 +30,16 @@ event_types! {
     JobExpired = "job.expired",
     JobRejected = "job.rejected",
     JobInDoubt = "job.in_doubt",
+    JobStale = "job.stale",
+    JobFresh = "job.fresh",
+    JobHeld = "job.held",
     AccountPaused = "account.paused",
     AccountResumed = "account.resumed",
     AccountUnreachable = "account.unreachable",
     AccountRecovered = "account.recovered",
     AccountBalanceLow = "account.balance_low",
+    WebhookDisabled = "webhook.disabled",
+    AccountBudgetSpent = "account.budget_spent",
 }
 
 impl EventType {

@@ -230,9 +230,23 @@ pub struct Job {
     pub finished_at: Option<Timestamp>,
     pub mailbox_uid: Option<String>,
     pub retry_of: Option<JobId>,
+    /// When the vendor was last heard about it, as it was known when the newest look began; see [`Job::last_observed`].
+    pub observed_at: Option<Timestamp>,
+    /// Since when its last good look is announced as too old.
+    pub stale_since: Option<Timestamp>,
 }
 
 impl Job {
+    /// When the vendor last gave a good answer about it, or took it.
+    ///
+    /// A look that brings nothing new is not written, so while nothing is wrong the begin of the newest look stands for its
+    /// answer; once a look has failed, what was known before it counts.
+    pub fn last_observed(&self) -> Timestamp {
+        let known = self.observed_at.or(self.submitted_at).unwrap_or(self.created_at);
+        let is_well = self.errors == 0 && self.reason.is_none() && self.stale_since.is_none();
+        if is_well { known.max(self.updated_at) } else { known }
+    }
+
     /// The vendor's part of `vendor.operation`.
     pub fn vendor(&self) -> &str {
         self.kind.split_once('.').map_or(self.kind.as_str(), |(vendor, _)| vendor)

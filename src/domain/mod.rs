@@ -1,12 +1,17 @@
 //! What opros is about, without I/O, without async and without a clock.
 
 pub mod account;
+pub mod calendar;
+pub mod delivery;
 pub mod event;
 pub mod exchange;
 pub mod hosts;
 pub mod job;
+pub mod json;
 pub mod policy;
 pub mod privacy;
+pub mod reconcile;
+pub mod spending;
 pub mod state;
 pub mod time;
 

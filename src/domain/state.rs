@@ -22,6 +22,8 @@ pub enum Input {
     Delivered { remote_id: Option<String>, end: End },
     /// The daemon starts and finds a call that has no end.
     Recover,
+    /// The store was put back from an older copy: what is queued or in doubt in it may have been sent, or sent again, since.
+    Restored { token: String },
     /// The job's deadline has passed.
     Expire,
     /// There is nothing left to ask, by the vendor's policy.
@@ -36,6 +38,12 @@ pub enum Input {
     Wake,
     /// There is nothing to do before then.
     Postpone { until: Timestamp },
+    /// Its account wants a tracker to be observed at least this often, and this one was not.
+    Stale { after: Duration },
+    /// It is not sent until an operator lets it go, and why.
+    Hold { reason: Reason },
+    /// An operator lets it go.
+    Release,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -189,6 +197,7 @@ pub fn step(job: Job, input: Input, now: Timestamp) -> Result<Step, Refused> {
         Input::End { turn, call, outcome } => next.end_call(turn, call, outcome)?,
         Input::Delivered { remote_id, end } => next.delivered(remote_id, end)?,
         Input::Recover => next.recover()?,
+        Input::Restored { token } => next.restored(token)?,
         Input::Expire => next.expire()?,
         Input::GiveUp { reason } => next.give_up(reason)?,
         Input::Abandon { reason } => next.abandon(reason)?,
@@ -196,6 +205,9 @@ pub fn step(job: Job, input: Input, now: Timestamp) -> Result<Step, Refused> {
         Input::Resolve(resolution) => next.resolve(resolution)?,
         Input::Wake => next.touch_at(now, "waking")?,
         Input::Postpone { until } => next.touch_at(until, "postponing")?,
+        Input::Stale { after } => next.stale(after)?,
+        Input::Hold { reason } => next.hold(reason)?,
+        Input::Release => next.release()?,
     }
     Ok(next.step)
 }
@@ -214,14 +226,18 @@ impl Job {
 struct Next {
     step: Step,
     now: Timestamp,
+    /// When the job was last observed before this step.
+    observed: Timestamp,
 }
 
 impl Next {
     fn new(mut job: Job, now: Timestamp) -> Self {
+        let observed = job.last_observed();
         job.updated_at = now;
         Self {
             step: Step { job, events: Vec::new(), attempt: None, observation: None, partial: None, result: None },
             now,
+            observed,
         }
     }
 
@@ -262,11 +278,13 @@ impl Next {
                 if self.step.job.next_call() != Some(call) || call == Call::Submit {
                     return Err(self.illegal("this call"));
                 }
+                let observed = self.observed;
                 let job = self.job();
                 job.turn += 1;
                 job.due_at = Some(next_at);
                 if call == Call::Poll {
                     job.polls += 1;
+                    job.observed_at = Some(observed);
                 }
             }
         }
@@ -479,6 +497,35 @@ impl Next {
         Ok(())
     }
 
+    /// It may have been sent since under a token that is not known any more: no look-up can prove anything, only a person can.
+    fn restored(&mut self, token: String) -> Result<(), Refused> {
+        if self.step.job.traits.repeatable {
+            return Err(self.illegal("doubt after a restore"));
+        }
+        let reason = Reason::new(
+            "restored",
+            "the store was put back from an older copy, in which this was not settled; whether it was sent since is not \
+             known. Ask the vendor, then resolve it",
+        );
+        match self.state() {
+            State::Queued => {
+                let job = self.job();
+                job.turn += 1;
+                job.submissions += 1;
+                job.attempt = Some(token.clone());
+                self.fall_into_doubt(reason);
+                self.step.attempt = Some(AttemptChange::Open { token, request_hash: String::new() });
+            }
+            State::Submitting => self.fall_into_doubt(reason),
+            State::InDoubt => self.job().reason = Some(reason),
+            State::Waiting | State::Succeeded | State::Failed | State::Cancelled | State::Expired | State::Rejected => {
+                return Err(self.illegal("doubt after a restore"));
+            }
+        }
+        self.job().due_at = None;
+        Ok(())
+    }
+
     fn expire(&mut self) -> Result<(), Refused> {
         match self.state() {
             State::Queued | State::Waiting => {
@@ -567,6 +614,48 @@ impl Next {
             | State::Expired
             | State::Rejected => Err(self.illegal(what)),
         }
+    }
+
+    fn stale(&mut self, after: Duration) -> Result<(), Refused> {
+        let (now, since) = (self.now, self.observed);
+        let job = &self.step.job;
+        let watched = job.state == State::Waiting && job.traits.tracker && job.stale_since.is_none();
+        if !watched || now.since(since) < after {
+            return Err(self.illegal("calling it stale"));
+        }
+        let data = json!({ "observed_at": since.to_rfc3339(), "error": job.reason });
+        let job = self.job();
+        // Announcing it is no observation.
+        job.observed_at = Some(since);
+        job.stale_since = Some(now);
+        self.emit(EventType::JobStale, data);
+        Ok(())
+    }
+
+    fn hold(&mut self, reason: Reason) -> Result<(), Refused> {
+        if self.state() != State::Queued {
+            return Err(self.illegal("holding"));
+        }
+        let data = json!({ "error": reason });
+        let job = self.job();
+        job.due_at = None;
+        job.reason = Some(reason);
+        self.emit(EventType::JobHeld, data);
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), Refused> {
+        if self.state() != State::Queued {
+            return Err(self.illegal("releasing"));
+        }
+        let now = self.now;
+        let job = self.job();
+        // One that is not held keeps its time: it is let go in advance.
+        if job.due_at.is_none() {
+            job.due_at = Some(now);
+            job.reason = None;
+        }
+        Ok(())
     }
 
     // ---- the moves ---------------------------------------------------------------------------------------------
@@ -678,6 +767,9 @@ impl Next {
 
     fn polled(&mut self, memo: Option<String>, next_at: Timestamp) {
         let now = self.now;
+        if let Some(since) = self.job().stale_since.take() {
+            self.emit(EventType::JobFresh, json!({ "stale_since": since.to_rfc3339() }));
+        }
         let job = self.job();
         job.errors = 0;
         job.reason = None;

@@ -1,11 +1,12 @@
 //! One account at work: its driver, its client, its limits, and what it knows of the vendor's mood.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::bisect::{Bisect, SetId};
 use super::failstop::FailStop;
@@ -15,6 +16,7 @@ use crate::domain::account::{Balance, BreakerNews};
 use crate::domain::exchange::Host;
 use crate::domain::hosts::{HostNews, HostPolicy};
 use crate::domain::privacy::masked;
+use crate::domain::spending::{BudgetSpent, Rules};
 use crate::domain::{Account, EventType, JobId, NewEvent, Pause, PauseSource, Reason, Timestamp};
 use crate::http::Client;
 use crate::store::{AccountChange, Store};
@@ -34,8 +36,12 @@ pub struct AccountSetup {
     pub driver: Arc<dyn Vendor>,
     pub client: Client,
     pub limits: Limits,
+    /// What its orders cost, and how many there may be.
+    pub spending: Arc<Rules>,
     /// How long no host may answer before `account.unreachable` is announced.
     pub alert_after: Duration,
+    /// How long a tracker may go without being observed until `job.stale` is announced; none = for ever.
+    pub stale_after: Option<Duration>,
     /// What that announcement advises.
     pub advice: Option<&'static str>,
     /// How the vendor's hosts are dealt with. None: it has one, and jobs probe it while the breaker is open.
@@ -63,7 +69,11 @@ pub struct Shared {
 
 #[derive(Debug)]
 pub struct Runner {
-    pub setup: AccountSetup,
+    name: String,
+    /// Replaced by a reload; a call under way keeps the one that it began with.
+    setup: RwLock<Arc<AccountSetup>>,
+    /// Ends its loop: the account is not configured any more.
+    retired: Mutex<CancellationToken>,
     pub shared: Shared,
     /// Until when the run before this one may have called.
     former_run: Option<Timestamp>,
@@ -84,6 +94,10 @@ struct Busy {
     jobs: HashSet<JobId>,
     requests: usize,
     chores: VecDeque<AccountCall>,
+    /// The budget is spent, as the store said last; it is asked again when the next window begins.
+    spent: Option<BudgetSpent>,
+    /// The budget has room for so many more orders only.
+    room: Option<usize>,
 }
 
 impl Runner {
@@ -91,7 +105,9 @@ impl Runner {
         let noted = account.last_success_at.map(|at| at + SUCCESS_NOTE_EVERY);
         let former_run = account.last_call_at.max(noted).map(|at| at.min(shared.clock.now()));
         Arc::new(Self {
-            setup,
+            name: setup.name.clone(),
+            setup: RwLock::new(Arc::new(setup)),
+            retired: Mutex::default(),
             shared,
             former_run,
             wake: Wake::default(),
@@ -103,11 +119,32 @@ impl Runner {
     }
 
     pub fn name(&self) -> &str {
-        &self.setup.name
+        &self.name
     }
 
-    pub fn driver(&self) -> &dyn Vendor {
-        self.setup.driver.as_ref()
+    pub fn setup(&self) -> Arc<AccountSetup> {
+        Arc::clone(&self.setup.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The next call goes by this one; limits, breaker and distances stay what they are.
+    pub fn set_up(&self, setup: AccountSetup) {
+        *self.setup.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(setup);
+    }
+
+    pub fn driver(&self) -> Arc<dyn Vendor> {
+        Arc::clone(&self.setup().driver)
+    }
+
+    /// What ends its loop: the engine's stop, or [`Runner::retire`].
+    pub fn begin(&self, stop: &CancellationToken) -> CancellationToken {
+        let token = stop.child_token();
+        *lock(&self.retired) = token.clone();
+        token
+    }
+
+    /// Begins no new call. Those under way end as they would have.
+    pub fn retire(&self) {
+        lock(&self.retired).cancel();
     }
 
     pub fn now(&self) -> Timestamp {
@@ -135,14 +172,14 @@ impl Runner {
             return None;
         }
         account.version += 1;
-        Some(AccountChange { name: self.setup.name.clone(), account: account.clone(), events })
+        Some(AccountChange { name: self.name.clone(), account: account.clone(), events })
     }
 
     /// The account's state, to be stored whether it changed or not.
     pub fn as_it_stands(&self) -> AccountChange {
         let mut account = lock(&self.account);
         account.version += 1;
-        AccountChange { name: self.setup.name.clone(), account: account.clone(), events: Vec::new() }
+        AccountChange { name: self.name.clone(), account: account.clone(), events: Vec::new() }
     }
 
     /// Takes the right to make the next call; the one after it keeps its distance from now on.
@@ -171,7 +208,7 @@ impl Runner {
 
     /// When a request was last chosen, by this run or the one before it; none where requests need no distance.
     pub fn last_call(&self, account: &Account) -> Option<Timestamp> {
-        if self.setup.limits.min_interval.is_zero() {
+        if self.setup().limits.min_interval.is_zero() {
             return None;
         }
         account.last_call_at
@@ -211,11 +248,58 @@ impl Runner {
         lock(&self.busy).chores.pop_front()
     }
 
+    // ---- the budget ----------------------------------------------------------------------------------------------
+
+    /// Why nothing that costs may be ordered now.
+    pub fn budget_spent(&self, now: Timestamp) -> Option<BudgetSpent> {
+        lock(&self.busy).spent.clone().filter(|spent| spent.until > now)
+    }
+
+    /// How many orders one request may carry, where the budget has room for fewer than it might.
+    pub fn budget_room(&self) -> Option<usize> {
+        lock(&self.busy).room
+    }
+
+    /// Something was given back, or an operator asks for another try: the store is asked again.
+    pub fn reopen_budget(&self) {
+        let mut busy = lock(&self.busy);
+        (busy.spent, busy.room) = (None, None);
+    }
+
+    /// The store let only so many orders of a request begin.
+    pub fn budget_ends(&self, begun: usize, spent: BudgetSpent) -> Option<AccountChange> {
+        if begun > 0 {
+            lock(&self.busy).room = Some(begun);
+            return None;
+        }
+        let now = self.now();
+        let change = self.change(|account| {
+            if account.budget_announced.is_some_and(|until| until > now && until >= spent.until) {
+                return Vec::new();
+            }
+            account.budget_announced = Some(spent.until);
+            let data = json!({ "reason": spent.reason, "window": spent.span, "until": spent.until.to_rfc3339() });
+            vec![NewEvent { kind: EventType::AccountBudgetSpent, data }]
+        });
+        if change.is_some() {
+            tracing::warn!(
+                account = self.name(),
+                until = %spent.until,
+                "{}; its jobs wait, what is paid already goes on",
+                masked(&spent.reason.message)
+            );
+        }
+        let mut busy = lock(&self.busy);
+        (busy.spent, busy.room) = (Some(spent), None);
+        change
+    }
+
     // ---- what calls teach about the account ----------------------------------------------------------------------
 
     /// The host of the next call.
     pub fn host(&self) -> (Host, Option<AccountChange>) {
-        let Some(policy) = &self.setup.hosts else { return (Host::Primary, None) };
+        let setup = self.setup();
+        let Some(policy) = &setup.hosts else { return (Host::Primary, None) };
         let now = self.now();
         let mut chosen = (Host::Primary, HostNews::Nothing);
         let change = self.change(|account| {
@@ -260,10 +344,11 @@ impl Runner {
 
     /// A call brought no whole readable answer of that host.
     pub fn failed(&self, host: Host, reason: Reason) -> Option<AccountChange> {
-        let now = self.now();
+        let reason = impersonal(reason);
+        let (now, setup) = (self.now(), self.setup());
         self.change(|account| {
             let text = masked(&reason.message);
-            if self.setup.hosts.is_some() && !account.hosts.failed(host, now) {
+            if setup.hosts.is_some() && !account.hosts.failed(host, now) {
                 // The primary was only tried; the reserve is in use.
                 tracing::info!(account = self.name(), error = text, "the primary host is still silent");
                 return Vec::new();
@@ -277,8 +362,8 @@ impl Runner {
                 );
             }
             let events = self.alarm(account, &reason, now);
-            if let Some(policy) = &self.setup.hosts {
-                account.probe_for(policy, self.setup.alert_after, now);
+            if let Some(policy) = &setup.hosts {
+                account.probe_for(policy, setup.alert_after, now);
             }
             events
         })
@@ -286,14 +371,15 @@ impl Runner {
 
     /// Announces once that no host has answered for too long.
     fn alarm(&self, account: &mut Account, reason: &Reason, now: Timestamp) -> Vec<NewEvent> {
+        let setup = self.setup();
         let open_since = account.breaker.open_since.filter(|_| !account.breaker.announced);
         let since = open_since.map(|since| account.hosts.silent_since.unwrap_or(since));
-        let Some(since) = since.filter(|since| now >= *since + self.setup.alert_after) else { return Vec::new() };
+        let Some(since) = since.filter(|since| now >= *since + setup.alert_after) else { return Vec::new() };
         account.breaker.announced = true;
-        let advice = self.setup.advice.unwrap_or_default();
+        let advice = setup.advice.unwrap_or_default();
         tracing::error!(account = self.name(), since = %since, "no host of the vendor answers; nothing can be asked or ordered. {advice}");
         let mut data = json!({ "since": since.to_rfc3339(), "error": reason });
-        if let Some(advice) = self.setup.advice {
+        if let Some(advice) = setup.advice {
             data["advice"] = json!(advice);
         }
         vec![NewEvent { kind: EventType::AccountUnreachable, data }]
@@ -349,7 +435,9 @@ impl Runner {
 
     pub fn hear(&self, news: AccountNews) -> Option<AccountChange> {
         match news {
-            AccountNews::Pause { reason, submits_only } => self.pause(PauseSource::Vendor, reason, submits_only),
+            AccountNews::Pause { reason, submits_only } => {
+                self.pause(PauseSource::Vendor, impersonal(reason), submits_only)
+            }
             AccountNews::Balance(balance) => self.balance(balance),
         }
     }
@@ -404,4 +492,10 @@ impl Drop for Occupied {
 /// A panic while the lock was held left the value as it was before or after one assignment: both are usable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an account shows outlives the job that it came with, and is seen by whoever looks at accounts: a vendor's words go
+/// there without the phones, VINs and addresses that they may quote.
+fn impersonal(reason: Reason) -> Reason {
+    Reason { message: masked(&reason.message), ..reason }
 }

@@ -29,7 +29,8 @@ pub fn spawn_chore(runner: &Arc<Runner>, tracker: &TaskTracker, chore: AccountCa
 
 /// While the breaker is open: asks whether the vendor is back with a call that concerns no job. False where it has no such call.
 pub fn probe(runner: &Arc<Runner>, tracker: &TaskTracker) -> bool {
-    let Some(policy) = &runner.setup.hosts else { return false };
+    let setup = runner.setup();
+    let Some(policy) = &setup.hosts else { return false };
     if runner.driver().account_request(AccountCall::Credentials, runner.now()).is_none() {
         return false;
     }
@@ -43,7 +44,8 @@ pub fn probe(runner: &Arc<Runner>, tracker: &TaskTracker) -> bool {
 
 /// While the reserve is used: asks from time to time whether the primary is back. Says when it does so next.
 pub fn try_primary(runner: &Arc<Runner>, tracker: &TaskTracker) -> Option<Timestamp> {
-    let (policy, now) = (runner.setup.hosts.as_ref()?, runner.now());
+    let (setup, now) = (runner.setup(), runner.now());
+    let policy = setup.hosts.as_ref()?;
     let account = runner.account();
     let at = account.hosts.trial_at(policy)?;
     if at > now {
@@ -59,13 +61,14 @@ pub fn try_primary(runner: &Arc<Runner>, tracker: &TaskTracker) -> Option<Timest
 }
 
 async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried: Option<AccountChange>) {
-    let Some(mut request) = runner.driver().account_request(chore, runner.now()) else { return };
+    let setup = runner.setup();
+    let Some(mut request) = setup.driver.account_request(chore, runner.now()) else { return };
     let (in_use, change) = runner.host();
     let mut accounts: Vec<AccountChange> = tried.into_iter().chain(change).collect();
     let host = to.unwrap_or(in_use);
     request.host = host;
     accounts.extend(mark_call(runner));
-    let (sent_at, exchange) = send(runner, &request, None).await;
+    let (sent_at, exchange) = send(runner, &setup, &request, None).await;
     crash::point("chore.answered");
     let status = exchange.as_ref().ok().map(|received| received.answer.status);
     let (outcome, note) = match exchange {
@@ -80,7 +83,7 @@ async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried
         }
         Ok(received) => {
             let now = runner.now();
-            let reading = catch_unwind(AssertUnwindSafe(|| runner.driver().read_account(chore, &received.answer, now)));
+            let reading = catch_unwind(AssertUnwindSafe(|| setup.driver.read_account(chore, &received.answer, now)));
             hear_account(runner, host, reading.unwrap_or_default(), &mut accounts)
         }
     };
@@ -96,7 +99,7 @@ async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried
         outcome: outcome.to_owned(),
         note,
     };
-    commit(runner, Batch { at: runner.now(), changes: Vec::new(), accounts, call: Some(record) }).await;
+    commit(runner, Batch { at: runner.now(), accounts, call: Some(record), ..Batch::default() }).await;
     crash::point("chore.committed");
 }
 

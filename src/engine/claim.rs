@@ -99,7 +99,8 @@ pub async fn run(runner: Arc<Runner>, tracker: TaskTracker, stop: CancellationTo
 /// One look at what is due, and as many requests as there is room for.
 async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Result<Rest, StoreError> {
     let now = runner.now();
-    if let StoreHealth::Blocked { .. } = runner.shared.store.health() {
+    let health = runner.shared.store.health();
+    if let StoreHealth::Blocked { .. } = health {
         return Ok(Rest::Until(now + LOOK_AGAIN));
     }
     let trial = chore::try_primary(runner, tracker);
@@ -114,13 +115,13 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
         Gate::Probe => (1_usize.saturating_sub(in_flight), vec![Lane::Free, Lane::Submit]),
         Gate::FreeCallsOnly | Gate::Open => {
             let second = if first == Lane::Submit { Lane::Free } else { Lane::Submit };
-            (runner.setup.limits.max_in_flight.saturating_sub(in_flight), vec![first, second])
+            (runner.setup().limits.max_in_flight.saturating_sub(in_flight), vec![first, second])
         }
     };
     if room == 0 {
         return Ok(Rest::Woken);
     }
-    let interval = runner.setup.limits.min_interval;
+    let interval = runner.setup().limits.min_interval;
     let room = if interval.is_zero() { room } else { 1 };
     if let Some(at) = runner.last_call(&account).map(|last| last + interval).filter(|at| *at > now) {
         return Ok(Rest::Until(at));
@@ -132,7 +133,8 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
         chore::spawn_chore(runner, tracker, chore, None);
         left -= 1;
     }
-    let free_only = account.pause.is_some();
+    let budget = runner.budget_spent(now);
+    let free_only = account.pause.is_some() || budget.is_some() || matches!(health, StoreHealth::Tight { .. });
     let picked = pick(runner, &lanes, now, left, free_only).await?;
     give_up(runner, picked.given_up).await?;
     let mut too_early = Vec::new();
@@ -158,7 +160,9 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     if left == 0 {
         return Ok(if interval.is_zero() { Rest::Woken } else { Rest::Until(now + interval) });
     }
-    next_look(runner, &lanes, &picked.outlook, trial, now).await
+    let room_again = matches!(health, StoreHealth::Tight { .. }).then_some(now + LOOK_AGAIN);
+    let later = trial.into_iter().chain(room_again).chain(budget.map(|spent| spent.until)).min();
+    next_look(runner, &lanes, &picked.outlook, later, now).await
 }
 
 /// What was looked at too recently, by this or another job, is put off until it may be looked at again.
@@ -172,7 +176,7 @@ async fn next_look(
     runner: &Runner,
     lanes: &[Lane],
     picked: &Outlook,
-    trial: Option<Timestamp>,
+    later: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Rest, StoreError> {
     let mut due = None;
@@ -183,7 +187,7 @@ async fn next_look(
     // While somebody waits for company, those who come meanwhile are gathered, not met one by one.
     let due = due.map(|due: Timestamp| due.max(now + picked.gather));
     let more = picked.truncated.then_some(now + LOOK_AGAIN);
-    let at = [due, more, picked.company_until, trial].into_iter().flatten().min();
+    let at = [due, more, picked.company_until, later].into_iter().flatten().min();
     Ok(at.map_or(Rest::Woken, Rest::Until))
 }
 
@@ -236,6 +240,10 @@ async fn pick(
     picked.outlook.gather = company().map(|group| group.batch.wait / 10).min().unwrap_or_default();
     picked.outlook.company_until = company().map(|group| group.oldest_due + group.batch.wait).min();
     picked.groups.retain(|group| !waits_for_company(group));
+    if let Some(room) = runner.budget_room() {
+        let orders = picked.groups.iter_mut().filter(|group| group.call == Call::Submit);
+        orders.for_each(|group| group.jobs.truncate(room.max(1)));
+    }
     let suspects = std::mem::take(&mut picked.suspects);
     let tests = suspects.into_iter().filter_map(|(set, due)| test_of(runner, set, due));
     picked.groups = tests.chain(picked.groups).collect();

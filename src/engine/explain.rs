@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::domain::account::Gate;
+use crate::domain::spending::BudgetSpent;
 use crate::domain::{Job, State, Timestamp};
+use crate::store::StoreHealth;
 
 /// The answer to "why does this job wait?".
 #[derive(Debug, Clone, PartialEq)]
@@ -43,18 +45,42 @@ impl Engine {
             Gate::Broken(until) => {
                 (Some(format!(" The vendor does not answer; opros tries it again {}.", when(until, now))), Some(until))
             }
-            Gate::Open | Gate::Probe | Gate::FreeCallsOnly => (None, Some(now)),
+            Gate::Open | Gate::Probe | Gate::FreeCallsOnly => {
+                (None, Some(self.budget_of(job, now).map_or(now, |spent| spent.until)))
+            }
         };
         let next_at = match (job.due_at, opens_at) {
             (Some(due), Some(opens)) => Some(due.max(opens)),
             _ => None,
         };
-        let mut sentence = unfinished(job, now);
+        let mut sentence = match self.orders_stopped(job, now) {
+            Some(why) => format!("Not sent yet: {why}."),
+            None => unfinished(job, now),
+        };
         sentence.push_str(&hold.unwrap_or_default());
         if job.cancel_requested {
             sentence.push_str(" It is to be cancelled as soon as its state allows.");
         }
         Why { sentence, next_at }
+    }
+}
+
+impl Engine {
+    /// Why nothing new of its account, or of any, is ordered: a full disk, a spent budget.
+    fn orders_stopped(&self, job: &Job, now: Timestamp) -> Option<String> {
+        let is_order = job.state == State::Queued && !job.traits.repeatable && job.due_at.is_some_and(|due| due <= now);
+        match self.store().health() {
+            StoreHealth::Tight { reason, .. } if is_order => Some(reason),
+            StoreHealth::Good | StoreHealth::Tight { .. } | StoreHealth::Blocked { .. } => {
+                self.budget_of(job, now).filter(|_| is_order).map(|spent| spent.reason.message)
+            }
+        }
+    }
+
+    /// The spent budget that keeps this job from being ordered.
+    fn budget_of(&self, job: &Job, now: Timestamp) -> Option<BudgetSpent> {
+        let is_order = job.state == State::Queued && !job.traits.repeatable && job.due_at.is_some();
+        self.runner(&job.account).filter(|_| is_order)?.budget_spent(now)
     }
 }
 
@@ -68,7 +94,8 @@ fn unfinished(job: &Job, now: Timestamp) -> String {
             format!("Not sent yet{because}; it is sent {}.", when(due, now))
         }
         (State::Queued, Some(due)) if due > now => format!("It is not to be sent before {due} ({}).", when(due, now)),
-        (State::Queued, _) => {
+        (State::Queued, None) => format!("Held, and not sent until somebody says so{because}."),
+        (State::Queued, Some(_)) => {
             format!("Ready to be sent; it waits for its turn in the account {}{because}.", job.account)
         }
         (State::Submitting, _) => "Being sent to the vendor at this moment.".to_owned(),

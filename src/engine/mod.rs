@@ -1,18 +1,21 @@
 //! The engine: makes due jobs move. See `docs/architecture.md` for the flow of one job through the files.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub mod account;
+pub mod backup;
 mod bisect;
 mod chore;
 mod claim;
 pub mod explain;
 pub mod failstop;
+mod freshness;
 pub mod intake;
+mod keeper;
 mod log;
 mod meaning;
 #[cfg(feature = "crashtest")]
@@ -22,12 +25,14 @@ mod recover;
 pub mod schedule;
 mod step;
 mod sweep;
+pub mod timetable;
 pub mod wake;
 
 use self::account::{AccountSetup, Runner, Shared};
 use self::failstop::FailStop;
 use self::intake::Intake;
-use self::wake::{Rest, Wake};
+use self::timetable::Timetable;
+use self::wake::Rest;
 use crate::clock::SharedClock;
 use crate::crash;
 use crate::domain::Timestamp;
@@ -43,12 +48,25 @@ pub struct Engine {
 #[derive(Debug)]
 struct Inner {
     shared: Shared,
-    intake: Intake,
-    runners: BTreeMap<String, Arc<Runner>>,
+    accounts: RwLock<Accounts>,
+    timetable: Timetable,
     /// No new calls from now on.
     stop: CancellationToken,
     /// Loops and calls that shutdown waits for.
     tasks: TaskTracker,
+}
+
+/// What a reload replaces.
+#[derive(Debug)]
+struct Accounts {
+    intake: Intake,
+    runners: BTreeMap<String, Arc<Runner>>,
+    /// Not configured any more. Their calls may be under way, and should they come back, they know their limits.
+    retired: BTreeMap<String, Arc<Runner>>,
+}
+
+fn intake_of(setups: &[AccountSetup]) -> Intake {
+    Intake::new(setups.iter().map(|s| (s.name.clone(), (s.vendor, Arc::clone(&s.driver)))).collect())
 }
 
 impl Engine {
@@ -61,7 +79,7 @@ impl Engine {
     ) -> Result<Self, StoreError> {
         let known = store.accounts().await?;
         let shared = Shared { store, clock, failstop, deadlines: Arc::default(), rested: Arc::default() };
-        let drivers = setups.iter().map(|s| (s.name.clone(), (s.vendor, Arc::clone(&s.driver)))).collect();
+        let intake = intake_of(&setups);
         let runners = setups
             .into_iter()
             .map(|setup| {
@@ -73,8 +91,8 @@ impl Engine {
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
-                intake: Intake::new(drivers),
-                runners,
+                accounts: RwLock::new(Accounts { intake, runners, retired: BTreeMap::new() }),
+                timetable: Timetable::default(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
@@ -92,19 +110,82 @@ impl Engine {
             );
         }
         crash::point("start.recovered");
-        for runner in inner.runners.values() {
-            if runner.driver().account_request(AccountCall::Credentials, self.now()).is_some() {
-                runner.add_chore(AccountCall::Credentials);
-            }
-            let claiming = claim::run(Arc::clone(runner), inner.tasks.clone(), inner.stop.clone());
-            inner.tasks.spawn(crash::watched("engine.claim", claiming));
-        }
+        self.runners().iter().for_each(|runner| self.begin(runner));
+        let keeping = keeper::run(inner.shared.clone(), inner.stop.clone());
+        inner.tasks.spawn(crash::watched("engine.keeper", keeping));
         let (engine, stop) = (self.clone(), inner.stop.clone());
         let sweeping = async move { sweep::run(engine.inner.shared.clone(), stop).await };
         inner.tasks.spawn(crash::watched("engine.sweep", sweeping));
         #[cfg(feature = "crashtest")]
         mutants::plant(inner);
+        let objectives = self.runners().into_iter().filter_map(|runner| {
+            let after = runner.setup().stale_after?;
+            Some((runner.name().to_owned(), after))
+        });
+        let watching = freshness::run(inner.shared.clone(), objectives.collect(), inner.stop.clone());
+        inner.tasks.spawn(crash::watched("engine.freshness", watching));
         Ok(())
+    }
+
+    /// Lets an account work.
+    fn begin(&self, runner: &Arc<Runner>) {
+        let inner = &self.inner;
+        if runner.driver().account_request(AccountCall::Credentials, self.now()).is_some() {
+            runner.add_chore(AccountCall::Credentials);
+        }
+        let stop = runner.begin(&inner.stop);
+        let claiming = claim::run(Arc::clone(runner), inner.tasks.clone(), stop);
+        inner.tasks.spawn(crash::watched("engine.claim", claiming));
+    }
+
+    /// Goes on with these accounts. Calls under way end as they would have; limits, breakers and pauses stay. `fresh`:
+    /// accounts whose credentials are new and are tried at once.
+    pub async fn set_accounts(&self, setups: Vec<AccountSetup>, fresh: &[String]) -> Result<(), StoreError> {
+        let known = self.inner.shared.store.accounts().await?;
+        let mut begun = Vec::new();
+        {
+            let mut accounts = self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner);
+            accounts.intake = intake_of(&setups);
+            let mut before = std::mem::take(&mut accounts.runners);
+            for setup in setups {
+                let name = setup.name.clone();
+                let runner = if let Some(runner) = before.remove(&name) {
+                    runner.set_up(setup);
+                    if fresh.contains(&name) {
+                        runner.add_chore(AccountCall::Credentials);
+                    }
+                    runner
+                } else {
+                    let runner = match accounts.retired.remove(&name) {
+                        Some(runner) => {
+                            runner.set_up(setup);
+                            runner
+                        }
+                        None => {
+                            let mut account = known.get(&name).cloned().unwrap_or_default();
+                            start_politely(&mut account, &setup, self.now());
+                            Runner::new(setup, account, self.inner.shared.clone())
+                        }
+                    };
+                    begun.push(Arc::clone(&runner));
+                    runner
+                };
+                runner.wake.notify_one();
+                accounts.runners.insert(name, runner);
+            }
+            before.values().for_each(|runner| runner.retire());
+            accounts.retired.append(&mut before);
+        }
+        begun.iter().for_each(|runner| self.begin(runner));
+        Ok(())
+    }
+
+    fn accounts(&self) -> RwLockReadGuard<'_, Accounts> {
+        self.inner.accounts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn timetable(&self) -> &Timetable {
+        &self.inner.timetable
     }
 
     /// Begins no new call and waits for those under way; what is cut off after this is found in doubt at the next start.
@@ -129,8 +210,9 @@ impl Engine {
         self.inner.shared.clock.now()
     }
 
-    pub fn intake(&self) -> &Intake {
-        &self.inner.intake
+    /// As the accounts are now; cheap.
+    pub fn intake(&self) -> Intake {
+        self.accounts().intake.clone()
     }
 
     pub fn failstop(&self) -> &FailStop {
@@ -141,12 +223,13 @@ impl Engine {
         self.inner.stop.is_cancelled()
     }
 
-    pub fn runners(&self) -> impl Iterator<Item = &Arc<Runner>> {
-        self.inner.runners.values()
+    /// In the order of their names.
+    pub fn runners(&self) -> Vec<Arc<Runner>> {
+        self.accounts().runners.values().map(Arc::clone).collect()
     }
 
-    pub fn runner(&self, account: &str) -> Option<&Arc<Runner>> {
-        self.inner.runners.get(account)
+    pub fn runner(&self, account: &str) -> Option<Arc<Runner>> {
+        self.accounts().runners.get(account).map(Arc::clone)
     }
 
     /// Something of this account may be due sooner than it was thought.
@@ -166,8 +249,9 @@ impl Engine {
     }
 
     fn runners_rest(&self) -> Rest {
-        let loops = self.runners().map(|runner| &runner.wake).chain([&*self.inner.shared.deadlines]);
-        loops.map(Wake::resting).fold(Rest::Woken, |all, one| match (all, one) {
+        let mut loops: Vec<Rest> = self.runners().iter().map(|runner| runner.wake.resting()).collect();
+        loops.push(self.inner.shared.deadlines.resting());
+        loops.into_iter().fold(Rest::Woken, |all, one| match (all, one) {
             (Rest::Working, _) | (_, Rest::Working) => Rest::Working,
             (Rest::Until(a), Rest::Until(b)) => Rest::Until(a.min(b)),
             (Rest::Until(at), Rest::Woken) | (Rest::Woken, Rest::Until(at)) => Rest::Until(at),
@@ -182,7 +266,8 @@ impl Engine {
 
     /// How many calls are under way, over all accounts.
     pub fn calls_in_flight(&self) -> usize {
-        self.runners().map(|runner| runner.requests_in_flight()).sum()
+        let accounts = self.accounts();
+        accounts.runners.values().chain(accounts.retired.values()).map(|runner| runner.requests_in_flight()).sum()
     }
 }
 

@@ -124,10 +124,28 @@ impl Engine {
             deadline: None,
             tag: job.tag,
         };
-        let mut again = self.inner.intake.understand(&request).map_err(OpError::Problems)?;
+        let mut again = self.intake().understand(&request).map_err(OpError::Problems)?;
         again.retry_of = Some(id);
-        let accepted = self.submit(vec![again]).await?;
-        accepted.into_iter().next().ok_or_else(|| StoreError::Other("no verdict came back".to_owned()).into())
+        let guarded = self.runner(&again.account).is_some_and(|it| !it.setup().spending.same_order_window.is_zero());
+        let accepted = self.submit(vec![again]).await?.into_iter().next();
+        let accepted = accepted.ok_or_else(|| StoreError::Other("no verdict came back".to_owned()))?;
+        if let Accepted::New(id) = accepted
+            && guarded
+        {
+            // An operator means it: it is not held for being equal. One that was sent already needs no word.
+            match self.release(id).await {
+                Ok(_) | Err(OpError::Conflict(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Lets a held job go, although an equal order was sent shortly before.
+    pub async fn release(&self, id: JobId) -> Result<Job, OpError> {
+        let job = self.apply(id, Input::Release).await?;
+        self.wake(&job.account);
+        Ok(job)
     }
 
     pub async fn pause(&self, account: &str, reason: Option<String>) -> Result<(), OpError> {
@@ -138,6 +156,7 @@ impl Engine {
 
     pub async fn resume(&self, account: &str) -> Result<(), OpError> {
         let runner = self.runner(account).ok_or_else(|| OpError::NoAccount(account.to_owned()))?;
+        runner.reopen_budget();
         self.store_account(runner.resume()).await?;
         // Where the vendor can be asked for nothing, the first call tells whether the cause is mended.
         if runner.driver().account_request(AccountCall::Credentials, self.now()).is_some() {
@@ -166,6 +185,9 @@ impl Engine {
             }
             Some(Err(ApplyError::NotFound(id))) => Err(OpError::NoJob(id)),
             Some(Err(ApplyError::Refused(refused))) => Err(OpError::Conflict(advice(&refused))),
+            Some(Err(error @ (ApplyError::Spent(_) | ApplyError::Equal(_)))) => {
+                Err(OpError::Conflict(error.to_string()))
+            }
             None => Err(StoreError::Other("no verdict came back".to_owned()).into()),
         }
     }
@@ -175,6 +197,7 @@ fn advice(refused: &Refused) -> String {
     match refused {
         Refused::Final { job, state } => format!("job {job} has ended already ({state})"),
         Refused::Illegal { job, state, what } => match *what {
+            "releasing" => format!("job {job} is {state}: only a job that is queued can be released"),
             "resolving" => format!("job {job} is {state}: only a job that is in_doubt can be resolved"),
             _ => format!("job {job} is {state}: {what} is not possible now"),
         },

@@ -2,17 +2,20 @@
 //!
 //! The store has one owner, so a job that is `submitting` now was abandoned by a process that is gone.
 
+use std::collections::HashSet;
+
 use crate::clock::SharedClock;
 use crate::crash;
-use crate::domain::State;
 use crate::domain::state::Input;
-use crate::store::{Batch, Change, JobFilter, Store, StoreError};
+use crate::domain::{JobId, State};
+use crate::store::{Batch, Change, JobDetails, JobFilter, Store, StoreError, random_hex};
 
 /// How many jobs one transaction of the recovery takes.
 const STEP: usize = 500;
 
 /// Runs before anything is claimed. Returns how many jobs were under way.
 pub async fn recover(store: &dyn Store, clock: &SharedClock) -> Result<usize, StoreError> {
+    settle_restored(store, clock).await?;
     let mut found = 0;
     loop {
         let page =
@@ -36,6 +39,52 @@ pub async fn recover(store: &dyn Store, clock: &SharedClock) -> Result<usize, St
         #[cfg(feature = "crashtest")]
         if crash::is(crash::Mutant::NaiveResend) {
             super::mutants::resend(store, jobs, clock.now()).await;
+        }
+    }
+}
+
+/// After an older copy was put back: what is not settled in it is in doubt, unless it is proven unsent or costs nothing twice.
+async fn settle_restored(store: &dyn Store, clock: &SharedClock) -> Result<(), StoreError> {
+    let Some(restored) = store.restored().await? else { return Ok(()) };
+    let unsent: HashSet<JobId> = restored.unsent.into_iter().collect();
+    let mut doubts = 0;
+    // Of these even what was in doubt may have been settled, and sent again, since.
+    for state in [State::Queued, State::Submitting, State::InDoubt] {
+        doubts += doubt_all(store, clock, state, &unsent).await?;
+    }
+    store.settle_restored().await?;
+    tracing::warn!(
+        jobs = doubts,
+        restored_at = %restored.at,
+        "the store was put back from an older copy: what it held queued may have been sent since and is in doubt. Ask the \
+         vendors; see: opros jobs --state in_doubt"
+    );
+    Ok(())
+}
+
+async fn doubt_all(
+    store: &dyn Store,
+    clock: &SharedClock,
+    state: State,
+    unsent: &HashSet<JobId>,
+) -> Result<usize, StoreError> {
+    let (mut before, mut doubts) = (None, 0);
+    loop {
+        let filter = JobFilter { state: Some(state), before, limit: STEP, ..JobFilter::default() };
+        let page = store.jobs(filter).await?;
+        let doubtful = |details: &&JobDetails| !details.job.traits.repeatable && !unsent.contains(&details.job.id);
+        let change = |details: &JobDetails| {
+            let input = Input::Restored { token: random_hex(16) };
+            Change { job: details.job.id, input }
+        };
+        let changes: Vec<Change> = page.jobs.iter().filter(doubtful).map(change).collect();
+        doubts += changes.len();
+        for result in store.apply(Batch::of(clock.now(), changes)).await? {
+            result.map_err(|error| StoreError::Other(format!("a restored job could not be settled: {error}")))?;
+        }
+        before = page.next;
+        if before.is_none() {
+            return Ok(doubts);
         }
     }
 }

@@ -1,15 +1,16 @@
-//! Calendar work: retention and balances, fired by tokio-cron-scheduler.
+//! Calendar work: schedules, backups, retention and balances, fired by tokio-cron-scheduler.
 //!
 //! The crate ticks; the store decides. Each firing counts once for (schedule, fire time), so that neither a restart nor a
 //! second tick of the same minute does the work twice.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
+use super::backup::Backups;
 use crate::crash;
 use crate::domain::Timestamp;
 use crate::store::{Retention, StoreError};
@@ -20,14 +21,30 @@ const EVERY_MINUTE: &str = "0 * * * * *";
 /// Retention is looked at this often.
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
 
+/// Schedules may name seconds.
+const EVERY_SECOND: &str = "* * * * * *";
+
+/// What calendar work goes by; a reload changes both.
+#[derive(Debug, Clone)]
+pub struct Chores {
+    pub retention: watch::Receiver<Retention>,
+    pub backups: Backups,
+}
+
 /// Runs calendar work until `stop`.
-pub async fn run(engine: Engine, retention: Retention, stop: CancellationToken) -> Result<(), JobSchedulerError> {
+pub async fn run(engine: Engine, chores: Chores, stop: CancellationToken) -> Result<(), JobSchedulerError> {
     let mut scheduler = JobScheduler::new().await?;
-    let ticking = engine.clone();
+    let (ticking, of_minute) = (engine.clone(), chores.retention.clone());
     scheduler
         .add(CronJob::new_async(EVERY_MINUTE, move |_, _| {
-            let engine = ticking.clone();
+            let (engine, retention) = (ticking.clone(), *of_minute.borrow());
             Box::pin(crash::watched("engine.calendar", async move { minute(&engine, retention).await }))
+        })?)
+        .await?;
+    scheduler
+        .add(CronJob::new_async(EVERY_SECOND, move |_, _| {
+            let (engine, backups) = (engine.clone(), chores.backups.clone());
+            Box::pin(crash::watched("engine.seconds", async move { second(&engine, &backups).await }))
         })?)
         .await?;
     scheduler.start().await?;
@@ -35,11 +52,18 @@ pub async fn run(engine: Engine, retention: Retention, stop: CancellationToken) 
     scheduler.shutdown().await
 }
 
+/// What a second brings. While the daemon drains, nothing is ordered any more.
+pub async fn second(engine: &Engine, backups: &Backups) {
+    if !engine.is_stopping() && !engine.failstop().is_raised() {
+        engine.timetable().tick(engine).await;
+        backups.tick(engine).await;
+    }
+}
+
 /// What a minute brings.
 pub async fn minute(engine: &Engine, retention: Retention) {
     let now = engine.now();
-    let runners = engine.runners().map(Arc::clone).collect::<Vec<_>>();
-    for runner in runners {
+    for runner in engine.runners() {
         let Some(every) = runner.driver().balance_every() else { continue };
         if once(engine, &format!("balance:{}", runner.name()), every, now).await {
             runner.add_chore(AccountCall::Balance);
@@ -68,13 +92,14 @@ async fn once(engine: &Engine, schedule: &str, every: Duration, now: Timestamp) 
 
 /// Removes what is older than retention, in small steps with room for others between them.
 pub async fn clean(engine: &Engine, retention: Retention, now: Timestamp) {
-    let (mut jobs, mut events, mut calls) = (0, 0, 0);
+    let (mut jobs, mut events, mut calls, mut pages) = (0, 0, 0, 0);
     loop {
         match engine.store().retain(retention, now).await {
             Ok(removed) => {
                 jobs += removed.jobs;
                 events += removed.events;
                 calls += removed.calls;
+                pages += removed.pages;
                 if !removed.more {
                     break;
                 }
@@ -87,7 +112,7 @@ pub async fn clean(engine: &Engine, retention: Retention, now: Timestamp) {
         }
         tokio::task::yield_now().await;
     }
-    if jobs + events + calls > 0 {
-        tracing::info!(jobs, events, calls, "retention removed what was old enough");
+    if jobs + events + calls + pages > 0 {
+        tracing::info!(jobs, events, calls, pages, "retention removed what was old enough");
     }
 }

@@ -10,21 +10,24 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 
-use super::account::Runner;
+use super::account::{AccountSetup, Runner};
 use super::claim::{Claimed, Group};
 use super::log::{describe, log_end};
 use super::meaning::{class, learn};
 use crate::crash::{self, Mutant};
 use crate::domain::exchange::{Request, SendError};
 use crate::domain::privacy::masked;
-use crate::domain::state::{Begin, Input, Outcome};
+use crate::domain::state::{Begin, End, Input, Outcome};
 use crate::domain::{Call, JobId, Reason, State, Timestamp};
 use crate::http::Received;
-use crate::store::{AccountChange, Batch, CallRecord, Change, StoreError};
+use crate::store::downloads::DownloadWish;
+use crate::store::{AccountChange, ApplyError, Batch, CallRecord, Change, StoreError};
 use crate::vendors::JobView;
 
 /// How long to wait before an outcome that could not be committed is tried again.
 const COMMIT_AGAIN: Duration = Duration::from_millis(500);
+/// What is sent is what was committed, to the byte, or it is not sent.
+const ALTERED: &str = "the request is no longer the one whose intent was stored: this machine's memory may be failing";
 /// A vendor that says 429 without saying how long.
 pub const SILENCE: Duration = Duration::from_secs(60);
 
@@ -67,16 +70,25 @@ async fn make_call(runner: &Runner, group: Group) {
         jobs.iter_mut().for_each(|claimed| claimed.job.attempt = Some(new_token()));
     }
     let (host, change) = runner.host();
-    let Some(mut request) = build(runner, call, &jobs) else { return };
+    // One setup from here on: a reload in between must not send what one driver built to where another one lives.
+    let setup = runner.setup();
+    let Some(mut request) = build(runner, &setup, call, &jobs) else { return };
     // Before the intent is stored: what is hashed is what is sent, and where to.
     request.host = host;
+    let intent = (call == Call::Submit).then(|| request.hash());
     crash::point_of(call.as_str(), "built");
-    let early = if crash::is(Mutant::CommitAfterSend) { Some(send(runner, &request, Some(call)).await) } else { None };
-    let Some(jobs) = begin(runner, call, jobs, &request, change).await else { return };
+    let early = match crash::is(Mutant::CommitAfterSend) {
+        true => Some(send(runner, &setup, &request, Some(call)).await),
+        false => None,
+    };
+    let Some(jobs) = begin(runner, call, jobs, intent.as_deref(), change).await else { return };
     crash::point_of(call.as_str(), "intent_committed");
-    let (sent_at, exchange) = match early {
-        Some(sent) => sent,
-        None => send(runner, &request, Some(call)).await,
+    let (sent_at, exchange) = match intent.filter(|intent| request.hash() != *intent) {
+        None => match early {
+            Some(sent) => sent,
+            None => send(runner, &setup, &request, Some(call)).await,
+        },
+        Some(_) => (runner.now(), Err(SendError::NotSent(ALTERED.to_owned()))),
     };
     crash::point_of(call.as_str(), "answered");
     floor.iter().for_each(|floor| runner.looked(floor, sent_at));
@@ -100,10 +112,10 @@ async fn make_call(runner: &Runner, group: Group) {
 }
 
 /// Builds the request; a driver that panics harms nothing but this call.
-fn build(runner: &Runner, call: Call, jobs: &[Claimed]) -> Option<Request> {
+fn build(runner: &Runner, setup: &AccountSetup, call: Call, jobs: &[Claimed]) -> Option<Request> {
     let views: Vec<JobView<'_>> = jobs.iter().map(Claimed::view).collect();
     let now = runner.now();
-    let built = catch_unwind(AssertUnwindSafe(|| runner.driver().request(call, &views, now)));
+    let built = catch_unwind(AssertUnwindSafe(|| setup.driver.request(call, &views, now)));
     if built.is_err() {
         tracing::error!(
             account = runner.name(),
@@ -119,11 +131,11 @@ async fn begin(
     runner: &Runner,
     call: Call,
     mut jobs: Vec<Claimed>,
-    request: &Request,
+    intent: Option<&str>,
     account: Option<AccountChange>,
 ) -> Option<Vec<Claimed>> {
     let now = runner.now();
-    let request_hash = if call == Call::Submit { request.hash() } else { String::new() };
+    let request_hash = intent.unwrap_or_default().to_owned();
     let changes = jobs
         .iter()
         .map(|claimed| {
@@ -137,30 +149,35 @@ async fn begin(
         })
         .collect();
     let accounts = account.into_iter().chain(mark_call(runner)).collect();
-    let begun = match runner.shared.store.apply(Batch { at: now, changes, accounts, call: None }).await {
-        Ok(begun) => begun,
-        Err(error) => {
-            store_failed(runner, &error, "no call is begun");
-            // Without this pause a store that refuses at once would be asked in a tight loop.
-            tokio::time::sleep(COMMIT_AGAIN).await;
-            return None;
-        }
-    };
-    let mut all = true;
+    let spending = (call == Call::Submit).then(|| Arc::clone(&runner.setup().spending));
+    let begun =
+        match runner.shared.store.apply(Batch { at: now, changes, accounts, spending, ..Batch::default() }).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                store_failed(runner, &error, "no call is begun");
+                // Without this pause a store that refuses at once would be asked in a tight loop.
+                tokio::time::sleep(COMMIT_AGAIN).await;
+                return None;
+            }
+        };
+    let (mut all, mut spent, mut changes) = (true, None, Vec::new());
     for (claimed, result) in jobs.iter_mut().zip(begun) {
+        let job = claimed.job.id;
+        all &= result.is_ok();
         match result {
             Ok(job) => claimed.job = job,
-            Err(error) => {
-                tracing::debug!(job = claimed.job.id.0, error = %error, "a job moved on before its call began");
-                all = false;
-            }
+            Err(ApplyError::Spent(refusal)) => spent = Some(refusal),
+            Err(ApplyError::Equal(reason)) => changes.push(Change { job, input: Input::Hold { reason } }),
+            Err(error) => tracing::debug!(job = job.0, error = %error, "a job moved on before its call began"),
         }
     }
     if all {
         return Some(jobs);
     }
     // Some did not begin: the request as it was built is not theirs. The others go back untouched.
-    let back = jobs.iter().filter(|claimed| claimed.job.state == State::Submitting).map(|claimed| Change {
+    let begun = jobs.iter().filter(|claimed| claimed.job.state == State::Submitting);
+    let accounts = spent.and_then(|spent| runner.budget_ends(begun.clone().count(), spent));
+    changes.extend(begun.map(|claimed| Change {
         job: claimed.job.id,
         input: Input::End {
             turn: claimed.job.turn,
@@ -170,18 +187,23 @@ async fn begin(
                 again_at: Some(now),
             },
         },
-    });
-    commit(runner, Batch::of(now, back.collect())).await;
+    }));
+    commit(runner, Batch { accounts: accounts.into_iter().collect(), ..Batch::of(now, changes) }).await;
     None
 }
 
 /// When the account called is stored before it calls, where that limits the next call: the distance survives a restart.
 pub fn mark_call(runner: &Runner) -> Option<AccountChange> {
-    (!runner.setup.limits.min_interval.is_zero()).then(|| runner.as_it_stands())
+    (!runner.setup().limits.min_interval.is_zero()).then(|| runner.as_it_stands())
 }
 
-pub async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Timestamp, Result<Received, SendError>) {
-    let interval = runner.setup.limits.min_interval;
+pub async fn send(
+    runner: &Runner,
+    setup: &AccountSetup,
+    request: &Request,
+    call: Option<Call>,
+) -> (Timestamp, Result<Received, SendError>) {
+    let interval = setup.limits.min_interval;
     if !interval.is_zero() {
         let mut last = runner.last_sent.lock().await;
         if let Some(at) = *last {
@@ -193,7 +215,7 @@ pub async fn send(runner: &Runner, request: &Request, call: Option<Call>) -> (Ti
     }
     let sent_at = runner.now();
     crash::point_of(call.map_or("chore", Call::as_str), "before_send");
-    let exchange = runner.setup.client.send(request, call);
+    let exchange = setup.client.send(request, call);
     if !crash::is(Mutant::CancelCutsSubmit) {
         return (sent_at, exchange.await);
     }
@@ -228,6 +250,11 @@ async fn finish(
             "the call did not bring what was hoped for"
         );
     }
+    if gives_back(call, &outcomes) {
+        runner.reopen_budget();
+    }
+    let downloads =
+        jobs.iter().zip(&outcomes).filter_map(|(claimed, outcome)| wish(runner, claimed, outcome)).collect();
     let changes = jobs
         .iter()
         .zip(outcomes)
@@ -236,7 +263,28 @@ async fn finish(
             input: Input::End { turn: claimed.job.turn, call, outcome },
         })
         .collect();
-    commit(runner, Batch { at: runner.now(), changes, accounts, call: Some(record) }).await;
+    commit(runner, Batch { at: runner.now(), changes, accounts, call: Some(record), downloads, spending: None }).await;
+}
+
+/// Whether some order turned out to cost nothing: the budget may have room again.
+fn gives_back(call: Call, outcomes: &[Outcome]) -> bool {
+    matches!(call, Call::Submit | Call::LookUp)
+        && outcomes.iter().any(|outcome| {
+            matches!(
+                outcome,
+                Outcome::NotTaken { .. }
+                    | Outcome::AccountHeld { .. }
+                    | Outcome::Absent { .. }
+                    | Outcome::Ended(End::Failure { .. })
+            )
+        })
+}
+
+/// The document that a final answer names, where the account wants it.
+fn wish(runner: &Runner, claimed: &Claimed, outcome: &Outcome) -> Option<DownloadWish> {
+    let Outcome::Ended(End::Success { result }) = outcome else { return None };
+    let url = runner.driver().attachment(&claimed.job.kind, result)?;
+    Some(DownloadWish { job: claimed.job.id, url })
 }
 
 /// An outcome is not lost while the process lives: it is offered to the store until it is taken or the daemon must stop.
@@ -277,7 +325,7 @@ fn store_failed(runner: &Runner, error: &StoreError, what: &str) -> bool {
             true
         }
         StoreError::Closed => true,
-        StoreError::Full(_) | StoreError::Busy(_) | StoreError::Other(_) => {
+        StoreError::Full(_) | StoreError::Busy(_) | StoreError::Replaced(_) | StoreError::Other(_) => {
             tracing::error!(account = runner.name(), error = %error, "the store did not commit: {what}");
             false
         }

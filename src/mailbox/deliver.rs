@@ -42,6 +42,7 @@ impl Session {
         let store = self.engine.store().clone();
         let changes = store.take_mailbox_changes();
         self.pending.extend(changes.uids);
+        self.purges |= changes.purge;
         if changes.overflow {
             self.reconciled = Some(0);
         }
@@ -52,6 +53,8 @@ impl Session {
         let mut delivery = self.gather().await?;
         crash::point("mailbox.facts_gathered");
         let mut ids = self.find(delivery.rows.keys()).await?;
+        // Until they are told apart, their tokens lead to the wrong rows.
+        ids.retain(|uid, _| !self.apart.values().any(|first| first == uid));
         delivery.lost = self.lost(&delivery, &ids).await?;
         self.file.begin(sql::BEGIN_WRITE).await?;
         crash::point("mailbox.write_begun");
@@ -68,6 +71,7 @@ impl Session {
         }
         crash::point("mailbox.committed");
         self.busy();
+        self.apart.clear();
         for uid in &delivery.settled {
             self.pending.remove(uid);
             self.ids.remove(uid);
@@ -139,6 +143,10 @@ impl Session {
     }
 
     async fn write(&mut self, delivery: &Delivery, ids: &mut HashMap<String, i64>) -> Result<(), Trouble> {
+        for own in self.apart.keys() {
+            let query = sqlx::query(sql::TELL_APART).bind(self.ids.get(own)).bind(own);
+            query.execute(&mut self.file.conn).await?;
+        }
         if !delivery.lost.is_empty() {
             let rows: Vec<Value> = delivery.lost.iter().map(restored).collect();
             self.run(sql::RESTORE_ROWS, rows).await?;
@@ -146,7 +154,11 @@ impl Session {
             ids.extend(self.find(uids.into_iter()).await?);
         }
         let known = delivery.rows.iter().filter_map(|(uid, row)| Some((*ids.get(uid)?, row)));
-        self.run(sql::UPDATE_ROWS, known.clone().map(|(id, row)| written_back(id, row)).collect()).await?;
+        // What ends first: it frees dedupe keys that others' rows may have.
+        for is_final in [true, false] {
+            let rows = known.clone().filter(|(_, row)| row.state.is_final() == is_final);
+            self.run(sql::UPDATE_ROWS, rows.map(|(id, row)| written_back(id, row)).collect()).await?;
+        }
         for (id, row) in known {
             if let Some(result) = row.result.as_ref().filter(|result| result.len() > SMALL_RESULT) {
                 sqlx::query(sql::SET_RESULT).bind(id).bind(result).execute(&mut self.file.conn).await?;
@@ -179,6 +191,15 @@ impl Session {
         let page: Vec<(i64, String, String)> =
             page.into_iter().map(|(id, uid, state)| (id, text(uid), state)).collect();
         self.reconciled = page.last().map(|(id, ..)| *id);
+        self.compare(page).await?;
+        Ok(self.reconciled.is_some() || !self.pending.is_empty())
+    }
+
+    /// Rows that say they were taken: what differs from the store is written anew, what it never took is rejected.
+    pub(super) async fn compare(&mut self, page: Vec<(i64, String, String)>) -> Result<(), Trouble> {
+        if page.is_empty() {
+            return Ok(());
+        }
         let uids: Vec<String> = page.iter().map(|(_, uid, _)| uid.clone()).collect();
         let known = self.engine.store().mailbox_rows(&uids).await?;
         let mut unknown = Vec::new();
@@ -203,14 +224,15 @@ impl Session {
             );
             self.engine.store().reject(unknown, self.engine.now()).await?;
         }
-        Ok(self.reconciled.is_some() || !self.pending.is_empty())
+        Ok(())
     }
 
     /// Removes a bounded number of rows and events that are past retention; says whether there are more.
     pub(super) async fn retain(&mut self) -> Result<bool, Trouble> {
         let now = self.engine.now();
-        let finished = self.old(sql::OLD_ROWS, now - self.setup.retention_finished).await?;
-        let events = self.old(sql::OLD_EVENTS, now - self.setup.retention_events).await?;
+        let retention = *self.setup.retention.borrow();
+        let finished = self.old(sql::OLD_ROWS, now - retention.finished).await?;
+        let events = self.old(sql::OLD_EVENTS, now - retention.events).await?;
         if finished.is_empty() && events.is_empty() {
             self.next_retain = Instant::now() + self.setup.retain_every();
             return Ok(false);
@@ -229,6 +251,34 @@ impl Session {
         Ok(true)
     }
 
+    /// Removes the rows of purged jobs with what their events say, and then what the log still holds of them.
+    pub(super) async fn purge(&mut self) -> Result<bool, Trouble> {
+        let uids = self.engine.store().mailbox_purges().await?;
+        if uids.is_empty() {
+            self.purges = false;
+            return Ok(false);
+        }
+        let found: Vec<i64> = self.find(uids.iter()).await?.into_values().collect();
+        self.file.begin(sql::BEGIN_WRITE).await?;
+        let removed = async {
+            self.run(sql::PURGE_EVENTS, found.iter().map(|id| json!(id)).collect()).await?;
+            self.run(sql::DELETE_ROWS, found.iter().map(|id| json!(id)).collect()).await?;
+            self.file.commit().await
+        };
+        if let Err(trouble) = removed.await {
+            self.file.rollback().await;
+            return Err(trouble);
+        }
+        self.file.checkpoint().await;
+        for uid in &uids {
+            self.pending.remove(uid);
+            self.ids.remove(uid);
+        }
+        self.engine.store().mailbox_purged(uids).await?;
+        self.busy();
+        Ok(true)
+    }
+
     async fn old(&mut self, statement: &'static str, cutoff: Timestamp) -> Result<Vec<Value>, Trouble> {
         let query = sqlx::query_scalar::<_, i64>(statement).bind(cutoff.as_millis()).bind(REMOVED);
         Ok(query.fetch_all(&mut self.file.conn).await?.into_iter().map(Value::from).collect())
@@ -239,6 +289,7 @@ impl Session {
 fn written_back(id: i64, row: &MailboxRow) -> Value {
     let (code, message) = row.reason.as_ref().map(|reason| (&reason.code, &reason.message)).unzip();
     let result = row.result.as_ref().filter(|result| result.len() <= SMALL_RESULT);
+    let ordered = row.ordered.as_ref();
     json!([
         id,
         row.state,
@@ -249,6 +300,13 @@ fn written_back(id: i64, row: &MailboxRow) -> Value {
         result,
         row.updated_at.as_millis(),
         row.finished_at.map(Timestamp::as_millis),
+        ordered.map(|ordered| &ordered.kind),
+        ordered.map(|ordered| &ordered.params),
+        ordered.map(|ordered| ordered.priority),
+        ordered.map(|ordered| &ordered.account),
+        ordered.and_then(|ordered| ordered.dedupe_key.as_ref()),
+        ordered.and_then(|ordered| ordered.deadline).map(Timestamp::as_millis),
+        ordered.and_then(|ordered| ordered.tag.as_ref()),
     ])
 }
 
@@ -271,7 +329,8 @@ fn restored(lost: &JobDetails) -> Value {
 fn unknown_row() -> Reason {
     Reason::new(
         "unknown_to_store",
-        "the row says that it is under way, but opros' store never took it (was the store restored from an older copy?). \
-         Nothing is sent. Ask the vendor whether it has it; insert a new row to order it again",
+        "the row says that it is under way or has ended, but opros' store never took it: another program changed its state \
+         before it was taken, or the store was restored from an older copy. Nothing is sent. Ask the vendor whether it has \
+         it; insert a new row to order it again",
     )
 }

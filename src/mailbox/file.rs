@@ -12,6 +12,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
+use super::damage;
 use super::schema::{self, SchemaVersion};
 use super::sql;
 use super::trouble::{NOT_OURS, Trouble};
@@ -51,7 +52,7 @@ impl Identity {
         Ok(Identity { device: meta.dev(), inode: meta.ino(), length: meta.len() })
     }
 
-    fn is_same_file(self, other: Identity) -> bool {
+    pub fn is_same_file(self, other: Identity) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 }
@@ -67,13 +68,35 @@ pub struct Mailbox {
     schema: SchemaVersion,
     /// The WAL as it was when it was last looked at.
     wal: Option<Identity>,
+    /// When the file itself was last written to by SQLite's hand in us; it changes with checkpoints, never with a commit.
+    stamp: Stamp,
+    /// Somebody else wrote to it.
+    suspect: bool,
+    /// What the file was found to be when it was opened.
+    pub found: Found,
+}
+
+/// What a file is to somebody who knew the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// There was none.
+    Missing,
+    /// It does not know what was written to the one before.
+    Older,
+    Current,
+}
+
+type Stamp = (i64, i64);
+
+fn stamp_of(path: &Path) -> Stamp {
+    fs::symlink_metadata(path).map(|meta| (meta.mtime(), meta.mtime_nsec())).unwrap_or_default()
 }
 
 impl Mailbox {
     /// Opens the file, or makes one, and finds out where it stands. `known` is what the store remembers of it.
     pub async fn open(path: &Path, instance: &str, known: MailboxMark, last: i64) -> Result<Mailbox, Trouble> {
         make_directory(path)?;
-        make_file(path)?;
+        let is_new = make_file(path)?;
         let before = identity(path)?;
         let mut conn = options(path).connect().await?;
         if !identity(path)?.is_same_file(before) {
@@ -81,9 +104,15 @@ impl Mailbox {
         }
         migrate(&mut conn, known).await?;
         let schema = schema::check(&mut conn).await?;
-        let written = claim(&mut conn, instance, known, last).await?;
+        let (written, is_current) = claim(&mut conn, instance, known, last).await?;
         let identity = identity(path)?;
-        Ok(Mailbox { conn, written, path: path.to_owned(), identity, schema, wal: wal_of(path) })
+        let found = match (is_new, is_current) {
+            (true, _) => Found::Missing,
+            (false, false) => Found::Older,
+            (false, true) => Found::Current,
+        };
+        let (wal, stamp) = (wal_of(path), stamp_of(path));
+        Ok(Mailbox { conn, written, path: path.to_owned(), identity, schema, wal, stamp, suspect: true, found })
     }
 
     /// The file is still the one that was opened.
@@ -91,11 +120,22 @@ impl Mailbox {
         match Identity::of(&self.path) {
             Ok(now) if now.is_same_file(self.identity) && now.length >= self.identity.length => {
                 self.identity = now;
-                self.wal = wal_of(&self.path);
+                let wal = wal_of(&self.path);
+                // It stays as long as we have it open. Without its name, others write to another one.
+                if self.wal.is_some_and(|was| !wal.is_some_and(|wal| wal.is_same_file(was))) {
+                    return Err(Trouble::Moved);
+                }
+                self.wal = wal;
+                let stamp = stamp_of(&self.path);
+                self.suspect |= stamp != std::mem::replace(&mut self.stamp, stamp);
                 Ok(())
             }
             Ok(_) | Err(_) => Err(Trouble::Moved),
         }
+    }
+
+    pub fn identity(&self) -> Identity {
+        self.identity
     }
 
     pub fn wal_bytes(&self) -> u64 {
@@ -125,6 +165,50 @@ impl Mailbox {
 
     pub async fn commit(&mut self) -> Result<(), Trouble> {
         sqlx::query(sql::COMMIT).execute(&mut self.conn).await?;
+        // It may have been followed by a checkpoint.
+        self.stamp = stamp_of(&self.path);
+        Ok(())
+    }
+
+    /// Somebody else wrote to the file itself: a checkpoint of theirs, or a hand that should not be there.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
+    /// Reads all of the file's structure from the disk; by another connection, whose cache knows nothing yet.
+    pub async fn look_over(&mut self) -> Result<(), Trouble> {
+        let mut conn = options(&self.path).connect().await?;
+        let found = damage::find(&mut conn).await;
+        let closed = conn.close().await;
+        found?;
+        closed?;
+        self.suspect = false;
+        Ok(())
+    }
+
+    /// Says that the file is busy when another program holds the write lock.
+    pub async fn probe_lock(&mut self) -> Result<(), Trouble> {
+        sqlx::raw_sql(sql::PROBE_LOCK).execute(&mut self.conn).await?;
+        Ok(())
+    }
+
+    /// Takes rows away that leave SQLite no numbers to give, and goes on after the highest one that is good.
+    pub async fn remove_far_rows(&mut self, far: i64, highest: i64) -> Result<(), Trouble> {
+        self.begin(sql::BEGIN_WRITE).await?;
+        let removed = async {
+            sqlx::query(sql::REMOVE_FAR_ROWS).bind(far).execute(&mut self.conn).await?;
+            sqlx::query(sql::FORGET_SEQUENCE).execute(&mut self.conn).await?;
+            sqlx::query(sql::SET_SEQUENCE).bind(highest).execute(&mut self.conn).await?;
+            self.commit().await
+        };
+        if let Err(trouble) = removed.await {
+            self.rollback().await;
+            return Err(trouble);
+        }
+        tracing::warn!(
+            "another program gave mailbox rows numbers that leave none for others; they are taken away, and those that were \
+             good orders come back with other numbers"
+        );
         Ok(())
     }
 
@@ -143,6 +227,7 @@ impl Mailbox {
         if let Err(error) = sqlx::query(sql::CHECKPOINT).fetch_all(&mut self.conn).await {
             tracing::debug!(error = %error, "the mailbox's WAL could not be emptied now");
         }
+        self.stamp = stamp_of(&self.path);
     }
 
     /// Closes it. What lies beside a file that was swapped belongs to the old one, and must not be read into the new one.
@@ -169,6 +254,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
         .pragma("journal_size_limit", WAL_KEPT)
+        .pragma("secure_delete", "ON")
         // What others wrote into the file's schema must not call anything that has effects.
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")
@@ -184,10 +270,15 @@ fn identity(path: &Path) -> Result<Identity, Trouble> {
     })
 }
 
-fn wal_path(path: &Path) -> PathBuf {
+/// The names of the files that belong to a database.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
+    name.push(suffix);
     PathBuf::from(name)
+}
+
+fn wal_path(path: &Path) -> PathBuf {
+    beside(path, "-wal")
 }
 
 fn wal_of(path: &Path) -> Option<Identity> {
@@ -210,10 +301,13 @@ fn make_directory(path: &Path) -> Result<(), Trouble> {
     })
 }
 
-fn make_file(path: &Path) -> Result<(), Trouble> {
+/// True when there was none; an empty one is none.
+fn make_file(path: &Path) -> Result<bool, Trouble> {
     match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path) {
-        Ok(file) => share(path, &file),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Ok(file) => share(path, &file).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok(Identity::of(path).is_ok_and(|there| there.length == 0))
+        }
         Err(error) => Err(Trouble::unavailable(format!(
             "the mailbox {} cannot be made: {error}. The user that opros runs as must be able to write there",
             path.display()
@@ -255,8 +349,14 @@ async fn migrate(conn: &mut SqliteConnection, known: MailboxMark) -> Result<(), 
     Ok(tx.commit().await?)
 }
 
-/// Makes sure that the file belongs to this store, and says up to where its events are written.
-async fn claim(conn: &mut SqliteConnection, instance: &str, known: MailboxMark, last: i64) -> Result<i64, Trouble> {
+/// Makes sure that the file belongs to this store, and says up to where its events are written; and whether it knows all
+/// that the store knows of it.
+async fn claim(
+    conn: &mut SqliteConnection,
+    instance: &str,
+    known: MailboxMark,
+    last: i64,
+) -> Result<(i64, bool), Trouble> {
     let mut tx = conn.begin_with(sql::BEGIN_WRITE).await?;
     match get_meta(&mut tx, META_STORE).await? {
         None => set_meta(&mut tx, META_STORE, instance).await?,
@@ -280,19 +380,19 @@ async fn claim(conn: &mut SqliteConnection, instance: &str, known: MailboxMark, 
         );
     }
     set_meta(&mut tx, META_WRITTEN, &written.to_string()).await?;
-    raise_ids(&mut tx, known).await?;
+    let was_raised = raise_ids(&mut tx, known).await?;
     tx.commit().await?;
-    Ok(written)
+    Ok((written, noted >= known.written && !was_raised))
 }
 
-/// A file that lost rows gives their numbers to no others.
-async fn raise_ids(conn: &mut SqliteConnection, known: MailboxMark) -> Result<(), Trouble> {
+/// A file that lost rows gives their numbers to no others. True when it had.
+async fn raise_ids(conn: &mut SqliteConnection, known: MailboxMark) -> Result<bool, Trouble> {
     let highest: i64 = sqlx::query_scalar(sql::HIGHEST_ID).fetch_one(&mut *conn).await?;
     if highest < known.highest_id {
         sqlx::query(sql::FORGET_SEQUENCE).execute(&mut *conn).await?;
         sqlx::query(sql::SET_SEQUENCE).bind(known.highest_id + ID_MARGIN).execute(&mut *conn).await?;
     }
-    Ok(())
+    Ok(highest < known.highest_id)
 }
 
 async fn meta_number(conn: &mut SqliteConnection, key: &str) -> Result<i64, Trouble> {

@@ -3,22 +3,26 @@
 //! Architecture invariant: nothing in this file is believed but new rows and cancel wishes. What was ordered, paid and
 //! answered stands in the store; the mailbox shows it, and may be locked, forged, swapped or lost without harm to it.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::crash;
 use crate::engine::Engine;
-use crate::store::{MailboxMark, StoreError};
+use crate::store::{MailboxMark, Retention, Store};
 
+mod apart;
+mod board;
+mod damage;
 mod deliver;
 mod file;
-mod row;
+pub mod row;
 mod schema;
 mod session;
 pub mod sql;
@@ -26,23 +30,17 @@ mod take;
 pub mod trouble;
 mod watch;
 
+use self::board::{Board, RETRY};
+use self::file::{Found, Identity, Mailbox};
 use self::session::{Next, Session};
-use self::trouble::{LOCKED, STORE, Trouble, UNAVAILABLE, WAL};
-
-/// A locked or unusable file is tried again after this.
-const RETRY_LOCKED: Duration = Duration::from_millis(50);
-const RETRY: Duration = Duration::from_millis(500);
-/// A foreign lock that is held for longer is shown.
-const LOCK_SHOWN_AFTER: Duration = Duration::from_secs(1);
-/// A WAL beyond this is shown: a foreign reader keeps it from being emptied.
-const WAL_SHOWN: u64 = 64 << 20;
+use self::trouble::{DAMAGED, REPLACED, Trouble, UNAVAILABLE};
 
 /// Where the mailbox is, and how long what has ended stays in it.
 #[derive(Debug, Clone)]
 pub struct Setup {
     pub path: PathBuf,
-    pub retention_finished: Duration,
-    pub retention_events: Duration,
+    /// A reload changes it.
+    pub retention: Receiver<Retention>,
     /// Told each time the file was opened and can be inserted into.
     pub opened: Arc<Notify>,
 }
@@ -50,7 +48,8 @@ pub struct Setup {
 impl Setup {
     /// Often enough for the shortest retention, seldom enough to cost nothing.
     fn retain_every(&self) -> Duration {
-        let shortest = self.retention_finished.min(self.retention_events);
+        let retention = *self.retention.borrow();
+        let shortest = retention.finished.min(retention.events);
         (shortest / 4).clamp(Duration::from_millis(250), Duration::from_secs(60))
     }
 }
@@ -67,7 +66,14 @@ pub trait Causes: Send + Sync + Debug {
 pub async fn run(setup: Setup, engine: Engine, causes: Arc<dyn Causes>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let board = Board::new(Arc::clone(&causes));
-        let keeper = Keeper { setup: setup.clone(), engine: engine.clone(), board, known: MailboxMark::default() };
+        let keeper = Keeper {
+            setup: setup.clone(),
+            engine: engine.clone(),
+            board,
+            known: MailboxMark::default(),
+            last: None,
+            pending: BTreeSet::new(),
+        };
         let served = tokio::spawn(crash::watched("mailbox.keeper", keeper.serve(stop.clone()))).await;
         if let Err(error) = served {
             tracing::error!(error = %error, "the mailbox's task broke; it is started again");
@@ -77,6 +83,19 @@ pub async fn run(setup: Setup, engine: Engine, causes: Arc<dyn Causes>, stop: Ca
     }
 }
 
+/// Lets the store know which numbers of events the file has used. Before the engine starts: the events of its recovery must
+/// not take numbers that readers of the file know already, as they would in a store that is older than the file.
+pub async fn settle(path: &Path, store: &dyn Store) -> Result<(), Trouble> {
+    let cursor = store.mailbox_cursor().await?;
+    let file = Mailbox::open(path, store.instance(), cursor.mark, cursor.last).await?;
+    let mark = MailboxMark { written: file.written, highest_id: cursor.mark.highest_id };
+    file.close(false).await;
+    if mark != cursor.mark {
+        store.set_mailbox_mark(mark).await?;
+    }
+    Ok(())
+}
+
 /// Opens the file again and again.
 struct Keeper {
     setup: Setup,
@@ -84,16 +103,24 @@ struct Keeper {
     board: Board,
     /// Where the file stood that was open last.
     known: MailboxMark,
+    /// Which file that was.
+    last: Option<Identity>,
+    /// What was not written to it any more.
+    pending: BTreeSet<String>,
 }
 
 impl Keeper {
     async fn serve(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             match Session::open(&self.setup, &self.engine, self.known).await {
-                Ok(session) => {
+                Ok(mut session) => {
                     self.setup.opened.notify_one();
+                    self.tell_what_happened(&session);
+                    session.inherit(std::mem::take(&mut self.pending));
                     self.work(session, &stop).await;
                 }
+                // Whose it was is known only of a file that was served: at the start, a person has to say what it is.
+                Err(Trouble::Damaged(what)) if self.last.is_some() => self.set_aside(&what, 0),
                 Err(trouble) => self.board.show(&trouble),
             }
             if !stop.is_cancelled() {
@@ -122,111 +149,59 @@ impl Keeper {
                     }
                     pause(self.board.retry, stop).await;
                 }
-                Err(trouble @ (Trouble::Moved | Trouble::Altered | Trouble::Refused { .. } | Trouble::Sqlite(_))) => {
-                    self.board.show(&trouble);
-                    self.known = self.known.max(session.mark());
-                    session.abandon(matches!(trouble, Trouble::Moved)).await;
-                    return;
-                }
+                Err(trouble) => return self.leave(session, trouble).await,
             }
         }
         session.finish().await;
     }
-}
 
-/// What is shown at the moment, each logged once.
-struct Board {
-    causes: Arc<dyn Causes>,
-    locked_since: Option<(Instant, bool)>,
-    shown: Option<(&'static str, String)>,
-    wal_shown: bool,
-    /// How soon to try again.
-    retry: Duration,
-}
-
-impl Board {
-    fn new(causes: Arc<dyn Causes>) -> Self {
-        // What a task that broke had shown is shown again, or is over.
-        trouble::ALL.iter().for_each(|cause| causes.clear(cause));
-        Self { causes, locked_since: None, shown: None, wal_shown: false, retry: RETRY }
-    }
-
-    fn show(&mut self, trouble: &Trouble) {
-        self.retry = RETRY;
+    /// Leaves a file that has to be opened anew, or a new one made.
+    async fn leave(&mut self, mut session: Session, trouble: Trouble) {
+        let is_moved = matches!(trouble, Trouble::Moved);
+        let salvaged = if is_moved || matches!(trouble, Trouble::Damaged(_)) { session.salvage().await } else { 0 };
+        if salvaged > 0 {
+            tracing::info!(rows = salvaged, "rows that were not taken yet were read out of the mailbox that is left");
+        }
+        self.known = self.known.max(session.mark());
+        self.last = Some(session.identity());
+        self.pending.extend(session.abandon(is_moved).await);
         match trouble {
-            Trouble::Busy(_) => self.locked(),
-            Trouble::Moved | Trouble::Altered => {
-                tracing::warn!(why = %trouble, "the mailbox is opened anew");
-                self.retry = Duration::ZERO;
+            Trouble::Damaged(what) => self.set_aside(&what, salvaged),
+            other => self.board.show(&other),
+        }
+    }
+
+    fn set_aside(&mut self, what: &str, salvaged: usize) {
+        match damage::set_aside(&self.setup.path, self.engine.now()) {
+            Ok(aside) => {
+                let what = format!(
+                    "the mailbox was damaged ({what}). It was moved to {} and a new one made; {salvaged} rows that were not \
+                     taken yet could be read, and were taken. If a program misses a row of its, it is in that file; what was \
+                     ordered and answered before stands in the store",
+                    aside.display()
+                );
+                self.board.notice(DAMAGED, what);
+                // The next one is opened for what it is.
+                self.last = None;
             }
-            Trouble::Refused { cause, what } => self.post(cause, what.clone()),
-            Trouble::Sqlite(error) => self.post(UNAVAILABLE, format!("the mailbox cannot be used: {error}")),
-            Trouble::Store(StoreError::Closed) => {}
-            Trouble::Store(error) => self.post(STORE, format!("the mailbox waits for the store: {error}")),
+            Err(error) => self.board.show(&Trouble::unavailable(format!(
+                "the mailbox is damaged ({what}) and cannot be moved aside: {error}. Move it away; opros makes a new one"
+            ))),
         }
     }
 
-    fn post(&mut self, cause: &'static str, what: String) {
-        if self.shown.as_ref().is_some_and(|(shown, words)| *shown == cause && *words == what) {
-            return;
-        }
-        if let Some((old, _)) = self.shown.take().filter(|(old, _)| *old != cause) {
-            self.causes.clear(old);
-        }
-        tracing::error!(cause, "{}", crate::domain::privacy::masked(&what));
-        self.causes.set(cause, what.clone());
-        self.shown = Some((cause, what));
-    }
-
-    fn locked(&mut self) {
-        self.retry = RETRY_LOCKED;
-        let (since, is_shown) = self.locked_since.get_or_insert((Instant::now(), false));
-        let held = since.elapsed();
-        if held < LOCK_SHOWN_AFTER {
-            return;
-        }
-        let what = format!(
-            "another program has held a lock on the mailbox for {} s; new rows and answers wait, everything else goes on",
-            held.as_secs()
-        );
-        if !*is_shown {
-            *is_shown = true;
-            tracing::warn!(
-                seconds = held.as_secs(),
-                "another program holds a lock on the mailbox; its rows and answers wait"
-            );
-        }
-        self.causes.set(LOCKED, what);
-    }
-
-    fn all_well(&mut self, wal_bytes: u64) {
-        if let Some((since, true)) = self.locked_since.take() {
-            tracing::info!(seconds = since.elapsed().as_secs(), "the mailbox is free again");
-            self.causes.clear(LOCKED);
-        }
-        self.clear_shown();
-        let large = wal_bytes > WAL_SHOWN;
-        if large && !self.wal_shown {
-            let what = format!(
-                "the mailbox's WAL has grown to {} MB: another program keeps a read transaction open",
-                wal_bytes >> 20
-            );
-            tracing::warn!(
-                megabytes = wal_bytes >> 20,
-                "the mailbox's WAL grows: another program keeps a transaction open"
-            );
-            self.causes.set(WAL, what);
-        } else if !large && self.wal_shown {
-            self.causes.clear(WAL);
-        }
-        self.wal_shown = large;
-    }
-
-    fn clear_shown(&mut self) {
-        if let Some((cause, _)) = self.shown.take() {
-            tracing::info!(cause, "the mailbox is well again");
-            self.causes.clear(cause);
-        }
+    /// Whoever wonders where their rows are is told for a while that the file is another one.
+    fn tell_what_happened(&mut self, session: &Session) {
+        let Some(last) = self.last.take() else { return };
+        let what = match session.found() {
+            Found::Missing => "the mailbox was deleted under the running daemon; a new one was made",
+            Found::Older => "an older copy of the mailbox was put in its place",
+            Found::Current if !session.identity().is_same_file(last) => "the mailbox was replaced by another file",
+            Found::Current => return,
+        };
+        let rest = "Nothing is ordered twice, and rows of jobs that are under way come back with their next news; rows that \
+            ended before stand on the socket alone";
+        self.board.notice(REPLACED, format!("{what}. {rest}"));
     }
 }
 

@@ -6,6 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::exchange::sha256_hex;
+use crate::domain::json::{self, StrictError};
 use crate::domain::{Reason, Timestamp};
 use crate::engine::intake::{JobRequest, LARGEST_PARAMS, LONGEST_KEY};
 
@@ -152,8 +153,11 @@ fn params(raw: &RawText) -> Result<Value, Reason> {
         }
         RawText::Foreign(class) => Err(bad(format!("a value of the class {class}, not JSON text"))),
         RawText::Bytes(bytes) => {
-            let value: Value =
-                serde_json::from_slice(bytes).map_err(|error| bad(format!("not valid JSON: {error}")))?;
+            let text = std::str::from_utf8(bytes).map_err(|_| bad("not valid JSON: no UTF-8".to_owned()))?;
+            let value = json::strict(text).map_err(|error| match error {
+                StrictError::Twice { .. } => bad(format!("{}: {error}", error.pointer().trim_start_matches('/'))),
+                StrictError::Json(error) => bad(format!("not valid JSON: {error}")),
+            })?;
             if value.is_object() { Ok(value) } else { Err(bad("not a JSON object".to_owned())) }
         }
     }

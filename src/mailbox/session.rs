@@ -3,7 +3,7 @@
 //! Whatever was taken or has changed becomes a pending uid, and a pending row is written as the store has it, never as a
 //! verdict was remembered: what is interrupted anywhere is simply done again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Setup;
-use super::file::Mailbox;
+use super::file::{Found, Identity, Mailbox};
 use super::trouble::Trouble;
 use super::watch::{Looks, Watch};
 use crate::crash;
@@ -26,6 +26,12 @@ const PACE: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_millis(100);
 /// How often the store is told where the file stands.
 const MARK_EVERY: Duration = Duration::from_millis(500);
+/// How often it is tried whether another program holds a lock while there is nothing to write.
+const PROBE_EVERY: Duration = Duration::from_millis(400);
+/// A file that others wrote to past its WAL is looked over, at most this often; and a large one seldom enough that it costs
+/// no more than a part of the time.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_SHARE: u32 = 20;
 /// How long the last write-back may take; what it does not reach is written at the next start.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A foreign reader keeps the WAL from being emptied: not tried again before this.
@@ -42,9 +48,13 @@ pub struct Session {
     pub(super) ids: HashMap<String, i64>,
     /// Cancel wishes that were passed on.
     pub(super) asked: HashSet<String>,
+    /// Rows that reuse the token of another order: the token of their own, and the one they came with.
+    pub(super) apart: BTreeMap<String, String>,
     pub(super) highest_id: i64,
+    /// Rows up to this one are new, or were compared with the store.
+    pub(super) compared: i64,
     /// What the store was told of the file.
-    marked: MailboxMark,
+    pub(super) marked: MailboxMark,
     next_mark: Instant,
     /// Unfinished rows up to this one are as the store has them; none when all are.
     pub(super) reconciled: Option<i64>,
@@ -56,8 +66,12 @@ pub struct Session {
     version: Option<i64>,
     new_rows: bool,
     cancel_wishes: bool,
+    /// Rows of purged jobs may be left.
+    pub(super) purges: bool,
     last_step: Instant,
     next_checkpoint: Option<Instant>,
+    next_probe: Instant,
+    next_check: Instant,
 }
 
 /// What to do after a step.
@@ -90,10 +104,12 @@ impl Session {
             pending: BTreeSet::new(),
             ids: HashMap::new(),
             asked: HashSet::new(),
+            apart: BTreeMap::new(),
             highest_id: mark.highest_id,
+            compared: mark.highest_id,
             marked: mark,
             next_mark: now + MARK_EVERY,
-            reconciled: Some(0),
+            reconciled: Some(i64::MIN),
             next_retain: now,
             commits,
             seen_commit: None,
@@ -102,8 +118,11 @@ impl Session {
             version: None,
             new_rows: true,
             cancel_wishes: true,
+            purges: true,
             last_step: now,
             next_checkpoint: Some(now + QUIET),
+            next_probe: now + PROBE_EVERY,
+            next_check: now,
         })
     }
 
@@ -124,6 +143,10 @@ impl Session {
             self.pass_on_cancel_wishes().await?;
             self.cancel_wishes = false;
         }
+        // After what is to be written: the last events of a purged job are removed with it.
+        if self.purges && !more {
+            more |= self.purge().await?;
+        }
         more |= self.reconcile().await?;
         if Instant::now() >= self.next_retain {
             more |= self.retain().await?;
@@ -136,7 +159,22 @@ impl Session {
             return Ok(Next::Again);
         }
         self.checkpoint_when_quiet().await;
+        self.check_when_suspect().await?;
+        if Instant::now() >= self.next_probe {
+            // A lock that is only held, for nothing that we want to write, is seen by nothing else.
+            self.file.probe_lock().await?;
+            self.next_probe = Instant::now() + PROBE_EVERY;
+        }
         Ok(Next::Wait)
+    }
+
+    async fn check_when_suspect(&mut self) -> Result<(), Trouble> {
+        let began = Instant::now();
+        if self.file.is_suspect() && began >= self.next_check {
+            self.file.look_over().await?;
+            self.next_check = Instant::now() + CHECK_EVERY.max(began.elapsed() * CHECK_SHARE);
+        }
+        Ok(())
     }
 
     /// Waits for anything that may call for a step.
@@ -180,9 +218,23 @@ impl Session {
         self.file.close(false).await;
     }
 
-    /// Leaves a file that cannot be worked on as it is.
-    pub async fn abandon(self, moved: bool) {
+    /// Leaves a file that cannot be worked on as it is. Returns what was still to be written.
+    pub async fn abandon(self, moved: bool) -> BTreeSet<String> {
         self.file.close(moved).await;
+        self.pending
+    }
+
+    /// What an earlier session could not write any more.
+    pub fn inherit(&mut self, pending: BTreeSet<String>) {
+        self.pending.extend(pending);
+    }
+
+    pub fn found(&self) -> Found {
+        self.file.found
+    }
+
+    pub fn identity(&self) -> Identity {
+        self.file.identity()
     }
 
     /// Where the file stands.

@@ -11,11 +11,16 @@ macro_rules! statements {
 }
 
 /// The schema, forward only: the file's `user_version` says how many of these it has seen.
-pub const MIGRATIONS: &[&str] = &[include_str!("../../migrations/mailbox/0001_mailbox.sql")];
+pub const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/mailbox/0001_mailbox.sql"),
+    include_str!("../../migrations/mailbox/0002_number.sql"),
+    include_str!("../../migrations/mailbox/0003_told_apart.sql"),
+];
 
 /// How an object of ours that differs is removed before it is put back.
 pub const DROPS: &[(&str, &str)] = &[
     ("jobs_insert", "DROP TRIGGER jobs_insert"),
+    ("jobs_number", "DROP TRIGGER jobs_number"),
     ("jobs_identity", "DROP TRIGGER jobs_identity"),
     ("jobs_dedupe", "DROP INDEX jobs_dedupe"),
     ("jobs_new", "DROP INDEX jobs_new"),
@@ -51,18 +56,62 @@ macro_rules! number {
     };
 }
 
+/// The token of a row, empty where it is none of ours: nobody's 200 MB are fetched to find that out.
+macro_rules! token {
+    () => {
+        "CASE WHEN typeof(uid) = 'text' AND octet_length(uid) <= 200 THEN CAST(uid AS BLOB) ELSE x'' END"
+    };
+}
+
+/// The state of a row, empty where it is none of ours.
+macro_rules! state {
+    () => {
+        "CASE WHEN state IN ('queued', 'submitting', 'waiting', 'in_doubt', 'succeeded', 'failed', 'cancelled', \
+         'expired', 'rejected') THEN state ELSE '' END"
+    };
+}
+
+macro_rules! new_row_columns {
+    () => {
+        concat!(
+            "id, cancel_requested, ",
+            text!("uid", 200),
+            ", ",
+            text!("kind", 200),
+            ", ",
+            text!("params", 65536),
+            ", ",
+            text!("account", 200),
+            ", ",
+            text!("dedupe_key", 200),
+            ", ",
+            text!("tag", 200),
+            ", ",
+            number!("priority"),
+            ", ",
+            number!("not_before"),
+            ", ",
+            number!("deadline")
+        )
+    };
+}
+
 statements! {
     BEGIN_WRITE = "BEGIN IMMEDIATE";
     BEGIN_READ = "BEGIN";
     COMMIT = "COMMIT";
     ROLLBACK = "ROLLBACK";
+    /// Finds out whether another program holds the write lock; in one go, so that nobody else runs into ours.
+    PROBE_LOCK = "BEGIN IMMEDIATE; ROLLBACK";
 
     // ---- the file itself
     DATA_VERSION = "PRAGMA data_version";
     SCHEMA_VERSION = "PRAGMA schema_version";
     USER_VERSION = "PRAGMA user_version";
     /// As many as there are [`MIGRATIONS`].
-    SET_USER_VERSION = "PRAGMA user_version = 1";
+    SET_USER_VERSION = "PRAGMA user_version = 3";
+    /// What is wrong with the file's structure; broken CHECKs are told too, and are no damage.
+    QUICK_CHECK = "PRAGMA quick_check(100)";
     CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)";
     COUNT_TABLES = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
     /// What is ours by name, and what others hung on it.
@@ -76,34 +125,63 @@ statements! {
     SET_SEQUENCE = "INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', $1)";
 
     // ---- taking
-    NEW_ROWS = concat!(
-        "SELECT id, cancel_requested, ", text!("uid", 200), ", ", text!("kind", 200), ", ", text!("params", 65536), ", ",
-        text!("account", 200), ", ", text!("dedupe_key", 200), ", ", text!("tag", 200), ", ", number!("priority"), ", ",
-        number!("not_before"), ", ", number!("deadline"), " FROM jobs WHERE state = 'new' ORDER BY id LIMIT $1"
+    NEW_ROWS = concat!("SELECT ", new_row_columns!(), " FROM jobs WHERE state = 'new' ORDER BY id LIMIT $1");
+    /// Out of a damaged file: without its indexes, from either end until it breaks.
+    SALVAGE_UP = concat!(
+        "SELECT ", new_row_columns!(), " FROM jobs NOT INDEXED WHERE state = 'new' AND id > $2 ORDER BY id LIMIT $1"
     );
-    CANCEL_WISHES = "SELECT id, CAST(uid AS BLOB) FROM jobs WHERE cancel_requested = 1 \
-        AND state IN ('queued', 'submitting', 'waiting', 'in_doubt') AND id > $1 ORDER BY id LIMIT $2";
+    SALVAGE_DOWN = concat!(
+        "SELECT ", new_row_columns!(), " FROM jobs NOT INDEXED WHERE state = 'new' AND id < $2 ORDER BY id DESC LIMIT $1"
+    );
+    /// Rows that came since the last look and do not say that they are new.
+    STRANGERS = concat!(
+        "SELECT id, ", token!(), ", ", state!(), " FROM jobs WHERE id > $1 AND state <> 'new' ORDER BY id LIMIT $2"
+    );
+    CANCEL_WISHES = concat!(
+        "SELECT id, ", token!(), " FROM jobs WHERE cancel_requested = 1 \
+        AND state IN ('queued', 'submitting', 'waiting', 'in_doubt') AND id > $1 ORDER BY id LIMIT $2"
+    );
+    /// A number beyond which SQLite has none to give: nobody could insert any more.
+    REMOVE_FAR_ROWS = "DELETE FROM jobs WHERE id > $1";
 
     // ---- writing back
     FIND_ROWS = "SELECT uid, id FROM jobs WHERE uid IN (SELECT value FROM json_each($1))";
     /// Brings back rows that the file has lost.
     RESTORE_ROWS = "INSERT OR IGNORE INTO jobs (uid, kind, params, account, dedupe_key, priority, deadline, tag) \
         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7 FROM json_each($1)";
+    /// What was ordered is written over too (all but `not_before`, which counts only until the row is taken); a row
+    /// without a job keeps what it says, as far as the column can hold it: where the checks and the types of the columns were
+    /// got around, SQLite would refuse the whole statement for one such row's sake.
     UPDATE_ROWS = "UPDATE OR IGNORE jobs SET state = j.value->>1, job_id = j.value->>2, remote_id = j.value->>3, \
         error_code = j.value->>4, error = j.value->>5, result = j.value->>6, updated_at = j.value->>7, \
-        finished_at = j.value->>8 FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
+        finished_at = j.value->>8, \
+        kind = coalesce(j.value->>9, CAST(kind AS TEXT), ''), params = coalesce(j.value->>10, CAST(params AS TEXT), ''), \
+        priority = coalesce(j.value->>11, iif(priority BETWEEN 0 AND 9, CAST(priority AS INTEGER), 5)), \
+        account = iif(j.value->>9 IS NULL, CAST(account AS TEXT), j.value->>12), \
+        dedupe_key = iif(j.value->>9 IS NULL, CAST(dedupe_key AS TEXT), j.value->>13), \
+        deadline = iif(j.value->>9 IS NULL, iif(typeof(deadline) = 'integer', deadline, NULL), j.value->>14), \
+        tag = iif(j.value->>9 IS NULL, CAST(tag AS TEXT), j.value->>15), \
+        not_before = iif(typeof(not_before) = 'integer', not_before, NULL), \
+        cancel_requested = cancel_requested IS 1, \
+        uid = iif(typeof(uid) = 'text', uid, 'unreadable:' || jobs.id || ':' || hex(randomblob(4))) \
+        FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
+    /// Gives a row that is about to be rejected a token of its own.
+    TELL_APART = "UPDATE OR IGNORE jobs SET uid = $2, state = 'rejected' WHERE id = $1 AND state = 'new'";
     SET_RESULT = "UPDATE jobs SET result = $2 WHERE id = $1";
     WRITE_EVENTS = "INSERT INTO events (seq, job, type, at, data, event_id) \
         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each($1) WHERE true \
         ON CONFLICT (seq) DO UPDATE SET job = excluded.job, type = excluded.type, at = excluded.at, \
         data = excluded.data, event_id = excluded.event_id";
-    UNFINISHED = "SELECT id, CAST(uid AS BLOB), state FROM jobs WHERE state IN ('queued', 'submitting', 'waiting', 'in_doubt') \
-        AND id > $1 ORDER BY id LIMIT $2";
+    UNFINISHED = concat!(
+        "SELECT id, ", token!(), ", ", state!(), " FROM jobs \
+        WHERE state IN ('queued', 'submitting', 'waiting', 'in_doubt') AND id > $1 ORDER BY id LIMIT $2"
+    );
 
     // ---- retention, in bounded steps from the oldest on
     OLD_ROWS = "SELECT id FROM jobs WHERE finished_at IS NOT NULL AND finished_at < $1 \
         AND state IN ('succeeded', 'failed', 'cancelled', 'expired', 'rejected') ORDER BY finished_at LIMIT $2";
     DELETE_ROWS = "DELETE FROM jobs WHERE id IN (SELECT value FROM json_each($1))";
     OLD_EVENTS = "SELECT seq FROM (SELECT seq, at FROM events ORDER BY seq LIMIT $2) WHERE at < $1";
+    PURGE_EVENTS = "UPDATE events SET job = NULL, data = '{\"purged\":true}' WHERE job IN (SELECT value FROM json_each($1))";
     DELETE_EVENTS = "DELETE FROM events WHERE seq IN (SELECT value FROM json_each($1))";
 }

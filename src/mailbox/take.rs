@@ -22,90 +22,171 @@ const BYTES: usize = 4 << 20;
 /// A row that is cancelled before it is taken: its job does not come up for being sent while it is cancelled.
 const OUT_OF_REACH: Duration = Duration::from_secs(365 * 86_400);
 const WISHES: i64 = 500;
+const STRANGERS: i64 = 500;
+/// Small enough for rows of 64 KiB.
+const PAGE_OF_DAMAGE: i64 = 64;
 
-/// What a batch of rows comes to.
+/// Rows from here on were put in past the triggers; SQLite runs out of numbers behind them.
+const FAR: i64 = 1 << 53;
+
+/// What one look finds.
+#[derive(Debug, Default)]
+struct Found {
+    rows: Vec<ReadRow>,
+    /// Rows that came since the last look and do not say that they are new: number, token, state.
+    strangers: Vec<(i64, String, String)>,
+    /// Rows up to this one are among those, or were seen before.
+    until: i64,
+}
+
+/// What a batch of rows comes to; each with its number in the file.
 #[derive(Debug, Default)]
 struct Sorted {
+    ids: Vec<i64>,
     jobs: Vec<NewJob>,
-    rejected: Vec<RejectedRow>,
+    rejected: Vec<(i64, RejectedRow)>,
     /// Places in `jobs` of those that are to be cancelled at once.
     cancelled: Vec<usize>,
 }
 
 impl Session {
-    /// Takes a batch of new rows in. Returns how many there were.
+    /// Takes a batch of new rows in. Returns how many rows it was about.
     pub(super) async fn take(&mut self) -> Result<usize, Trouble> {
-        let rows = self.read_new_rows().await?;
-        let count = rows.len();
+        let Found { rows, strangers, until } = self.find_new_rows().await?;
+        let count = rows.len() + strangers.len();
         if count == 0 {
             return Ok(0);
         }
         crash::point("mailbox.rows_read");
-        let mut sorted = Sorted::default();
-        for row in rows {
-            self.highest_id = self.highest_id.max(row.id);
-            self.ids.insert(row.uid.clone(), row.id);
-            self.pending.insert(row.uid.clone());
-            sort_in(self.engine.intake(), row, self.engine.now(), &mut sorted);
-        }
-        crash::point("mailbox.rows_understood");
-        self.hand_over(sorted).await?;
+        let ids = rows.iter().map(|row| row.id).chain(strangers.iter().map(|(id, ..)| *id));
+        let is_far = ids.max().is_some_and(|id| id > FAR);
+        self.accept(rows).await?;
         crash::point("mailbox.rows_accepted");
+        self.compare(strangers).await?;
+        if is_far {
+            self.file.remove_far_rows(FAR, self.highest_id).await?;
+        }
+        self.compared = until.min(FAR);
         Ok(count)
     }
 
-    async fn read_new_rows(&mut self) -> Result<Vec<ReadRow>, Trouble> {
-        self.file.begin(sql::BEGIN_READ).await?;
-        let mut rows = Vec::new();
-        let mut failed = None;
-        {
-            let mut bytes = 0;
-            let mut stream = sqlx::query(sql::NEW_ROWS).bind(ROWS).fetch(&mut self.file.conn);
-            while let Some(row) = stream.next().await {
-                match row.and_then(|row| RawRow::fetch(&row)) {
-                    Ok(row) => {
-                        bytes += if let RawText::Bytes(params) = &row.params { params.len() } else { 0 };
-                        rows.push(row.read());
-                    }
-                    Err(error) => {
-                        failed = Some(error);
-                        break;
-                    }
-                }
-                if bytes > BYTES {
+    async fn accept(&mut self, rows: Vec<ReadRow>) -> Result<(), Trouble> {
+        let mut sorted = Sorted::default();
+        let intake = self.engine.intake();
+        for row in rows {
+            // A row beyond is not kept where it is: if it was a good one, it comes back with a number of ours.
+            if row.id <= FAR {
+                self.highest_id = self.highest_id.max(row.id);
+                self.ids.insert(row.uid.clone(), row.id);
+            }
+            self.pending.insert(row.uid.clone());
+            sort_in(&intake, row, self.engine.now(), &mut sorted);
+        }
+        crash::point("mailbox.rows_understood");
+        self.hand_over(sorted).await
+    }
+
+    /// Takes what can still be read out of a file that is about to be left: deleted, replaced or damaged. Says how many rows.
+    pub(super) async fn salvage(&mut self) -> usize {
+        let mut count = 0;
+        let mut reached = i64::MIN;
+        for (statement, start) in [(sql::SALVAGE_UP, i64::MIN), (sql::SALVAGE_DOWN, i64::MAX)] {
+            let mut at = start;
+            while let Ok(rows) = self.salvage_page(statement, at).await {
+                let Some(last) = rows.last().map(|row| row.id) else { break };
+                let rows: Vec<ReadRow> = rows.into_iter().filter(|row| start == i64::MIN || row.id > reached).collect();
+                let page = rows.len();
+                if page == 0 || self.accept(rows).await.is_err() {
                     break;
                 }
+                count += page;
+                at = last;
+            }
+            reached = at;
+        }
+        count
+    }
+
+    /// As many rows of a page as can be read; an error when not even the first.
+    async fn salvage_page(&mut self, statement: &'static str, at: i64) -> Result<Vec<ReadRow>, Trouble> {
+        let mut rows = Vec::new();
+        let mut stream = sqlx::query(statement).bind(PAGE_OF_DAMAGE).bind(at).fetch(&mut self.file.conn);
+        while let Some(row) = stream.next().await {
+            match row.and_then(|row| RawRow::fetch(&row)) {
+                Ok(row) => rows.push(row.read()),
+                Err(error) if rows.is_empty() => return Err(error.into()),
+                Err(_) => break,
             }
         }
+        Ok(rows)
+    }
+
+    async fn find_new_rows(&mut self) -> Result<Found, Trouble> {
+        self.file.begin(sql::BEGIN_READ).await?;
+        let found = self.read_new_rows().await;
         self.file.rollback().await;
-        failed.map_or(Ok(rows), |error| Err(error.into()))
+        found
+    }
+
+    async fn read_new_rows(&mut self) -> Result<Found, Trouble> {
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        {
+            let mut stream = sqlx::query(sql::NEW_ROWS).bind(ROWS).fetch(&mut self.file.conn);
+            while bytes <= BYTES
+                && let Some(row) = stream.next().await
+            {
+                let row = RawRow::fetch(&row?)?;
+                bytes += if let RawText::Bytes(params) = &row.params { params.len() } else { 0 };
+                rows.push(row.read());
+            }
+        }
+        let strangers = sqlx::query_as::<_, (i64, Vec<u8>, String)>(sql::STRANGERS).bind(self.compared).bind(STRANGERS);
+        let strangers = strangers.fetch_all(&mut self.file.conn).await?;
+        let strangers: Vec<_> = strangers.into_iter().map(|(id, uid, state)| (id, text(uid), state)).collect();
+        // Where a page was cut, the rest is for the next look.
+        let last_new = rows.last().map_or(i64::MIN, |row| row.id);
+        let last_stranger = strangers.last().map_or(i64::MIN, |(id, ..)| *id);
+        let mut until = last_new.max(last_stranger).max(self.compared);
+        if bytes > BYTES || rows.len() as i64 == ROWS {
+            until = until.min(last_new.max(self.compared));
+        }
+        if strangers.len() as i64 == STRANGERS {
+            until = until.min(last_stranger);
+        }
+        Ok(Found { rows, strangers, until })
     }
 
     async fn hand_over(&mut self, sorted: Sorted) -> Result<(), Trouble> {
-        let Sorted { jobs, rejected, cancelled } = sorted;
-        let store = self.engine.store();
+        let Sorted { ids, jobs, rejected, cancelled } = sorted;
+        let rejected = self.tell_misfits_apart(rejected).await?;
         if let Some(first) = rejected.first() {
             let error = masked(&first.reason.message);
             tracing::warn!(rows = rejected.len(), code = first.reason.code, error, "mailbox rows were rejected");
         }
+        let store = self.engine.store();
         let reject =
             async { if rejected.is_empty() { Ok(()) } else { store.reject(rejected, self.engine.now()).await } };
-        // Both share a commit.
-        let (verdicts, ()) = tokio::try_join!(self.submit(jobs), reject)?;
+        // How far the file was seen is known to the store with the rows themselves: should both the daemon and the file be
+        // lost in the next moment, their numbers are not given to others.
+        let mark = self.mark();
+        let tell = async { if mark == self.marked { Ok(()) } else { store.set_mailbox_mark(mark).await } };
+        // All of them share a commit.
+        let (verdicts, (), ()) = tokio::try_join!(self.submit(&jobs), reject, tell)?;
+        self.marked = mark;
         for place in cancelled {
             if let Some(Accepted::New(id) | Accepted::Taken(Some(id))) = verdicts.get(place).copied().flatten() {
                 self.cancel(id).await?;
             }
         }
-        Ok(())
+        self.tell_others_apart(&ids, &jobs, &verdicts).await
     }
 
     /// One verdict for each job; none where the store refused it. What the store chokes on is found and rejected by itself.
-    async fn submit(&self, jobs: Vec<NewJob>) -> Result<Vec<Option<Accepted>>, StoreError> {
+    async fn submit(&self, jobs: &[NewJob]) -> Result<Vec<Option<Accepted>>, StoreError> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        match self.engine.submit(jobs.clone()).await {
+        match self.engine.submit(jobs.to_vec()).await {
             Ok(verdicts) => return Ok(verdicts.into_iter().map(Some).collect()),
             Err(StoreError::Other(_)) => {}
             Err(error) => return Err(error),
@@ -113,7 +194,7 @@ impl Session {
         let mut verdicts = Vec::with_capacity(jobs.len());
         for job in jobs {
             let (uid, kind) = (job.mailbox_uid.clone().unwrap_or_default(), job.kind.clone());
-            match self.engine.submit(vec![job]).await {
+            match self.engine.submit(vec![job.clone()]).await {
                 Ok(verdict) => verdicts.extend(verdict.into_iter().map(Some)),
                 Err(StoreError::Other(error)) => {
                     tracing::error!(error, "the store refused a mailbox row");
@@ -194,10 +275,12 @@ fn sort_in(intake: &Intake, row: ReadRow, now: crate::domain::Timestamp, sorted:
                 job.not_before = Some(now + OUT_OF_REACH);
                 sorted.cancelled.push(sorted.jobs.len());
             }
+            sorted.ids.push(row.id);
             sorted.jobs.push(job);
         }
         Err(reason) => {
-            sorted.rejected.push(RejectedRow { uid: row.uid, kind: row.kind, reason, duplicate_of: None });
+            let rejected = RejectedRow { uid: row.uid, kind: row.kind, reason, duplicate_of: None };
+            sorted.rejected.push((row.id, rejected));
         }
     }
 }

@@ -9,7 +9,11 @@ pub const TAMPERED: &str = "mailbox_schema";
 pub const NOT_OURS: &str = "mailbox_not_ours";
 pub const WAL: &str = "mailbox_wal";
 pub const STORE: &str = "mailbox_store";
-pub const ALL: [&str; 6] = [LOCKED, UNAVAILABLE, TAMPERED, NOT_OURS, WAL, STORE];
+/// The file was deleted or replaced, or an older copy was put in its place; shown for a while after it was mended.
+pub const REPLACED: &str = "mailbox_replaced";
+/// The file's inside was broken; shown for a while after it was mended.
+pub const DAMAGED: &str = "mailbox_damaged";
+pub const ALL: [&str; 8] = [LOCKED, UNAVAILABLE, TAMPERED, NOT_OURS, WAL, STORE, REPLACED, DAMAGED];
 
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
@@ -22,6 +26,9 @@ pub enum Trouble {
     /// The same file, but its schema was touched, or all of it was overwritten by SQLite's own means: open it anew.
     #[error("the file was restored or its schema was changed")]
     Altered,
+    /// Its inside is broken.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
     /// It must not be used as it is; the sentence says how to mend it.
     #[error("{what}")]
     Refused { cause: &'static str, what: String },
@@ -55,6 +62,8 @@ impl From<sqlx::Error> for Trouble {
         // The low byte is the primary result code (sqlite.org/rescode.html): 5 BUSY, 6 LOCKED.
         match code.map(|code| code & 0xff) {
             Some(5 | 6) => Trouble::Busy(error.to_string()),
+            // CORRUPT, NOTADB
+            Some(11 | 26) => Trouble::Damaged(error.to_string()),
             _ => Trouble::Sqlite(error.to_string()),
         }
     }

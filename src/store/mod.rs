@@ -17,15 +17,28 @@ use self::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
+use self::costs::{CostQuery, CostSum};
+use self::downloads::{DownloadEnd, DownloadState, DownloadWish, DueDownload};
+use self::sinks::SinkStore;
+use self::upkeep::{ExportSpan, Fired, Firing, KnownSchedule, LastFirings, PurgeOutcome, Restored, StoreCopy};
+pub use self::upkeep::{Removed, Retention};
+use self::watches::WatchStore;
+use crate::domain::reconcile::{Ordered, Reading};
+use crate::domain::spending::{BudgetSpent, Rules, Spent};
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 
 pub mod callbacks;
+pub mod costs;
+pub mod downloads;
+pub mod sinks;
 pub mod sqlite;
+pub mod upkeep;
+pub mod watches;
 
 /// Everything that opros remembers.
 #[async_trait]
-pub trait Store: Send + Sync + Debug {
+pub trait Store: SinkStore + WatchStore {
     /// A random name of this store, part of every event's public id.
     fn instance(&self) -> &str;
 
@@ -48,6 +61,21 @@ pub trait Store: Send + Sync + Debug {
 
     /// True exactly once for each (schedule, fire time), across restarts.
     async fn fire(&self, schedule: &str, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Decides a time of a schedule, once, and takes its job in by the same transaction.
+    async fn fire_schedule(&self, firing: Firing) -> Result<Fired, StoreError>;
+
+    /// From when on times of a schedule count.
+    async fn keep_schedule(&self, name: &str, known: KnownSchedule) -> Result<(), StoreError>;
+
+    /// Removes what a finished job holds of a person, from the file and its log; its lines of the ledger stay.
+    async fn purge(&self, job: JobId, now: Timestamp) -> Result<PurgeOutcome, StoreError>;
+
+    /// These rows' data are out of the mailbox.
+    async fn mailbox_purged(&self, uids: Vec<String>) -> Result<(), StoreError>;
+
+    /// Everything that a restore left open is settled.
+    async fn settle_restored(&self) -> Result<(), StoreError>;
 
     /// Where the mailbox file stands. Neither number goes back; event numbers that the file used are not given again.
     async fn set_mailbox_mark(&self, mark: MailboxMark) -> Result<(), StoreError>;
@@ -107,6 +135,40 @@ pub trait Store: Send + Sync + Debug {
     /// What the mailbox should show for these rows; rows that were never taken are missing.
     async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError>;
 
+    /// What an account has ordered in the windows around that moment.
+    async fn spent(&self, rules: &Rules, at: Timestamp) -> Result<Spent, StoreError>;
+
+    /// The ledger's lines, summed up; the oldest day first.
+    async fn costs(&self, query: CostQuery) -> Result<Vec<CostSum>, StoreError>;
+
+    /// What the vendor said was left, the last word before `from` included; and what was ordered between each two readings.
+    async fn balances(
+        &self,
+        account: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<(Vec<Reading>, Vec<Ordered>), StoreError>;
+
+    // ---- upkeep -------------------------------------------------------------------------------------------------
+
+    async fn schedule(&self, name: &str) -> Result<Option<KnownSchedule>, StoreError>;
+
+    /// The newest decided time of each schedule.
+    async fn last_firings(&self) -> Result<LastFirings, StoreError>;
+
+    /// Mailbox rows whose data are to be removed from the mailbox, some of them.
+    async fn mailbox_purges(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Set while a store that was put back from an older copy is not settled.
+    async fn restored(&self) -> Result<Option<Restored>, StoreError>;
+
+    async fn jobs_span(&self) -> Result<ExportSpan, StoreError>;
+
+    async fn events_span(&self, since: Timestamp) -> Result<ExportSpan, StoreError>;
+
+    /// Jobs after that number that were taken in since then, oldest first, in a portion of bounded weight.
+    async fn export_jobs(&self, after: JobId, since: Timestamp) -> Result<Vec<JobDetails>, StoreError>;
+
     // ---- call-backs and files -----------------------------------------------------------------------------------
 
     /// Stores a call-back as it came; one that says what a stored one of the account says is only counted.
@@ -136,8 +198,22 @@ pub trait Store: Send + Sync + Debug {
     /// Which of these hashes some job or call-back names.
     async fn known_files(&self, hashes: &[String]) -> Result<BTreeSet<String>, StoreError>;
 
-    /// A complete, checked copy in a new file.
+    /// How one try to fetch a document ended, with its file, its call and the event that announces it.
+    async fn end_download(&self, end: DownloadEnd) -> Result<(), StoreError>;
+
+    /// Documents that are to be fetched now, the longest due first.
+    async fn due_downloads(&self, now: Timestamp, limit: usize) -> Result<Vec<DueDownload>, StoreError>;
+
+    async fn next_download(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// How a job's download stands; none where there is none.
+    async fn download(&self, job: JobId) -> Result<Option<DownloadState>, StoreError>;
+
+    /// A complete, checked copy in a new file, mode 0600; it is there whole, or not at all.
     async fn backup(&self, file: &Path) -> Result<(), StoreError>;
+
+    /// A complete, checked copy that only whoever holds it can read.
+    async fn copy(&self) -> Result<StoreCopy, StoreError>;
 
     /// Commits what is under way and closes the file.
     async fn close(&self);
@@ -185,10 +261,17 @@ pub struct Commit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreHealth {
     Good,
+    /// Room is short: outcomes are recorded, nothing new is ordered or taken in.
+    Tight {
+        reason: String,
+        since: Timestamp,
+    },
     /// Nothing can be committed: why, and since when.
     Blocked {
         reason: String,
         since: Timestamp,
+        /// It does not end by itself: the daemon must stop.
+        fatal: bool,
     },
 }
 
@@ -228,6 +311,10 @@ pub struct Batch {
     pub accounts: Vec<AccountChange>,
     /// The call that brought these changes.
     pub call: Option<CallRecord>,
+    /// Documents that the results name. A wish counts only where its job ends as succeeded by this batch.
+    pub downloads: Vec<DownloadWish>,
+    /// What the orders that begin by this batch cost, and whether they may begin at all. None: they are free to.
+    pub spending: Option<Arc<Rules>>,
 }
 
 impl Batch {
@@ -275,6 +362,12 @@ pub enum ApplyError {
     NotFound(JobId),
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// Its account may order nothing more for now.
+    #[error(transparent)]
+    Spent(#[from] BudgetSpent),
+    /// An equal order was sent shortly before: it is to be held.
+    #[error("{}", .0.message)]
+    Equal(Reason),
 }
 
 #[derive(Debug, Clone)]
@@ -366,6 +459,11 @@ pub enum EventPage {
     Gone {
         oldest: i64,
     },
+    /// There was never an event of the number that was asked for: the newest is `last`. Whoever remembers such a number
+    /// read another store, or this one before it was put back from an older copy.
+    Ahead {
+        last: i64,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -404,6 +502,8 @@ pub struct MailboxChanges {
     pub uids: BTreeSet<String>,
     /// There were more than are remembered: any unfinished row may have changed.
     pub overflow: bool,
+    /// Rows' data are to be removed: ask [`Store::mailbox_purges`].
+    pub purge: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -418,6 +518,8 @@ pub struct MailboxEvent {
 pub struct MailboxRow {
     pub state: State,
     pub job: Option<JobId>,
+    /// None of a row that was never made a job of its own.
+    pub ordered: Option<OrderedRow>,
     pub remote_id: Option<String>,
     pub reason: Option<Reason>,
     pub result: Option<String>,
@@ -425,29 +527,30 @@ pub struct MailboxRow {
     pub finished_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    pub finished: Duration,
-    pub events: Duration,
-    pub calls: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Removed {
-    pub jobs: u64,
-    pub events: u64,
-    pub calls: u64,
-    pub more: bool,
+/// What a mailbox row ordered, as it was understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderedRow {
+    pub kind: String,
+    pub params: String,
+    pub account: String,
+    pub priority: i64,
+    pub dedupe_key: Option<String>,
+    pub deadline: Option<Timestamp>,
+    pub tag: Option<String>,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    #[error("the store's disk is full: {0}. Free some space; nothing is submitted until then")]
+    #[error("the store's disk is full: {0}; nothing is submitted until there is space")]
     Full(String),
     #[error(
         "the store's disk does not work: {0}. opros stops before money can be lost; check the disk, then start it again"
     )]
     Io(String),
+    #[error(
+        "{0} under the running daemon: nothing is sent or stored until the old one is back. If that is meant, start opros again"
+    )]
+    Replaced(String),
     #[error("the store is locked by another program: {0}. Nothing but opros may open it")]
     Busy(String),
     #[error("another opros has taken over this store (epoch {theirs}, ours is {ours}); this one must stop")]

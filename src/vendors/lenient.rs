@@ -3,6 +3,8 @@
 //! Vendors mean well and write what they like. Everything here accepts what was seen in the wild, keeps what it does not
 //! know, and never panics.
 
+use std::borrow::Cow;
+
 use chrono::{NaiveDate, NaiveDateTime, TimeZone};
 use chrono_tz::Europe::Moscow;
 use serde_json::{Map, Value, json};
@@ -13,10 +15,13 @@ use crate::domain::{Reason, Timestamp};
 
 /// How much of an unreadable answer is shown in a reason.
 const EXCERPT: usize = 200;
+/// The most memory that the values of one answer may take: 16 MiB of `{"":0},` would take more than a gigabyte. What the
+/// vendors send stays far below: a list of ten thousand requests takes 20 MiB.
+const HEAVIEST: usize = 32 << 20;
 
 /// The JSON in an answer, however it is wrapped; or why there is none.
 pub fn json(answer: &Answer) -> Result<Value, Reason> {
-    let text = text(&answer.body);
+    let text = borrowed(&answer.body);
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return Err(Reason::new("empty_answer", format!("HTTP {} with an empty body", answer.status)));
@@ -27,6 +32,10 @@ pub fn json(answer: &Answer) -> Result<Value, Reason> {
             format!("HTTP {} with a page of HTML where JSON was due: {}", answer.status, excerpt(trimmed)),
         ));
     }
+    if weight(trimmed) > HEAVIEST {
+        let message = format!("HTTP {}: the JSON holds more values than are read", answer.status);
+        return Err(Reason::new("unreadable_answer", message));
+    }
     match parse(trimmed) {
         Some(value) => Ok(value),
         None => Err(Reason::new(
@@ -36,12 +45,38 @@ pub fn json(answer: &Answer) -> Result<Value, Reason> {
     }
 }
 
+/// What the values in a text will take in memory, about, without making them.
+fn weight(text: &str) -> usize {
+    const OBJECT: usize = 640;
+    const LIST: usize = 160;
+    const VALUE: usize = 64;
+    let (mut sum, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        if in_text {
+            in_text = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        sum = sum.saturating_add(match byte {
+            b'"' => {
+                in_text = true;
+                0
+            }
+            b'{' => OBJECT,
+            b'[' => LIST,
+            b',' => VALUE,
+            _ => 0,
+        });
+    }
+    sum
+}
+
 /// JSON with trimmed keys; JSON inside a JSON string is unwrapped.
 pub fn parse(text: &str) -> Option<Value> {
     let value: Value = serde_json::from_str(text.trim().trim_start_matches('\u{feff}').trim()).ok()?;
     match value {
         // A document that is one string may be JSON written twice.
-        Value::String(inner) if inner.trim_start().starts_with(['{', '[']) => {
+        Value::String(inner) if inner.trim_start().starts_with(['{', '[']) && weight(&inner) <= HEAVIEST => {
             serde_json::from_str(inner.trim()).ok().map(trim_keys)
         }
         other => Some(trim_keys(other)),
@@ -50,8 +85,12 @@ pub fn parse(text: &str) -> Option<Value> {
 
 /// Bytes as text: a BOM is dropped, invalid UTF-8 is replaced.
 pub fn text(body: &[u8]) -> String {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    String::from_utf8_lossy(body).into_owned()
+    borrowed(body).into_owned()
+}
+
+/// The same without a copy, where it is UTF-8.
+pub fn borrowed(body: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
 }
 
 fn trim_keys(value: Value) -> Value {

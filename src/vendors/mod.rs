@@ -79,6 +79,11 @@ pub trait Vendor: Send + Sync + Debug {
         lenient::diff(before, after)
     }
 
+    /// The address of a document that a result names and that is to be kept beside it.
+    fn attachment(&self, _kind: &str, _result: &str) -> Option<String> {
+        None
+    }
+
     /// A free call about the account itself; none where the vendor has no such call.
     fn account_request(&self, _call: AccountCall, _now: Timestamp) -> Option<Request> {
         None

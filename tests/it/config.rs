@@ -72,7 +72,9 @@ fn the_shipped_file_is_valid_as_it_stands_and_changes_nothing() {
 
 #[test]
 fn the_commented_accounts_of_the_shipped_file_are_what_holds_without_them() {
-    let uncommented: String = SHIPPED
+    let (accounts, sinks) = SHIPPED.split_once("# Sinks:").expect("accounts come before sinks");
+    assert!(sinks.contains("#[[webhooks]]") && sinks.contains("#[[commands]]"));
+    let uncommented: String = accounts
         .lines()
         .map(|line| match line.strip_prefix('#') {
             Some(rest) if !rest.starts_with([' ', '-']) && !rest.is_empty() => rest.to_owned() + "\n",
@@ -95,6 +97,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     balance_every = "1h"
     balance_low = 100.0
     base_url = "https://www.alta.ru"
+    budget = { utc_offset = 3 }
     codes = { 15 = "permanent" }
     due_window = "15m"
     idle_every = "30m"
@@ -102,10 +105,13 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     login = "…"
     password = "…"
     pause_on = []
+    prices = {}
     resubmit = false
     sa = "…"
+    same_order_window = "0s"
     settle = "2m"
     show_every = "1m"
+    stale_after = "0s"
     timeout = "30s"
     vendor = "alta"
 
@@ -116,6 +122,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     balance_low = 20.0
     base_url = "https://apilr2.r-lab.biz"
     batch_wait = "30s"
+    budget = { utc_offset = 3 }
     content_type = "application/json; charset=utf-8"
     grace = "7d"
     limits = { max_in_flight = 4, min_interval = "0s" }
@@ -124,10 +131,13 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     poll_ceiling = "6h"
     poll_factor = 2.0
     poll_first = "15m"
+    prices = {}
     reserve_after = "5m"
     reserve_url = ""
     resubmit = true
+    same_order_window = "0s"
     settle = "1m"
+    stale_after = "0s"
     timeout = "30s"
     unknown_after = 10
     user_id = 1
@@ -137,13 +147,18 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     [accounts.tronk]
     allow_http = false
     base_url = "https://data.tronk.info"
+    budget = { utc_offset = 3 }
+    download = false
+    download_limit = "32MiB"
     failed_statuses = []
     key = "…"
     limits = { max_in_flight = 4, min_interval = "0s" }
     pause_on = []
     poll = [{ every = "10s", for = "5m" }, { every = "30s", for = "10m" }, { every = "1m", for = "45m" }]
+    prices = {}
     ready_statuses = [1]
     resubmit = false
+    same_order_window = "0s"
     settle = "0s"
     timeout = "30s"
     vendor = "tronk"
@@ -152,11 +167,14 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     allow_http = false
     balance_every = "0s"
     base_url = "https://vagvin.example"
+    budget = { utc_offset = 3 }
     callback_secret = "…"
     give_up = "2d"
     limits = { max_in_flight = 4, min_interval = "0s" }
     pause_on = []
+    prices = {}
     resubmit = false
+    same_order_window = "0s"
     settle = "0s"
     timeout = "30s"
     token = "…"
@@ -165,6 +183,12 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     [admin]
     mode = "0660"
     socket = "/run/opros/admin.sock"
+
+    [backup]
+    cron = "30 3 * * *"
+    dir = ""
+    keep = 7
+    zone = "UTC"
 
     [callbacks]
     listen = "127.0.0.1:8077"
@@ -181,9 +205,14 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     calls = "14d"
     events = "90d"
     finished = "90d"
+    most_calls = 0
+    most_events = 0
+    most_finished = 0
 
     [store]
     allow_network_fs = false
+    ballast = "4MiB"
+    free_floor = "64MiB"
     path = "/var/lib/opros/store/opros.db"
     "#);
 }
@@ -230,6 +259,32 @@ fn a_code_of_altas_is_added_to_the_shipped_one() {
 }
 
 // Problems
+
+#[test]
+fn budgets_and_prices_are_read_and_shown_and_their_mistakes_are_told() {
+    let lines = "prices = { \"tronk.report\" = 30 }\nbudget = { per_day = 200, amount_per_day = 5e3 }\nsame_order_window = \"10m\"";
+    let config = loaded(&tronk_with(lines));
+    let common = &config.accounts["tronk"].common;
+    assert_eq!(
+        (common.budget.per_day, common.budget.amount_per_day, common.budget.utc_offset),
+        (Some(200), Some(5e3), 3)
+    );
+    let shown = config.render_redacted();
+    assert!(shown.contains("prices = { \"tronk.report\" = 30.0 }"), "{shown}");
+    for (lines, word) in [
+        ("budget = { per_day = 0 }", "from 1 to"),
+        ("budget = { per_day = 2.5 }", "a whole number"),
+        ("budget = { per_week = 3 }", "per_"),
+        ("budget = { amount_per_day = 5 }", "prices must say what an order costs"),
+        ("prices = { \"alta.track\" = 3 }", "a kind of this vendor"),
+        ("prices = { \"tronk.report\" = \"3\" }", "a number"),
+        ("prices = { tronk.report = 3 }", "in quotes"),
+        ("download_limit = \"32MB\"", "a size such as"),
+    ] {
+        let told = said(&tronk_with(lines));
+        assert!(told.contains(word) && told.lines().count() == 1, "{lines}: {told}");
+    }
+}
 
 /// Lines added to Tronk's account begin at line 5 of the text.
 fn tronk_with(lines: &str) -> String {
@@ -769,4 +824,83 @@ proptest! {
             prop_assert!(problems.0.iter().all(|problem| problem.line.is_some()), "{text}\n{problems}");
         }
     }
+}
+
+// Webhooks and commands
+
+const HOOK: &str = "[[webhooks]]\nname = \"shop\"\nurl = \"https://shop.example/hook/s3cr3t-canary-0123456789?t=s3cr3t-canary-0123456789\"\n\
+    secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n";
+
+#[test]
+fn a_minimal_webhook_and_command_have_the_shipped_defaults_and_hide_what_is_secret() {
+    let config = loaded(&format!("{HOOK}[[commands]]\nname = \"run\"\nrun = [\"/bin/true\", \"x\"]\n"));
+    let shown = config.render_redacted();
+    let of = |name: &str| shown.split("\n\n").find(|table| table.starts_with(name)).unwrap_or_default().to_owned();
+    insta::assert_snapshot!(of("[[commands]]"), @r#"
+    [[commands]]
+    filter = { accounts = [], kinds = [], tags = [], types = [] }
+    max_in_flight = 2
+    name = "run"
+    run = ["/bin/true", "x"]
+    timeout = "30s"
+    "#);
+    insta::assert_snapshot!(of("[[webhooks]]"), @r#"
+    [[webhooks]]
+    allow_http = false
+    allow_private = false
+    filter = { accounts = [], kinds = [], tags = [], types = [] }
+    format = "standard"
+    max_in_flight = 4
+    name = "shop"
+    secret = ["…"]
+    timeout = "15s"
+    url = "https://shop.example/…"
+    "#);
+    assert!(!format!("{shown}{config:?}").contains(SECRET) && !shown.contains("whsec_"), "{shown}");
+    assert_eq!(config.secrets().len(), 2, "the key, and what the address hides");
+}
+
+#[test]
+fn a_webhooks_secret_comes_from_a_file_or_a_credential_too_and_two_may_be_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let two = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\nwhsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\n";
+    fs::write(dir.path().join("webhooks.shop.secret"), two).unwrap();
+    let bare = HOOK.lines().filter(|line| !line.starts_with("secret")).collect::<Vec<_>>().join("\n");
+    let with_credential = Sources { credentials_dir: Some(dir.path().to_owned()), ..Sources::from_text(&bare) };
+    assert_eq!(load(&with_credential).unwrap().webhooks[0].signing.len(), 2);
+    let file = dir.path().join("webhooks.shop.secret");
+    assert_eq!(loaded(&format!("{bare}\nsecret_file = {file:?}\n")).webhooks[0].signing.len(), 2);
+    let list = r#"secret = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]"#;
+    assert_eq!(loaded(&format!("{bare}\n{list}\n")).webhooks[0].signing.len(), 2);
+    assert!(said(&bare).contains("is required (or secret_file, or the systemd credential webhooks.shop.secret)"));
+    assert!(said(&format!("{bare}\nsecret = []\n")).contains("must be one secret, or two"));
+    assert!(said(&format!("{bare}\nsecret = \"whsec_short\"\n")).contains("openssl rand"));
+}
+
+#[test]
+fn every_mistake_in_a_sink_is_told_with_its_place() {
+    let text = format!(
+        "{HOOK}filter = {{ types = [\"job.suceeded\"], accounts = [\"tronkk\"] }}\ntimeout = \"1h\"\nformat = \"cloudevent\"\n\
+         [[webhooks]]\nname = \"Not A Name\"\nulr = \"x\"\n[[commands]]\nname = \"shop\"\nrun = [\"relative\"]\n"
+    );
+    let said = said(&text);
+    for part in [
+        "opros.toml:5: webhooks[0].filter.types: names an event that there is not; did you mean \"job.succeeded\"?",
+        "webhooks[0].filter.accounts: names an account that is not configured",
+        "opros.toml:6: webhooks[0].timeout: must be at most \"10m\"",
+        "webhooks[0].format: must be one of standard, cloudevents; did you mean \"cloudevents\"?",
+        "opros.toml:9: webhooks[1].name: a sink's name is 1 to 32 of a-z 0-9 _ -",
+        "opros.toml:10: webhooks[1].ulr: unknown key; did you mean \"url\"?",
+        "webhooks[1].url: is required",
+        "commands: two webhooks or commands have the same name",
+        "commands[0].run: must begin with the program's whole path",
+    ] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+}
+
+#[test]
+fn a_freshness_objective_below_the_slowest_pace_is_refused() {
+    let text = ALL_FOUR.replace("user_id = 1", "user_id = 1\nstale_after = \"3h\"");
+    assert!(said(&text).contains("accounts.rlab.stale_after: must be at least poll_ceiling, which is \"6h\""));
 }

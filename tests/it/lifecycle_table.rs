@@ -49,6 +49,8 @@ pub(crate) fn job(state: State, traits: Traits) -> Job {
         finished_at: state.is_final().then_some(long_ago),
         mailbox_uid: None,
         retry_of: None,
+        observed_at: None,
+        stale_since: None,
     }
 }
 
@@ -147,6 +149,7 @@ cancel: told, refused           .   .   C   .   .   .   .   .   .
 delivered success               .   .   S   Sa  Su  Fu  Cu  Xu  .
 delivered failure               .   .   F   Fa  Su  Fu  Cu  Xu  .
 recover                         .   Dd  .   .   .   .   .   .   .
+restored                        Dd  Dd  .   D   .   .   .   .   .
 expire                          X   .   X   .   .   .   .   .   .
 give up                         .   .   X   .   .   .   .   .   .
 cancel                          C   B   C   D   .   .   .   .   .
@@ -155,6 +158,9 @@ resolve: adopt                  .   .   .   Wa  .   .   .   .   .
 resolve: fail                   .   .   .   F   .   .   .   .   .
 wake                            Q   .   W   .   .   .   .   .   .
 postpone                        Q   .   W   .   .   .   .   .   .
+hold                            Q   .   .   .   .   .   .   .   .
+release                         Q   .   .   .   .   .   .   .   .
+restored                        Dd  .   .   .   .   .   .   .   .
 begin submit as a free call     never
 begin look-up                   never
 begin cancel                    never
@@ -214,6 +220,7 @@ fn a_vendor_that_can_be_asked_and_told_adds_these() {
 const REPEATABLE_CALLS: &str = "
 submit: unclear                 .   Q   .   .   .   .   .   .   .
 recover                         .   Q   .   .   .   .   .   .   .
+restored                        never
 ";
 
 #[test]
@@ -342,4 +349,45 @@ fn a_job_held_as_absent_ends_when_it_is_cancelled() {
     (held.absences, held.due_at) = (2, None);
     let step = step(held, Input::Cancel, NOW).expect("cancelling is legal");
     assert_eq!((step.job.state, step.job.submissions), (State::Cancelled, 0), "no look-up is due that could end it");
+}
+
+#[test]
+fn after_a_restore_no_look_up_settles_what_may_have_been_sent_again() {
+    for state in [State::Queued, State::Submitting, State::InDoubt] {
+        let before = Job { due_at: Some(NOW), ..job(state, ASKABLE) };
+        let after = step(before, Input::Restored { token: "new".into() }, NOW).unwrap().job;
+        assert_eq!((after.state, after.due_at, after.submissions), (State::InDoubt, None, 1), "{state}");
+        assert_eq!(after.attempt.as_deref(), Some(if state == State::Queued { "new" } else { "token" }));
+    }
+}
+
+#[test]
+fn a_waiting_tracker_goes_stale_once_after_its_last_good_look_and_the_next_good_look_makes_it_fresh() {
+    let hour = Duration::from_secs(3600);
+    let tracker = Traits { tracker: true, ..PLAIN };
+    let quiet = Job { updated_at: NOW - hour, ..job(State::Waiting, tracker) };
+    let stale = |job: &Job, after| step(job.clone(), Input::Stale { after }, NOW);
+    assert!(stale(&quiet, hour * 2).is_err(), "it was observed since");
+    assert!(stale(&Job { traits: PLAIN, ..quiet.clone() }, hour).is_err(), "no tracker");
+    let announced = stale(&quiet, hour).unwrap();
+    assert_eq!(announced.events[0].kind, EventType::JobStale);
+    assert_eq!((announced.job.stale_since, announced.job.last_observed()), (Some(NOW), NOW - hour));
+    assert!(stale(&announced.job, hour).is_err(), "announced once");
+    let begin = Input::Begin(Begin::Free { call: Call::Poll, next_at: NOW + hour });
+    let polling = step(announced.job, begin, NOW).unwrap().job;
+    let outcome = Outcome::Unchanged { memo: None, next_at: Some(NOW + hour) };
+    let fresh = step(polling.clone(), Input::End { turn: polling.turn, call: Call::Poll, outcome }, NOW).unwrap();
+    assert_eq!(fresh.events[0].kind, EventType::JobFresh);
+    assert!(fresh.job.stale_since.is_none());
+}
+
+#[test]
+fn a_look_that_fails_is_no_observation() {
+    let hour = Duration::from_secs(3600);
+    let waiting = Job { updated_at: NOW - hour, ..job(State::Waiting, PLAIN) };
+    let begin = Input::Begin(Begin::Free { call: Call::Poll, next_at: NOW + hour });
+    let polling = step(waiting, begin, NOW).unwrap().job;
+    let outcome = Outcome::Unclear { reason: reason() };
+    let failed = step(polling.clone(), Input::End { turn: polling.turn, call: Call::Poll, outcome }, NOW).unwrap().job;
+    assert_eq!(failed.last_observed(), NOW - hour);
 }

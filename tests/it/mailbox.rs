@@ -1,7 +1,9 @@
 //! What the mailbox promises to other programs, on real files, with real foreign connections.
 
+mod damage;
+mod forged;
 mod hostile;
-mod house;
+pub mod house;
 mod latency;
 mod rows;
 mod schema;

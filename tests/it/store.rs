@@ -120,6 +120,21 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
         "CANDIDATES",
         "JOB_FILES",
         "KNOWN_FILES",
+        "MOVE_CURSOR",
+        "INSERT_DELIVERIES",
+        "GET_DELIVERY",
+        "SAVE_DELIVERY",
+        "WAKE_LANE",
+        "BRING_FORWARD",
+        "FORGET_DELIVERIES_FROM",
+        "FORGET_DELIVERIES",
+        "GET_SINK",
+        "GET_EVENT",
+        "DUE_DELIVERIES",
+        "NEXT_DELIVERY",
+        "LIST_DELIVERIES",
+        "LIST_PENDING",
+        "LIST_DEAD",
     ];
     let tables = [
         "jobs",
@@ -133,6 +148,9 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
         "callbacks",
         "callback_bodies",
         "job_files",
+        "deliveries",
+        "d",
+        "sinks",
     ];
     for name in hot {
         let (_, statement) = sql::ALL.iter().find(|(known, _)| *known == name).expect(name);
@@ -405,7 +423,7 @@ async fn retention_takes_what_has_ended_and_says_what_is_gone() {
     one(&store, id(jobs[1]), submit("t")).await.unwrap();
     one(&store, id(jobs[1]), Input::Recover).await.unwrap();
     let day = Duration::from_secs(86_400);
-    let retention = Retention { finished: day, events: day, calls: day };
+    let retention = Retention::by_age(day, day, day);
     let removed = store.retain(retention, start() + day * 2).await.unwrap();
     assert_eq!((removed.jobs, removed.events, removed.more), (1, 2, false));
     assert!(store.job(id(jobs[0])).await.unwrap().is_none());

@@ -1,8 +1,8 @@
 //! One suite over every driver in the registry. A new vendor needs one line in `vendors/samples.rs`.
 
-mod corpus;
-mod play;
-mod samples;
+pub mod corpus;
+pub mod play;
+pub mod samples;
 
 use std::collections::HashSet;
 use std::time::Duration;

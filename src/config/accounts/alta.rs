@@ -29,6 +29,9 @@ pub struct AltaAccount {
     /// Per hash, outside the windows.
     #[serde(with = "duration")]
     pub idle_every: Duration,
+    /// A tracker that was not observed for this long is announced; `None` when it is "0s".
+    #[serde(with = "duration::or_never")]
+    pub stale_after: Option<Duration>,
     /// What the vendor's error codes mean; one that is not here goes by its text.
     pub codes: BTreeMap<i64, CodeMeaning>,
     /// `None` when it is "0s": the balance is not asked for.
@@ -57,17 +60,23 @@ const MEANINGS: [(&str, CodeMeaning); 3] =
 
 pub(super) fn read(section: &Section<'_>, common: &AccountCommon) -> AltaAccount {
     let floor = common.floor(FLOOR);
-    AltaAccount {
+    let account = AltaAccount {
         login: section.secret("login"),
         sa: section.secret("sa"),
         password: section.secret("password"),
         show_every: section.duration_from("show_every", floor),
         due_window: section.duration("due_window"),
         idle_every: section.duration_from("idle_every", floor),
+        stale_after: section.duration_or_never("stale_after", floor),
         codes: codes(&section.section("codes")),
         balance_every: section.duration_or_never("balance_every", floor),
         balance_low: section.number("balance_low", f64::MIN..=f64::MAX),
+    };
+    if let Some(after) = account.stale_after {
+        // Sooner, an order that is asked about as seldom as it should be would be called stale.
+        section.not_below("stale_after", after, "idle_every", account.idle_every);
     }
+    account
 }
 
 fn codes(section: &Section<'_>) -> BTreeMap<i64, CodeMeaning> {

@@ -6,6 +6,7 @@ mod rlab;
 mod tronk;
 mod vagvin;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -56,6 +57,29 @@ pub struct AccountCommon {
     pub resubmit: bool,
     /// Texts in a vendor's refusal that mean bad key, no access or no money; added to the driver's own.
     pub pause_on: Vec<String>,
+    /// What an order of each kind costs, in the unit in which the vendor shows its balance.
+    pub prices: BTreeMap<String, f64>,
+    pub budget: Budget,
+    /// An order equal to one that was sent this recently is held. Zero: none is.
+    #[serde(with = "duration")]
+    pub same_order_window: Duration,
+}
+
+/// The most that may be ordered; what is not given is not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Budget {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_hour: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_day: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_month: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount_per_day: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount_per_month: Option<f64>,
+    /// Whose midnight begins a day: hours before UTC's.
+    pub utc_offset: i32,
 }
 
 /// Of one account, over all its calls.

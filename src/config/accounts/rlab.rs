@@ -33,6 +33,9 @@ pub struct RlabAccount {
     pub poll_factor: f64,
     #[serde(with = "duration")]
     pub poll_ceiling: Duration,
+    /// A tracker that was not observed for this long is announced; `None` when it is "0s".
+    #[serde(with = "duration::or_never")]
+    pub stale_after: Option<Duration>,
     /// While the parcel lies at the counter (statuses 2 and 8).
     #[serde(with = "duration")]
     pub poll_at_counter: Duration,
@@ -69,6 +72,7 @@ pub(super) fn read(section: &Section<'_>, common: &AccountCommon) -> RlabAccount
         poll_first: section.duration_from("poll_first", floor),
         poll_factor: section.number("poll_factor", 1.0..=100.0),
         poll_ceiling: section.duration_from("poll_ceiling", floor),
+        stale_after: section.duration_or_never("stale_after", floor),
         poll_at_counter: section.duration_from("poll_at_counter", floor),
         batch_wait: section.duration("batch_wait"),
         grace: section.duration("grace"),
@@ -77,6 +81,10 @@ pub(super) fn read(section: &Section<'_>, common: &AccountCommon) -> RlabAccount
         balance_low: section.number("balance_low", f64::MIN..=f64::MAX),
     };
     section.not_below("poll_ceiling", account.poll_ceiling, "poll_first", account.poll_first);
+    if let Some(after) = account.stale_after {
+        // Sooner, a parcel that is asked about as seldom as it should be would be called stale.
+        section.not_below("stale_after", after, "poll_ceiling", account.poll_ceiling);
+    }
     let is_header = |text: &str| text.contains('/') && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if section.is_sound("content_type") && !is_header(&account.content_type) {
         section.problem("content_type", "must be a content type such as \"application/json; charset=utf-8\"");

@@ -6,8 +6,8 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 use super::{AccountCommon, hidden};
-use crate::config::duration;
 use crate::config::reader::Section;
+use crate::config::{duration, size};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct TronkAccount {
@@ -19,6 +19,11 @@ pub struct TronkAccount {
     pub ready_statuses: Vec<i64>,
     /// Numbers in `status` that mean "will never be ready".
     pub failed_statuses: Vec<i64>,
+    /// The page behind a report's `url` is kept too.
+    pub download: bool,
+    /// A larger one is not.
+    #[serde(serialize_with = "size::serialize")]
+    pub download_limit: u64,
 }
 
 /// Poll `every` so often, for so long.
@@ -31,6 +36,9 @@ pub struct PollStep {
     pub lasting: Duration,
 }
 
+/// It is streamed to the disk, so this is about the disk.
+const LARGEST_DOWNLOAD: u64 = 1 << 30;
+
 /// A vendor is not asked more often, except on this machine.
 const FLOOR: Duration = Duration::from_secs(1);
 
@@ -41,6 +49,8 @@ pub(super) fn read(section: &Section<'_>, common: &AccountCommon) -> TronkAccoun
         poll: section.tables("poll", |step| poll_step(step, floor)),
         ready_statuses: section.wholes("ready_statuses"),
         failed_statuses: section.wholes("failed_statuses"),
+        download: section.flag("download"),
+        download_limit: section.size("download_limit", 1..=LARGEST_DOWNLOAD),
     };
     if account.poll.is_empty() && section.is_sound("poll") {
         section.problem("poll", "must have at least one step");

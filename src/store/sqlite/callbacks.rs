@@ -84,6 +84,10 @@ pub async fn deliver(
             Ok(changed) => job = Some(Box::new(changed)),
             Err(ApplyError::NotFound(_)) => return Ok(Delivered::NoJob),
             Err(ApplyError::Refused(refused)) => return Ok(Delivered::Refused(refused)),
+            // A delivery orders nothing.
+            Err(error @ (ApplyError::Spent(_) | ApplyError::Equal(_))) => {
+                return Err(StoreError::Other(error.to_string()));
+            }
         }
     }
     own(conn, delivery).await?;

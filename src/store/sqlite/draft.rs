@@ -1,16 +1,19 @@
 //! One transaction in the making: many requests' changes, written with one statement for each kind of change.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use sqlx::SqliteConnection;
 
-use super::{rows, sql};
+use super::money::{self, Guard};
+use super::{downloads, rows, sql};
 use crate::crash::{self, Mutant};
 use crate::domain::exchange::sha256_hex;
+use crate::domain::spending::{Amount, Rules};
 use crate::domain::state::{AttemptChange, Input, Step, step};
 use crate::domain::{EventType, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
-use crate::store::{Accepted, AccountChange, ApplyError, Batch, CallRecord, RejectedRow, StoreError};
+use crate::store::{Accepted, AccountChange, ApplyError, Batch, CallRecord, Change, RejectedRow, StoreError};
 
 /// Where the numbers of this store stand; taken back when a transaction fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,9 @@ pub struct Numbers {
     pub last_seq: i64,
     pub last_mailbox_seq: i64,
 }
+
+/// A balance that is this young may not stand in its history yet; what stands there is not written twice.
+const NEWS: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Draft {
@@ -38,12 +44,19 @@ pub struct Draft {
     events: Vec<Value>,
     calls: Vec<Value>,
     accounts: Vec<Value>,
+    downloads: Vec<Value>,
+    guard: Guard,
+    ledger: LedgerLines,
+    balances: Vec<Value>,
+    released: Vec<Value>,
     deltas: BTreeMap<(String, String, i64), i64>,
     /// Keys of unfinished jobs that this transaction adds.
     new_keys: HashMap<String, JobId>,
     new_uids: HashMap<String, Option<JobId>>,
     /// Mailbox rows that show a change.
     touched: Vec<String>,
+    /// Trackers whose freshness is to be looked at, and when.
+    watches: Vec<Value>,
 }
 
 #[derive(Debug)]
@@ -58,6 +71,14 @@ enum Written {
     Nothing,
     Pace,
     Row,
+}
+
+/// What the cost ledger learns.
+#[derive(Debug, Default)]
+struct LedgerLines {
+    ordered: Vec<Value>,
+    doubted: Vec<Value>,
+    decided: Vec<Value>,
 }
 
 #[derive(Debug)]
@@ -96,10 +117,16 @@ impl Draft {
             events: Vec::new(),
             calls: Vec::new(),
             accounts: Vec::new(),
+            downloads: Vec::new(),
+            guard: Guard::default(),
+            ledger: LedgerLines::default(),
+            balances: Vec::new(),
+            released: Vec::new(),
             deltas: BTreeMap::new(),
             new_keys: HashMap::new(),
             new_uids: HashMap::new(),
             touched: Vec::new(),
+            watches: Vec::new(),
         }
     }
 
@@ -151,6 +178,7 @@ impl Draft {
             self.new_keys.insert(key, id);
         }
         *self.delta(&job) += 1;
+        self.watch(None, &job, at);
         self.new_jobs.push(json!(rows::insert_row(&job)));
         id
     }
@@ -170,6 +198,11 @@ impl Draft {
 
     // ---- the state table ---------------------------------------------------------------------------------------
 
+    /// What holds orders back; read before the first of them is applied.
+    pub fn adopt_guard(&mut self, guard: Guard) {
+        self.guard = guard;
+    }
+
     pub fn adopt_rows(&mut self, jobs: Vec<Job>) {
         for job in jobs {
             self.jobs.insert(job.id, Loaded { job, written: Written::Nothing });
@@ -183,8 +216,15 @@ impl Draft {
 
     /// Carries a batch's inputs through the state table, one after another, each on the row as the one before left it.
     pub fn apply(&mut self, batch: Batch) -> Vec<Result<Job, ApplyError>> {
-        let Batch { at, changes, accounts, call } = batch;
-        let results = changes.into_iter().map(|change| self.change(change.job, change.input, at)).collect();
+        let Batch { at, changes, accounts, call, downloads: wishes, spending } = batch;
+        let results: Vec<Result<Job, ApplyError>> =
+            changes.into_iter().map(|change| self.guarded(change, spending.as_deref(), at)).collect();
+        for wish in wishes {
+            let succeeded = |job: &&Job| job.id == wish.job && job.state == State::Succeeded;
+            if let Some(job) = results.iter().flatten().find(succeeded) {
+                self.downloads.push(downloads::wish_row(job.id, &job.account, &wish.url, at));
+            }
+        }
         for account in accounts {
             self.account(account, at);
         }
@@ -194,7 +234,30 @@ impl Draft {
         results
     }
 
+    /// An order begins only where the account's rules let it; what it costs is written with its intent.
+    fn guarded(&mut self, change: Change, rules: Option<&Rules>, at: Timestamp) -> Result<Job, ApplyError> {
+        let Some(rules) = rules.filter(|_| money::is_order(&change.input)) else {
+            return self.change(change.job, change.input, at);
+        };
+        let job = &self.jobs.get(&change.job).ok_or(ApplyError::NotFound(change.job))?.job;
+        self.guard.check(job, rules, at)?;
+        let job = self.change_priced(change.job, change.input, rules.price(&job.kind), at)?;
+        self.guard.count(&job, rules);
+        Ok(job)
+    }
+
     pub fn change(&mut self, id: JobId, input: Input, at: Timestamp) -> Result<Job, ApplyError> {
+        self.change_priced(id, input, None, at)
+    }
+
+    fn change_priced(
+        &mut self,
+        id: JobId,
+        input: Input,
+        price: Option<Amount>,
+        at: Timestamp,
+    ) -> Result<Job, ApplyError> {
+        let released = matches!(input, Input::Release);
         let loaded = self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?;
         let before = loaded.job.clone();
         let so_far = loaded.written;
@@ -206,8 +269,14 @@ impl Draft {
         for event in events {
             self.job_event(&job, event, at);
         }
+        if released {
+            self.released.push(json!([id.0, at.as_millis()]));
+        }
         if let Some(change) = attempt {
-            self.attempt(id, change, at);
+            if !job.traits.repeatable {
+                self.note_cost(&job, &change, price, at);
+            }
+            self.attempt(&job, change, at);
         }
         if let Some(seen) = observation {
             self.observations.push(json!([id.0, at.as_millis(), seen.fingerprint, seen.data, seen.raw]));
@@ -218,6 +287,7 @@ impl Draft {
         if let Some(result) = result {
             self.results.insert(id, result);
         }
+        self.watch(Some(&before), &job, at);
         if let Some(uid) = job.mailbox_uid.as_ref().filter(|_| shows_a_change(&before, &job)) {
             self.touched.push(uid.clone());
         }
@@ -234,10 +304,40 @@ impl Draft {
         Ok(job)
     }
 
-    fn attempt(&mut self, job: JobId, change: AttemptChange, at: Timestamp) {
+    /// Whether its freshness is due to be looked at: when a tracker begins to be watched, and when it is fresh again. While it
+    /// is stale there is nothing to look for.
+    fn watch(&mut self, before: Option<&Job>, job: &Job, at: Timestamp) {
+        let watched = |job: &Job| job.traits.tracker && job.state == State::Waiting && job.stale_since.is_none();
+        match (before.is_some_and(watched), watched(job)) {
+            (false, true) => self.watches.push(json!([job.id.0, job.account, at.as_millis()])),
+            (true, false) if job.stale_since.is_some() => {
+                self.watches.push(json!([job.id.0, job.account, Timestamp::MAX.as_millis()]));
+            }
+            (true, true | false) | (false, false) => {}
+        }
+    }
+
+    /// What an attempt's change means for the ledger; only what may cost money stands there.
+    fn note_cost(&mut self, job: &Job, change: &AttemptChange, price: Option<Amount>, at: Timestamp) {
+        match change {
+            AttemptChange::Open { token, .. } => {
+                self.ledger.ordered.push(money::ordered_row(job, token, price, at));
+                if job.state == State::InDoubt {
+                    self.ledger.doubted.push(json!(token));
+                }
+            }
+            AttemptChange::Unclear { token } => self.ledger.doubted.push(json!(token)),
+            AttemptChange::Close { token, end } => {
+                self.ledger.decided.push(json!([token, money::sure(*end).as_str(), at.as_millis()]));
+            }
+        }
+    }
+
+    fn attempt(&mut self, job: &Job, change: AttemptChange, at: Timestamp) {
         match change {
             AttemptChange::Open { token, request_hash } => {
-                self.opened.push(OpenedAttempt { token, job, request_hash, at, unclear_at: None, end: None });
+                let unclear_at = (job.state == State::InDoubt).then_some(at);
+                self.opened.push(OpenedAttempt { token, job: job.id, request_hash, at, unclear_at, end: None });
             }
             AttemptChange::Unclear { token } => match self.opened.iter_mut().find(|open| open.token == token) {
                 Some(open) => open.unclear_at = Some(at),
@@ -256,11 +356,14 @@ impl Draft {
             merge(&mut data, event.data);
             self.event(event.kind, at, None, Some(&change.name), None, data);
         }
+        if let Some(balance) = change.account.balance.as_ref().filter(|balance| at.since(balance.at) < NEWS) {
+            self.balances.push(json!([change.name, balance.at.as_millis(), balance.amount, balance.unit]));
+        }
         let data = serde_json::to_string(&change.account).unwrap_or_default();
         self.accounts.push(json!([change.name, change.account.version, data]));
     }
 
-    fn call(&mut self, call: CallRecord) {
+    pub fn call(&mut self, call: CallRecord) {
         self.calls.push(json!([
             call.account,
             call.call.map(|call| call.as_str()),
@@ -273,6 +376,13 @@ impl Draft {
             call.outcome,
             call.note,
         ]));
+    }
+
+    /// An event of a job that changes nothing else about it.
+    pub fn announce(&mut self, id: JobId, event: NewEvent, at: Timestamp) {
+        if let Some(job) = self.job(id).cloned() {
+            self.job_event(&job, event, at);
+        }
     }
 
     // ---- events ------------------------------------------------------------------------------------------------
@@ -310,6 +420,11 @@ impl Draft {
         });
         let (seq, job, data) = (self.numbers.last_seq, job.map(|id| id.0), data.to_string());
         self.events.push(json!([seq, kind.as_str(), at.as_millis(), job, account, uid, mailbox_seq, data]));
+    }
+
+    /// An event that is about neither a job nor an account.
+    pub fn announce_sink(&mut self, kind: EventType, at: Timestamp, data: Value) {
+        self.event(kind, at, None, None, None, data);
     }
 
     fn delta(&mut self, job: &Job) -> &mut i64 {
@@ -358,6 +473,14 @@ impl Draft {
         run(conn, sql::MARK_UNCLEAR, self.unclear, Exactly).await?;
         run(conn, sql::CLOSE_ATTEMPTS, self.closed, Exactly).await?;
         run(conn, sql::OPEN_ATTEMPTS, opened.collect(), Exactly).await?;
+        run(conn, sql::WATCH, self.watches, AtMost).await?;
+        let has_orders = !self.ledger.ordered.is_empty();
+        run(conn, sql::INSERT_COSTS, self.ledger.ordered, Exactly).await?;
+        // What was ordered before there was a ledger has no line.
+        run(conn, sql::DOUBT_COSTS, self.ledger.doubted, AtMost).await?;
+        run(conn, sql::DECIDE_COSTS, self.ledger.decided, AtMost).await?;
+        run(conn, sql::INSERT_BALANCES, self.balances, AtMost).await?;
+        run(conn, sql::RELEASE, self.released, AtMost).await?;
         run(conn, sql::INSERT_OBSERVATIONS, self.observations, Exactly).await?;
         let late_events = if crash::is(Mutant::EventOutsideTransaction) {
             self.events
@@ -366,19 +489,26 @@ impl Draft {
             Vec::new()
         };
         run(conn, sql::INSERT_CALLS, self.calls, Exactly).await?;
+        run(conn, sql::INSERT_DOWNLOADS, self.downloads, Exactly).await?;
         run(conn, sql::SAVE_ACCOUNTS, self.accounts, AtMost).await?;
         run(conn, sql::COUNT_BY_DELTAS, deltas.collect(), Exactly).await?;
         if self.numbers.last_mailbox_seq != before.last_mailbox_seq {
             super::set_meta(conn, super::MAILBOX_LAST, &self.numbers.last_mailbox_seq.to_string()).await?;
         }
+        let last_order = match has_orders {
+            true => Some(sqlx::query_scalar(sql::LAST_ORDER).fetch_one(conn).await.map_err(super::sort_error)?),
+            false => None,
+        };
         let jobs = self.jobs.into_values().map(|loaded| loaded.job).collect();
-        Ok(Left { touched: self.touched, jobs, changed_bodies, late_events })
+        Ok(Left { last_order, touched: self.touched, jobs, changed_bodies, late_events })
     }
 }
 
 /// What a transaction leaves, once it is committed.
 #[derive(Debug)]
 pub struct Left {
+    /// The newest line of the ledger, where there are new ones.
+    pub last_order: Option<i64>,
     /// Mailbox rows that show a change.
     pub touched: Vec<String>,
     /// The jobs that it was about, as their rows stand now.
@@ -453,6 +583,8 @@ fn fresh_job(id: JobId, new: NewJob, at: Timestamp) -> Job {
         finished_at: None,
         mailbox_uid: new.mailbox_uid,
         retry_of: new.retry_of,
+        observed_at: None,
+        stale_since: None,
     }
 }
 

@@ -31,9 +31,13 @@ pub struct Ownership {
     _lock: File,
 }
 
+pub fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Makes the directory private and takes the lock.
 pub fn own(path: &Path, allow_network_fs: bool) -> Result<Ownership, FileError> {
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     if !directory.exists() {
         fs::DirBuilder::new()
             .recursive(true)
@@ -48,6 +52,7 @@ pub fn own(path: &Path, allow_network_fs: bool) -> Result<Ownership, FileError> 
     let lock = File::options()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .open(&lock_path)
         .map_err(|error| FileError::Lock { path: lock_path.clone(), error })?;

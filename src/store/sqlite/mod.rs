@@ -14,31 +14,54 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+mod backup;
 mod callbacks;
+mod costs;
+pub mod disk;
+mod downloads;
 mod draft;
+mod export;
 pub mod file;
+mod firing;
 mod hot;
+mod money;
+mod purge;
 mod reads;
+pub mod restore;
 mod retain;
 mod rows;
+mod sink_rows;
+mod sinks;
 pub mod sql;
+mod watches;
+pub mod witness;
 mod writer;
 
+use self::disk::{Disk, DiskRules};
 use self::draft::Numbers;
 use self::file::{FileError, FileId};
 use self::hot::Hot;
+use self::witness::{Mark, Witness};
 use self::writer::{Op, Reply, Request, Writer};
 use super::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
+use super::costs::{CostQuery, CostSum};
+use super::downloads::{DownloadEnd, DownloadState, DueDownload};
+use super::upkeep::{
+    ExportSpan, Fired, Firing, KnownSchedule, LastFirings, PurgeOutcome, Purged, Removed, Restored, Retention,
+    StoreCopy,
+};
 use super::{
     Accepted, ApplyError, Batch, Commit, Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane,
-    MailboxChanges, MailboxCursor, MailboxEvent, MailboxMark, MailboxRow, RejectedRow, Removed, Retention, Store,
-    StoreError, StoreHealth, TimelineEntry, random_hex,
+    MailboxChanges, MailboxCursor, MailboxEvent, MailboxMark, MailboxRow, RejectedRow, Store, StoreError, StoreHealth,
+    TimelineEntry, random_hex,
 };
 use crate::clock::SharedClock;
 use crate::crash::{self, Mutant};
+use crate::domain::reconcile::{Ordered, Reading};
+use crate::domain::spending::{Rules, Spent};
 use crate::domain::{Account, Job, JobId, NewJob, Timestamp};
 
 /// The schema, forward only; embedded, so that the binary is all that is needed.
@@ -46,9 +69,18 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/stor
 
 const INSTANCE: &str = "instance";
 const EPOCH: &str = "epoch";
+/// Until when the newer self of this older copy is known to have worked, in ms.
 const MAILBOX_LAST: &str = "mailbox_last";
 const MAILBOX_WRITTEN: &str = "mailbox_written";
 const MAILBOX_HIGHEST_ID: &str = "mailbox_highest_id";
+const RESTORED_AT: &str = "restored_at";
+const RESTORED_UNSENT: &str = "restored_unsent";
+
+/// A store that was put back by hand gives no number that the newer one may have given: it goes on this much above.
+const NUMBER_MARGIN: i64 = 1_000_000;
+/// How often the log is tried to be emptied after a purge, and how long it rests between.
+const EMPTY_LOG_TRIES: usize = 20;
+const EMPTY_LOG_AGAIN: Duration = Duration::from_millis(100);
 
 /// How many requests may wait for the writer before their senders wait.
 const QUEUE: usize = 4_096;
@@ -65,6 +97,13 @@ const WAL_KEPT: &str = "16777216";
 pub enum OpenError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(
+        "the store {path} is {how}, but {witness} remembers one with {orders} orders up to {at}. Put that store (or its newest \
+         backup) back. Only if you mean to begin anew, remove {witness}: what was ordered before is not known then"
+    )]
+    Lost { path: PathBuf, how: &'static str, witness: PathBuf, orders: i64, at: Timestamp },
+    #[error("the store's witness {path} cannot be used: {error}")]
+    Witness { path: PathBuf, error: std::io::Error },
     #[error("the store {path} cannot be opened: {error}")]
     Open { path: PathBuf, error: StoreError },
     #[error(
@@ -76,6 +115,7 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct SqliteStore {
     instance: String,
+    directory: PathBuf,
     readers: SqlitePool,
     /// Taken at close: with the last sender gone the writer ends.
     requests: Mutex<Option<mpsc::Sender<Request>>>,
@@ -96,8 +136,24 @@ struct MailboxNotes {
 impl SqliteStore {
     /// Takes ownership of the file, brings its schema up to date and starts the writer.
     pub async fn open(path: &Path, allow_network_fs: bool, clock: SharedClock) -> Result<SqliteStore, OpenError> {
+        Self::open_with(path, allow_network_fs, clock, DiskRules::default()).await
+    }
+
+    /// The same with room kept on its disk.
+    pub async fn open_with(
+        path: &Path,
+        allow_network_fs: bool,
+        clock: SharedClock,
+        disk: DiskRules,
+    ) -> Result<SqliteStore, OpenError> {
         let ownership = file::own(path, allow_network_fs)?;
         let failed = |error| OpenError::Open { path: path.to_owned(), error };
+        let is_new = fs_is_empty(path);
+        let (mut witness, seen) =
+            Witness::open(path).map_err(|error| OpenError::Witness { path: witness::path_of(path), error })?;
+        if let Some(mark) = seen.as_ref().filter(|_| is_new) {
+            return Err(lost(path, "gone or empty", mark));
+        }
         let options = options(path);
         // A crashed run leaves a WAL to be read in; meanwhile SQLite may say that it is busy.
         let mut conn = (|| async { options.clone().create_if_missing(true).connect().await })
@@ -109,8 +165,19 @@ impl SqliteStore {
         MIGRATIONS.run(&mut conn).await.map_err(|error| OpenError::Migrate { path: path.to_owned(), error })?;
         crash::point("start.store_migrated");
         let identity = FileId::of(path).map_err(|error| FileError::Read { path: path.to_owned(), error })?;
-        let (instance, epoch, numbers, mark) = begin_epoch(&mut conn).await.map_err(failed)?;
+        let directory = file::directory_of(path).to_owned();
+        backup::clear_leftovers(&directory);
+        let Begun { mark: stands, numbers, mailbox: mark } =
+            begin_epoch(&mut conn, seen.as_ref(), clock.now()).await.map_err(failed)?;
         crash::point("start.epoch_begun");
+        if let Some(seen) = seen.filter(|seen| seen.instance != stands.instance) {
+            return Err(lost(path, "another one", &seen));
+        }
+        witness
+            .note(&stands)
+            .and_then(|()| witness.sync())
+            .map_err(|error| OpenError::Witness { path: witness::path_of(path), error })?;
+        let disk = Disk::new(path, disk);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
@@ -129,7 +196,8 @@ impl SqliteStore {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let hot = Hot::default();
         let store = SqliteStore {
-            instance,
+            instance: stands.instance.clone(),
+            directory,
             readers,
             requests: Mutex::new(Some(sender)),
             writer: tokio::sync::Mutex::new(None),
@@ -143,7 +211,10 @@ impl SqliteStore {
             path: path.to_owned(),
             identity,
             ownership,
-            epoch,
+            epoch: stands.epoch,
+            stands,
+            witness,
+            disk,
             numbers,
             hot,
             mailbox,
@@ -178,6 +249,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .pragma("journal_size_limit", WAL_KEPT)
+        // What is removed is overwritten: people's data must not lie in free pages for years.
+        .pragma("secure_delete", "ON")
         .pragma("trusted_schema", "OFF")
         .disable_statement_logging()
 }
@@ -192,8 +265,26 @@ fn reader_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Raises the epoch, so that whoever wrote here before is fenced, and reads where the numbers stand.
-async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Numbers, MailboxMark), StoreError> {
+/// SQLite makes a file where there is none; then it is too late to ask.
+fn fs_is_empty(path: &Path) -> bool {
+    std::fs::metadata(path).map_or(true, |meta| meta.len() == 0)
+}
+
+fn lost(path: &Path, how: &'static str, seen: &Mark) -> OpenError {
+    let (path, witness) = (path.to_owned(), witness::path_of(path));
+    OpenError::Lost { path, how, witness, orders: seen.orders, at: seen.at }
+}
+
+/// Where a store stands when it begins to work.
+struct Begun {
+    mark: Mark,
+    numbers: Numbers,
+    mailbox: MailboxMark,
+}
+
+/// Raises the epoch, so that whoever wrote here before is fenced, and reads where the numbers stand. A store that is behind
+/// its witness is marked as restored, and goes on with numbers that its newer self has not given.
+async fn begin_epoch(conn: &mut SqliteConnection, seen: Option<&Mark>, now: Timestamp) -> Result<Begun, StoreError> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(sort_error)?;
     let instance = match get_meta(&mut tx, INSTANCE).await? {
         Some(instance) => instance,
@@ -204,8 +295,7 @@ async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Number
         }
     };
     let number = |text: Option<String>| text.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
-    let epoch = number(get_meta(&mut tx, EPOCH).await?) + 1;
-    set_meta(&mut tx, EPOCH, &epoch.to_string()).await?;
+    let last_epoch = number(get_meta(&mut tx, EPOCH).await?);
     let last_mailbox_seq = number(get_meta(&mut tx, MAILBOX_LAST).await?);
     let mark = MailboxMark {
         written: number(get_meta(&mut tx, MAILBOX_WRITTEN).await?),
@@ -213,8 +303,26 @@ async fn begin_epoch(conn: &mut SqliteConnection) -> Result<(String, i64, Number
     };
     let last_job = sqlx::query_scalar(sql::LAST_JOB_ID).fetch_one(&mut *tx).await.map_err(sort_error)?;
     let last_seq = sqlx::query_scalar(sql::LAST_EVENT_SEQ).fetch_one(&mut *tx).await.map_err(sort_error)?;
+    let orders = sqlx::query_scalar(sql::LAST_ORDER).fetch_one(&mut *tx).await.map_err(sort_error)?;
+    let mut stands = Mark { instance, epoch: last_epoch, orders, last_job, last_seq, last_mailbox_seq, at: now };
+    if let Some(seen) = seen.filter(|seen| seen.instance == stands.instance && stands.is_behind(seen)) {
+        tracing::error!(
+            orders = seen.orders - stands.orders,
+            newer = %seen.at,
+            "the store is an older copy of itself: what is still to be sent in it may have been sent since, and comes into doubt"
+        );
+        let newer = restore::Newer::seen(&mut tx, seen).await?;
+        restore::mark(&mut tx, now, &newer).await?;
+        stands.epoch = stands.epoch.max(seen.epoch);
+        stands.last_job = stands.last_job.max(seen.last_job);
+        stands.last_seq = stands.last_seq.max(seen.last_seq);
+        stands.last_mailbox_seq = stands.last_mailbox_seq.max(seen.last_mailbox_seq);
+    }
+    stands.epoch += 1;
+    set_meta(&mut tx, EPOCH, &stands.epoch.to_string()).await?;
     tx.commit().await.map_err(sort_error)?;
-    Ok((instance, epoch, Numbers { last_job, last_seq, last_mailbox_seq }, mark))
+    let Mark { last_job, last_seq, last_mailbox_seq, .. } = stands;
+    Ok(Begun { mark: stands, numbers: Numbers { last_job, last_seq, last_mailbox_seq }, mailbox: mark })
 }
 
 async fn get_meta(conn: &mut SqliteConnection, key: &str) -> Result<Option<String>, StoreError> {
@@ -291,6 +399,69 @@ impl Store for SqliteStore {
             Reply::Fired(first) => Ok(first),
             other => Err(unexpected(other)),
         }
+    }
+
+    async fn fire_schedule(&self, firing: Firing) -> Result<Fired, StoreError> {
+        match self.ask(Op::FireSchedule(Box::new(firing))).await? {
+            Reply::FiredSchedule(fired) => Ok(fired),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn keep_schedule(&self, name: &str, known: KnownSchedule) -> Result<(), StoreError> {
+        self.ask(Op::KeepSchedule(name.to_owned(), known)).await.map(drop)
+    }
+
+    async fn purge(&self, job: JobId, now: Timestamp) -> Result<PurgeOutcome, StoreError> {
+        let outcome = match self.ask(Op::Purge(job, now)).await? {
+            Reply::Purged(outcome) => outcome,
+            other => return Err(unexpected(other)),
+        };
+        let PurgeOutcome::Done(purged) = outcome else { return Ok(outcome) };
+        for _ in 0..EMPTY_LOG_TRIES {
+            if matches!(self.ask(Op::EmptyLog).await?, Reply::LogEmptied(true)) {
+                return Ok(PurgeOutcome::Done(Purged { log_emptied: true, ..purged }));
+            }
+            tokio::time::sleep(EMPTY_LOG_AGAIN).await;
+        }
+        Ok(PurgeOutcome::Done(purged))
+    }
+
+    async fn mailbox_purged(&self, uids: Vec<String>) -> Result<(), StoreError> {
+        self.ask(Op::MailboxPurged(uids)).await.map(drop)
+    }
+
+    async fn settle_restored(&self) -> Result<(), StoreError> {
+        self.ask(Op::SettleRestored).await.map(drop)
+    }
+
+    async fn schedule(&self, name: &str) -> Result<Option<KnownSchedule>, StoreError> {
+        firing::known(&self.readers, name).await
+    }
+
+    async fn last_firings(&self) -> Result<LastFirings, StoreError> {
+        firing::last(&self.readers).await
+    }
+
+    async fn mailbox_purges(&self) -> Result<Vec<String>, StoreError> {
+        purge::mailbox_purges(&self.readers).await
+    }
+
+    async fn restored(&self) -> Result<Option<Restored>, StoreError> {
+        let mut conn = self.readers.acquire().await.map_err(sort_error)?;
+        restore::pending(&mut conn).await
+    }
+
+    async fn jobs_span(&self) -> Result<ExportSpan, StoreError> {
+        export::jobs_span(&self.readers).await
+    }
+
+    async fn events_span(&self, since: Timestamp) -> Result<ExportSpan, StoreError> {
+        export::events_span(&self.readers, since).await
+    }
+
+    async fn export_jobs(&self, after: JobId, since: Timestamp) -> Result<Vec<JobDetails>, StoreError> {
+        export::jobs(&self.readers, after, since).await
     }
 
     async fn set_mailbox_mark(&self, mark: MailboxMark) -> Result<(), StoreError> {
@@ -378,6 +549,24 @@ impl Store for SqliteStore {
         reads::mailbox_rows(&mut conn, uids).await
     }
 
+    async fn spent(&self, rules: &Rules, at: Timestamp) -> Result<Spent, StoreError> {
+        let mut conn = self.readers.acquire().await.map_err(sort_error)?;
+        money::spent(&mut conn, rules, at).await
+    }
+
+    async fn costs(&self, query: CostQuery) -> Result<Vec<CostSum>, StoreError> {
+        costs::sums(&self.readers, query).await
+    }
+
+    async fn balances(
+        &self,
+        account: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<(Vec<Reading>, Vec<Ordered>), StoreError> {
+        costs::balances(&self.readers, account, from, to).await
+    }
+
     async fn keep_callback(&self, callback: NewCallback) -> Result<Kept, StoreError> {
         match self.ask(Op::KeepCallback(Box::new(callback))).await? {
             Reply::Kept(kept) => Ok(kept),
@@ -427,13 +616,35 @@ impl Store for SqliteStore {
         callbacks::known_files(&self.readers, hashes).await
     }
 
+    async fn end_download(&self, end: DownloadEnd) -> Result<(), StoreError> {
+        self.ask(Op::EndDownload(Box::new(end))).await.map(drop)
+    }
+
+    async fn due_downloads(&self, now: Timestamp, limit: usize) -> Result<Vec<DueDownload>, StoreError> {
+        downloads::due(&self.readers, now, limit).await
+    }
+
+    async fn next_download(&self) -> Result<Option<Timestamp>, StoreError> {
+        downloads::next(&self.readers).await
+    }
+
+    async fn download(&self, job: JobId) -> Result<Option<DownloadState>, StoreError> {
+        downloads::of(&self.readers, job).await
+    }
+
     async fn backup(&self, file: &Path) -> Result<(), StoreError> {
-        reads::backup(&self.readers, file).await
+        backup::into_file(&self.readers, file).await
+    }
+
+    async fn copy(&self) -> Result<StoreCopy, StoreError> {
+        backup::into_nothing(&self.readers, &self.directory).await
     }
 
     async fn close(&self) {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The readers first: only a writer that is the last to leave takes the log with it, and a log that stays behind
+        // would be read into whatever file is put in this one's place.
         self.readers.close().await;
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = self.writer.lock().await.take()
             && let Err(error) = writer.await
         {

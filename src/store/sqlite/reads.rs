@@ -1,7 +1,6 @@
 //! Reads, each on a connection that cannot write.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,8 +12,8 @@ use super::rows::{self, CallRow, DetailsRow, DueRow, EventRow, FeedRow, MailboxS
 use super::{sort_error, sql};
 use crate::domain::{Account, Event, JobId, State, Timestamp};
 use crate::store::{
-    Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane, MailboxEvent, MailboxRow, StoreError, StoredCall,
-    TimelineEntry,
+    Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane, MailboxEvent, MailboxRow, OrderedRow, StoreError,
+    StoredCall, TimelineEntry,
 };
 
 /// The most entries of each sort that a timeline shows.
@@ -200,6 +199,9 @@ pub async fn events(pool: &SqlitePool, after: i64, limit: usize) -> Result<Event
     if after + 1 < oldest {
         return Ok(EventPage::Gone { oldest });
     }
+    if after > last {
+        return Ok(EventPage::Ahead { last });
+    }
     let rows: Vec<EventRow> = sqlx::query_as(sql::EVENTS_AFTER)
         .bind(after)
         .bind(limit as i64)
@@ -292,6 +294,18 @@ fn mailbox_row(row: MailboxStateRow) -> Result<MailboxRow, StoreError> {
         Some(code) if !rejected => Ok(MailboxRow {
             state: rows::state(code, "jobs", row.job_id.unwrap_or_default())?,
             job: row.job_id.map(JobId),
+            ordered: match (row.kind, row.params, row.account, row.priority) {
+                (Some(kind), Some(params), Some(account), Some(priority)) => Some(OrderedRow {
+                    kind,
+                    params,
+                    account,
+                    priority,
+                    dedupe_key: row.dedupe_key,
+                    deadline: row.deadline.map(Timestamp::from_millis),
+                    tag: row.tag,
+                }),
+                _ => None,
+            },
             remote_id: row.remote_id,
             reason: rows::reason(row.reason_code, row.reason),
             result: row.result,
@@ -302,6 +316,7 @@ fn mailbox_row(row: MailboxStateRow) -> Result<MailboxRow, StoreError> {
         _ => Ok(MailboxRow {
             state: State::Rejected,
             job: row.job_id.map(JobId),
+            ordered: None,
             remote_id: None,
             reason: rows::reason(
                 row.code.or_else(|| Some("forgotten".to_owned())),
@@ -314,15 +329,4 @@ fn mailbox_row(row: MailboxStateRow) -> Result<MailboxRow, StoreError> {
             finished_at: Some(at),
         }),
     }
-}
-
-pub async fn backup(pool: &SqlitePool, file: &Path) -> Result<(), StoreError> {
-    let text = file.to_str().ok_or_else(|| StoreError::Other("the file's name is not UTF-8".to_owned()))?;
-    sqlx::query("VACUUM INTO $1").bind(text).execute(pool).await.map_err(sort_error)?;
-    let check = sqlx::sqlite::SqliteConnectOptions::new().filename(file).read_only(true);
-    let mut copy = SqliteConnection::connect_with(&check).await.map_err(sort_error)?;
-    let verdict: String =
-        sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut copy).await.map_err(sort_error)?;
-    copy.close().await.map_err(sort_error)?;
-    if verdict == "ok" { Ok(()) } else { Err(StoreError::Io(format!("the copy is damaged: {verdict}"))) }
 }

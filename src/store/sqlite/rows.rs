@@ -39,6 +39,8 @@ pub struct JobRow {
     finished_at: Option<i64>,
     mailbox_uid: Option<String>,
     retry_of: Option<i64>,
+    observed_at: Option<i64>,
+    stale_since: Option<i64>,
 }
 
 impl TryFrom<JobRow> for Job {
@@ -77,6 +79,8 @@ impl TryFrom<JobRow> for Job {
             finished_at: row.finished_at.map(Timestamp::from_millis),
             mailbox_uid: row.mailbox_uid,
             retry_of: row.retry_of.map(JobId),
+            observed_at: row.observed_at.map(Timestamp::from_millis),
+            stale_since: row.stale_since.map(Timestamp::from_millis),
         })
     }
 }
@@ -154,19 +158,22 @@ pub fn update_row(job: &Job) -> impl serde::Serialize + '_ {
         ms(job.submitted_at),
         job.updated_at.as_millis(),
         ms(job.finished_at),
+        ms(job.observed_at),
+        ms(job.stale_since),
     ])
 }
 
 /// What a poll that found nothing new changes.
 pub fn pace_row(job: &Job) -> impl serde::Serialize + '_ {
-    let due_at = job.due_at.map(Timestamp::as_millis);
-    serde_json::json!([job.id.0, due_at, job.turn, job.polls, job.memo, job.updated_at.as_millis()])
+    let ms = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
+    let updated_at = job.updated_at.as_millis();
+    serde_json::json!([job.id.0, ms(job.due_at), job.turn, job.polls, job.memo, updated_at, ms(job.observed_at)])
 }
 
 /// Whether no more than that changed.
 pub fn only_paced(before: &Job, job: &Job) -> bool {
-    let Job { due_at, turn, polls, updated_at, .. } = *before;
-    Job { due_at, turn, polls, updated_at, memo: before.memo.clone(), ..job.clone() } == *before
+    let Job { due_at, turn, polls, updated_at, observed_at, .. } = *before;
+    Job { due_at, turn, polls, updated_at, observed_at, memo: before.memo.clone(), ..job.clone() } == *before
 }
 
 #[derive(Debug, FromRow)]
@@ -203,14 +210,14 @@ impl TryFrom<DetailsRow> for JobDetails {
 
 #[derive(Debug, FromRow)]
 pub struct EventRow {
-    seq: i64,
+    pub seq: i64,
     #[sqlx(rename = "type")]
-    kind: String,
-    at: i64,
-    job_id: Option<i64>,
-    account: Option<String>,
-    mailbox_seq: Option<i64>,
-    data: String,
+    pub kind: String,
+    pub at: i64,
+    pub job_id: Option<i64>,
+    pub account: Option<String>,
+    pub mailbox_seq: Option<i64>,
+    pub data: String,
 }
 
 impl TryFrom<EventRow> for Event {
@@ -252,6 +259,13 @@ pub struct MailboxStateRow {
     pub updated_at: Option<i64>,
     pub finished_at: Option<i64>,
     pub result: Option<String>,
+    pub kind: Option<String>,
+    pub account: Option<String>,
+    pub priority: Option<i64>,
+    pub dedupe_key: Option<String>,
+    pub deadline: Option<i64>,
+    pub tag: Option<String>,
+    pub params: Option<String>,
 }
 
 #[derive(Debug, FromRow)]

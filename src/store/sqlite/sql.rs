@@ -17,7 +17,8 @@ macro_rules! job_columns {
         "jobs.id, jobs.kind, jobs.account, jobs.traits, jobs.state, jobs.priority, jobs.due_at, jobs.deadline, \
          jobs.cancel_requested, jobs.dedupe_key, jobs.tag, jobs.remote_id, jobs.attempt, jobs.turn, jobs.submissions, \
          jobs.polls, jobs.errors, jobs.absences, jobs.doubt_since, jobs.memo, jobs.seen, jobs.reason_code, jobs.reason, \
-         jobs.created_at, jobs.submitted_at, jobs.updated_at, jobs.finished_at, jobs.mailbox_uid, jobs.retry_of"
+         jobs.created_at, jobs.submitted_at, jobs.updated_at, jobs.finished_at, jobs.mailbox_uid, jobs.retry_of, \
+         jobs.observed_at, jobs.stale_since"
     };
 }
 
@@ -25,6 +26,12 @@ macro_rules! callback_columns {
     () => {
         "id, account, at, peer, content_type, size, repeats, last_at, vin, check_type, status, ids, unreadable, job_id, \
          matched_at, how"
+    };
+}
+
+macro_rules! delivery_columns {
+    () => {
+        "seq, type, lane, job_id, state, due_at, attempts, failures, created_at, updated_at, status, code, error"
     };
 }
 
@@ -78,6 +85,8 @@ statements! {
     // ---- the file itself
     GET_META = "SELECT value FROM meta WHERE key = $1";
     SET_META = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    EMPTY_WAL = "PRAGMA wal_checkpoint(TRUNCATE)";
+    LAST_ORDER = "SELECT coalesce(max(id), 0) FROM costs";
     LAST_JOB_ID = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0)";
     LAST_EVENT_SEQ = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)";
 
@@ -101,11 +110,12 @@ statements! {
         remote_id = j.value->>4, attempt = j.value->>5, turn = j.value->>6, submissions = j.value->>7, \
         polls = j.value->>8, errors = j.value->>9, absences = j.value->>10, doubt_since = j.value->>11, \
         memo = j.value->>12, seen = j.value->>13, reason_code = j.value->>14, reason = j.value->>15, \
-        submitted_at = j.value->>16, updated_at = j.value->>17, finished_at = j.value->>18 \
+        submitted_at = j.value->>16, updated_at = j.value->>17, finished_at = j.value->>18, \
+        observed_at = j.value->>19, stale_since = j.value->>20 \
         FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
     /// What most polls change: none of it stands in an index but the due time.
     UPDATE_PACE = "UPDATE jobs SET due_at = j.value->>1, turn = j.value->>2, polls = j.value->>3, memo = j.value->>4, \
-        updated_at = j.value->>5 FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
+        updated_at = j.value->>5, observed_at = j.value->>6 FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
     UPDATE_PARTIALS = "UPDATE bodies SET partial = j.value->>1 FROM json_each($1) AS j WHERE job_id = j.value->>0";
     UPDATE_RESULTS = "UPDATE bodies SET result = j.value->>1, partial = NULL \
         FROM json_each($1) AS j WHERE job_id = j.value->>0";
@@ -131,6 +141,50 @@ statements! {
         ON CONFLICT (account, kind, state) DO UPDATE SET jobs = jobs + excluded.jobs";
     FIRE = "INSERT INTO firings (schedule, at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
+    // ---- money
+    INSERT_COSTS = "INSERT INTO costs (token, at, job_id, account, kind, tag, price, sure, params_hash) \
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, \
+        (SELECT params_hash FROM bodies WHERE job_id = value->>2) FROM json_each($1)";
+    DOUBT_COSTS = "UPDATE costs SET sure = 'in_doubt' FROM json_each($1) AS j WHERE token = j.value";
+    DECIDE_COSTS = "UPDATE costs SET decided_at = j.value->>2, \
+        sure = CASE WHEN sure = 'in_doubt' AND j.value->>1 = 'booked' THEN 'settled' ELSE j.value->>1 END \
+        FROM json_each($1) AS j WHERE token = j.value->>0";
+    /// The hours of a month at most, by the key.
+    SPENT = "SELECT coalesce(sum(submissions) FILTER (WHERE hour >= $2), 0), coalesce(sum(amount) FILTER (WHERE hour >= $2), 0), \
+        coalesce(sum(submissions) FILTER (WHERE hour >= $3), 0), coalesce(sum(amount) FILTER (WHERE hour >= $3), 0), \
+        coalesce(sum(submissions), 0), coalesce(sum(amount), 0) FROM spending WHERE account = $1 AND hour >= $4";
+    /// An equal order of another job that was sent after $2 and may have been taken.
+    FIND_EQUAL = "SELECT b.job_id, b.params_hash, (SELECT c.job_id FROM costs AS c WHERE c.account = j.account AND c.kind = j.kind \
+        AND c.params_hash = b.params_hash AND c.params_hash IS NOT NULL AND c.at > $2 AND c.job_id <> b.job_id \
+        AND c.sure NOT IN ('refused', 'not_sent', 'absent') ORDER BY c.at DESC LIMIT 1), \
+        EXISTS (SELECT 1 FROM released WHERE released.job_id = b.job_id) \
+        FROM json_each($1) AS wanted CROSS JOIN jobs AS j ON j.id = wanted.value CROSS JOIN bodies AS b ON b.job_id = j.id";
+    COSTS = "SELECT CASE WHEN $1 THEN account END, CASE WHEN $2 THEN kind END, CASE WHEN $3 THEN tag END, \
+        CASE WHEN $4 THEN (at + $5) / 86400000 * 86400000 - $5 END AS day, CASE WHEN $6 THEN job_id END AS job, sure, \
+        count(*), coalesce(sum(price), 0), coalesce(sum(price IS NULL), 0), min(at) FROM costs \
+        WHERE at >= $7 AND at < $8 AND ($9 IS NULL OR account = $9) AND ($10 IS NULL OR kind = $10) \
+        AND ($11 IS NULL OR tag = $11) GROUP BY 4, 1, 2, 3, 5, 6 ORDER BY 4, 1, 2, 3, 5, 6 LIMIT $12 + 0";
+    BALANCES = "SELECT at, amount, unit FROM balances WHERE account = $1 AND at < $3 AND at >= \
+        coalesce((SELECT max(at) FROM balances WHERE account = $1 AND at <= $2), $2) ORDER BY at LIMIT $4 + 0";
+    ORDERED_BETWEEN = "SELECT count(c.id), coalesce(sum(c.price), 0), coalesce(sum(c.id IS NOT NULL AND c.price IS NULL), 0), \
+        coalesce(sum(c.sure IN ('ordered', 'in_doubt', 'operator')), 0) FROM json_each($2) AS span \
+        LEFT JOIN costs AS c ON c.account = $1 AND c.at > span.value->>0 AND c.at <= span.value->>1 \
+        AND c.sure NOT IN ('refused', 'not_sent', 'absent') GROUP BY span.key ORDER BY span.key";
+    RELEASE = "INSERT OR IGNORE INTO released (job_id, at) SELECT value->>0, value->>1 FROM json_each($1)";
+    INSERT_BALANCES = "INSERT OR IGNORE INTO balances (account, at, amount, unit) \
+        SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1)";
+    FORGET_ORDERS = "UPDATE costs SET params_hash = NULL WHERE job_id IN (SELECT value FROM json_each($1))";
+
+    // ---- downloads
+    INSERT_DOWNLOADS = "INSERT INTO downloads (job_id, account, url, due_at) \
+        SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1)";
+    END_DOWNLOAD = "UPDATE downloads SET tries = tries + 1, due_at = $2, error = $3, saved = $4 \
+        WHERE job_id = $1 AND due_at IS NOT NULL";
+    DUE_DOWNLOADS = "SELECT job_id, account, url, tries FROM downloads WHERE due_at IS NOT NULL AND due_at <= $1 \
+        ORDER BY due_at LIMIT $2 + 0";
+    NEXT_DOWNLOAD = "SELECT due_at FROM downloads WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+    GET_DOWNLOAD = "SELECT saved, due_at, tries, error FROM downloads WHERE job_id = $1";
+
     // ---- retention, in bounded steps from the oldest on
     OLD_JOBS = "SELECT id, account, kind, state FROM jobs \
         WHERE finished_at IS NOT NULL AND finished_at < $1 ORDER BY finished_at LIMIT $2 + 0";
@@ -138,12 +192,83 @@ statements! {
     DELETE_BODIES = "DELETE FROM bodies WHERE job_id IN (SELECT value FROM json_each($1))";
     DELETE_ATTEMPTS = "DELETE FROM attempts WHERE job_id IN (SELECT value FROM json_each($1))";
     DELETE_OBSERVATIONS = "DELETE FROM observations WHERE job_id IN (SELECT value FROM json_each($1))";
+    /// What the mailbox or a sink that is at work has not been told of yet stays.
     DELETE_EVENTS = "DELETE FROM events WHERE seq IN \
         (SELECT seq FROM (SELECT seq, at, mailbox_seq FROM events ORDER BY seq LIMIT $2 + 0) \
-         WHERE at < $1 AND coalesce(mailbox_seq, 0) <= $3)";
+         WHERE (at < $1 OR seq <= $4) AND coalesce(mailbox_seq, 0) <= $3) \
+        AND seq <= (SELECT coalesce(min(min(s.cursor, coalesce((SELECT min(d.seq) - 1 FROM deliveries AS d \
+            WHERE d.sink = s.name AND d.state = 0), s.cursor))), 9223372036854775807) \
+            FROM sinks AS s WHERE s.configured = 1 AND s.disabled_at IS NULL)";
     DELETE_CALLS = "DELETE FROM calls WHERE id IN \
-        (SELECT id FROM (SELECT id, at FROM calls ORDER BY id LIMIT $2 + 0) WHERE at < $1)";
+        (SELECT id FROM (SELECT id, at FROM calls ORDER BY id LIMIT $2 + 0) WHERE at < $1 OR id <= $3)";
     DELETE_FIRINGS = "DELETE FROM firings WHERE at < $1";
+    DELETE_SCHEDULE_FIRINGS = "DELETE FROM schedule_firings WHERE at < $1";
+    LAST_CALL = "SELECT coalesce(max(id), 0) FROM calls";
+    COUNT_FINISHED = "SELECT coalesce(sum(jobs), 0) FROM counters WHERE state >= 4";
+
+    // ---- schedules
+    FIND_FIRING = "SELECT at FROM schedule_firings WHERE schedule = $1 AND at = $2";
+    INSERT_FIRING = "INSERT INTO schedule_firings (schedule, at, decided_at, outcome, job_id, missed) \
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    MOVE_SCHEDULE = "UPDATE schedules SET through = $2 WHERE name = $1";
+    KEEP_SCHEDULE = "INSERT INTO schedules (name, definition, through) VALUES ($1, $2, $3) \
+        ON CONFLICT (name) DO UPDATE SET definition = excluded.definition, through = excluded.through";
+    GET_SCHEDULE = "SELECT definition, through FROM schedules WHERE name = $1";
+    LAST_FIRINGS = "SELECT f.schedule, f.at, f.decided_at, f.outcome, f.job_id, f.missed FROM schedules AS s \
+        JOIN schedule_firings AS f ON f.schedule = s.name \
+        AND f.at = (SELECT max(at) FROM schedule_firings WHERE schedule = s.name)";
+
+    // ---- purging a person's data; attempts stay as the ledger's lines
+    PURGE_JOB = "UPDATE jobs SET dedupe_key = NULL, tag = NULL, remote_id = NULL, memo = NULL, seen = NULL, \
+        reason = CASE WHEN reason IS NULL THEN NULL ELSE 'removed with the data of this job' END WHERE id = $1";
+    PURGE_BODY = "UPDATE bodies SET params = '{}', params_hash = '', partial = NULL, result = NULL WHERE job_id = $1";
+    PURGE_ATTEMPTS = "UPDATE attempts SET request_hash = '' WHERE job_id = $1";
+    /// What was paid stays; what would tell for whom goes.
+    PURGE_COSTS = "UPDATE costs SET params_hash = NULL, tag = NULL WHERE job_id = $1";
+    PURGE_DOWNLOADS = "DELETE FROM downloads WHERE job_id = $1";
+    PURGE_OBSERVATIONS = "DELETE FROM observations WHERE job_id = $1";
+    PURGE_EVENTS = "UPDATE events SET data = $2 WHERE job_id = $1 AND job_id IS NOT NULL";
+    PURGE_CALLS = "UPDATE calls SET note = NULL WHERE job_id = $1 AND job_id IS NOT NULL";
+    PURGED_FILES = "SELECT sha256 FROM job_files WHERE job_id = $1 UNION SELECT sha256 FROM callback_bodies \
+        WHERE sha256 IS NOT NULL AND callback_id IN (SELECT id FROM callbacks WHERE job_id = $1 AND job_id IS NOT NULL)";
+    PURGE_JOB_FILES = "DELETE FROM job_files WHERE job_id = $1";
+    PURGE_CALLBACK_BODIES = "DELETE FROM callback_bodies WHERE callback_id IN \
+        (SELECT id FROM callbacks WHERE job_id = $1 AND job_id IS NOT NULL)";
+    /// The row and its fingerprint stay: the same call-back, sent again, brings nothing back.
+    PURGE_CALLBACKS = "UPDATE callbacks SET peer = '', content_type = NULL, vin = NULL, check_type = NULL, status = NULL, \
+        ids = '[]', unreadable = NULL WHERE job_id = $1 AND job_id IS NOT NULL";
+    PURGE_MAILBOX_ROW = "INSERT INTO mailbox_purges (uid, at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    MAILBOX_PURGES = "SELECT uid FROM mailbox_purges LIMIT 500";
+    MAILBOX_PURGED = "DELETE FROM mailbox_purges WHERE uid IN (SELECT value FROM json_each($1))";
+
+    // ---- export
+    EXPORT_WEIGHTS = "SELECT jobs.id, octet_length(bodies.params) + coalesce(octet_length(bodies.result), 0) \
+        FROM jobs JOIN bodies ON bodies.job_id = jobs.id WHERE jobs.id > $1 AND jobs.created_at >= $2 \
+        ORDER BY jobs.id LIMIT $3 + 0";
+    EXPORT_JOBS = concat!(
+        "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
+        WHERE jobs.id IN (SELECT value FROM json_each($1)) ORDER BY jobs.id"
+    );
+    FIRST_EVENT_SINCE = "SELECT min(seq) FROM events WHERE at >= $1";
+
+    // ---- a store that was put back
+    FORGET_META = "DELETE FROM meta WHERE key = $1";
+    RAISE_SEQUENCE = "UPDATE sqlite_sequence SET seq = max(seq, $2) WHERE name = $1";
+    BEGIN_SEQUENCE = "INSERT INTO sqlite_sequence (name, seq) SELECT $1, 0 \
+        WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = $1)";
+    SETTLE_SCHEDULES = "UPDATE schedules SET through = max(through, $1)";
+    /// Held, or not to be sent before that time.
+    NOT_YET_DUE = "SELECT id FROM jobs WHERE state = 0 AND state <> 4 AND (due_at IS NULL OR due_at > $1)";
+    QUEUED_JOBS = "SELECT id, submissions FROM jobs WHERE state = 0 AND state <> 4 AND id > $1 ORDER BY id LIMIT 5000";
+    YOUNGER_JOBS = "SELECT count(*), coalesce(sum(submissions > 0), 0) FROM jobs WHERE id > $1";
+    SOME_TAKEN = "SELECT uid, at FROM mailbox_rows WHERE uid > $1 ORDER BY uid LIMIT 5000";
+    KEEP_TAKEN = "INSERT INTO mailbox_rows (uid, job_id, code, message, at) \
+        SELECT value->>0, NULL, 'unknown_to_store', $2, value->>1 FROM json_each($1) WHERE true ON CONFLICT DO NOTHING";
+    ALL_FIRINGS = "SELECT schedule, at, decided_at, missed FROM schedule_firings WHERE at >= $1";
+    KEEP_FIRINGS = "INSERT INTO schedule_firings (schedule, at, decided_at, outcome, job_id, missed) \
+        SELECT value->>0, value->>1, value->>2, 'skipped', NULL, value->>3 FROM json_each($1) WHERE true \
+        ON CONFLICT DO NOTHING";
+    NEWEST_FIRING = "SELECT coalesce(max(decided_at), 0) FROM schedule_firings";
 
     // ---- reads
     DUE_SUBMITS = concat!(
@@ -207,8 +332,8 @@ statements! {
     MAILBOX_SIZES = "SELECT m.uid, coalesce(octet_length(bodies.result), 0) FROM mailbox_rows AS m \
         JOIN bodies ON bodies.job_id = m.job_id WHERE m.uid IN (SELECT value FROM json_each($1))";
     MAILBOX_ROWS = "SELECT m.uid, m.job_id, m.code, m.message, m.at, jobs.state, jobs.remote_id, jobs.reason_code, \
-        jobs.reason, jobs.updated_at, jobs.finished_at, bodies.result \
-        FROM mailbox_rows AS m LEFT JOIN jobs ON jobs.id = m.job_id LEFT JOIN bodies ON bodies.job_id = m.job_id \
+        jobs.reason, jobs.updated_at, jobs.finished_at, bodies.result, jobs.kind, jobs.account, jobs.priority, \
+        jobs.dedupe_key, jobs.deadline, jobs.tag, bodies.params FROM mailbox_rows AS m LEFT JOIN jobs ON jobs.id = m.job_id LEFT JOIN bodies ON bodies.job_id = m.job_id \
         WHERE m.uid IN (SELECT value FROM json_each($1))";
 
     // ---- call-backs and files
@@ -262,4 +387,70 @@ statements! {
     JOB_FILES = "SELECT name, sha256, content_type, size FROM job_files WHERE job_id = $1 ORDER BY name";
     KNOWN_FILES = "SELECT value FROM json_each($1) WHERE EXISTS (SELECT 1 FROM job_files WHERE sha256 = value) \
         OR EXISTS (SELECT 1 FROM callback_bodies WHERE sha256 = value AND sha256 IS NOT NULL)";
+
+    // ---- sinks
+    RETIRE_SINKS = "UPDATE sinks SET configured = 0";
+    REGISTER_SINKS = "INSERT INTO sinks (name, transport, configured, cursor) \
+        SELECT value->>0, value->>1, 1, $2 FROM json_each($1) WHERE true \
+        ON CONFLICT (name) DO UPDATE SET transport = excluded.transport, configured = 1";
+    MOVE_CURSOR = "UPDATE sinks SET cursor = $3 WHERE name = $1 AND cursor = $2";
+    SET_CURSOR = "UPDATE sinks SET cursor = $2, pending = pending - $3 WHERE name = $1";
+    ADD_PENDING = "UPDATE sinks SET pending = pending + $2 WHERE name = $1";
+    /// The first of a lane is due at once; the others wait for it.
+    INSERT_DELIVERIES = "INSERT INTO deliveries (sink, seq, type, lane, job_id, state, due_at, created_at, updated_at) \
+        SELECT $1, value->>0, value->>1, value->>2, value->>3, 0, \
+        CASE WHEN value->>4 = 1 AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.sink = $1 \
+            AND d.lane = value->>2 AND d.state = 0) THEN $3 END, $3, $3 \
+        FROM json_each($2) WHERE true ON CONFLICT (sink, seq) DO NOTHING";
+    GET_DELIVERY = concat!("SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq = $2");
+    SAVE_DELIVERY = "UPDATE deliveries SET state = $3, due_at = $4, attempts = $5, failures = $6, updated_at = $7, \
+        status = $8, code = $9, error = $10 WHERE sink = $1 AND seq = $2";
+    SAVE_SINK = "UPDATE sinks SET rest_until = $2, failing_since = $3, last_success_at = $4, last_error_at = $5, \
+        last_code = $6, last_error = $7, disabled_at = $8, disabled_code = $9, disabled = $10, pending = $11, \
+        delivered = $12, dead = $13 WHERE name = $1";
+    WAKE_LANE = "UPDATE deliveries SET due_at = $3 WHERE sink = $1 AND due_at IS NULL AND seq = \
+        (SELECT min(seq) FROM deliveries WHERE sink = $1 AND lane = $2 AND state = 0)";
+    BRING_FORWARD = "UPDATE deliveries SET due_at = min(due_at, $2), failures = 0 \
+        WHERE sink = $1 AND state = 0 AND due_at IS NOT NULL";
+    FORGET_DELIVERIES_FROM = "DELETE FROM deliveries WHERE sink = $1 AND seq >= $2 RETURNING state";
+    FORGET_DELIVERY = "DELETE FROM deliveries WHERE sink = $1 AND seq = $2 RETURNING state";
+    FORGET_DELIVERIES = "DELETE FROM deliveries WHERE (sink, seq) IN \
+        (SELECT sink, seq FROM deliveries WHERE state <> 0 AND updated_at < $1 ORDER BY updated_at LIMIT $2 + 0)";
+    GET_SINK = "SELECT name, transport, cursor, rest_until, failing_since, last_success_at, last_error_at, last_code, \
+        last_error, disabled_at, disabled_code, disabled, pending, delivered, dead FROM sinks WHERE name = $1";
+    GET_EVENT = "SELECT seq, type, at, job_id, account, mailbox_seq, data FROM events WHERE seq = $1";
+    DUE_DELIVERIES = "SELECT d.seq, d.lane, d.attempts, e.type, e.at, e.job_id, e.account, e.mailbox_seq, e.data \
+        FROM deliveries AS d LEFT JOIN events AS e ON e.seq = d.seq \
+        WHERE d.sink = $1 AND d.state = 0 AND d.due_at IS NOT NULL AND d.due_at <= $2 \
+        AND d.lane NOT IN (SELECT value FROM json_each($3)) ORDER BY d.due_at, d.seq LIMIT $4 + 0";
+    NEXT_DELIVERY = "SELECT due_at FROM deliveries WHERE sink = $1 AND state = 0 AND due_at IS NOT NULL \
+        AND lane NOT IN (SELECT value FROM json_each($2)) ORDER BY due_at, seq LIMIT 1";
+    LIST_DELIVERIES = concat!(
+        "SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3 + 0"
+    );
+    LIST_PENDING = concat!(
+        "SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq < $2 AND state = 0 \
+        ORDER BY seq DESC LIMIT $3 + 0"
+    );
+    LIST_DEAD = concat!(
+        "SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq < $2 AND state = 2 \
+        ORDER BY seq DESC LIMIT $3 + 0"
+    );
+    LIST_DELIVERED = concat!(
+        "SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq < $2 AND state = 1 \
+        ORDER BY seq DESC LIMIT $3 + 0"
+    );
+
+    // ---- freshness
+    WATCH = "INSERT INTO watches (job_id, account, at) SELECT value->>0, value->>1, value->>2 FROM json_each($1) \
+        WHERE true ON CONFLICT (job_id) DO UPDATE SET at = excluded.at";
+    WATCH_AGAIN = "UPDATE watches SET at = j.value->>1 FROM json_each($1) AS j WHERE job_id = j.value->>0";
+    UNWATCH = "DELETE FROM watches WHERE job_id IN (SELECT value FROM json_each($1))";
+    WATCH_SOONER = "UPDATE watches SET at = $2 WHERE account = $1 AND at > $2 \
+        AND (SELECT stale_since FROM jobs WHERE jobs.id = job_id) IS NULL";
+    DUE_WATCHES = concat!(
+        "SELECT ", job_columns!(), " FROM (SELECT job_id FROM watches WHERE at <= $1 ORDER BY at LIMIT $2 + 0) AS due \
+        JOIN jobs ON jobs.id = due.job_id"
+    );
+    NEXT_WATCH = "SELECT at FROM watches ORDER BY at LIMIT 1";
 }

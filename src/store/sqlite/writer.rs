@@ -11,16 +11,24 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
+use super::disk::Disk;
 use super::draft::{Draft, Known, Left, Numbers};
 use super::file::{FileId, Ownership};
 use super::hot::Hot;
+use super::money::Guard;
 use super::rows::JobRow;
-use super::{MailboxNotes, callbacks, retain, set_meta, sort_error, sql};
+use super::sinks::{self, SinkOp, SinkReply};
+use super::watches::{self, WatchOp};
+use super::witness::{Mark, Witness};
+use super::{MailboxNotes, callbacks, downloads, firing, purge, restore, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
 use crate::crash;
 use crate::domain::{Job, JobId, NewJob, Timestamp};
 use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback};
+use crate::store::downloads::DownloadEnd;
+use crate::store::upkeep::{Fired, Firing, FiringWork, KnownSchedule, PurgeOutcome};
 use crate::store::{
     Accepted, ApplyError, Batch, Commit, MailboxMark, RejectedRow, Removed, Retention, StoreError, StoreHealth,
 };
@@ -32,6 +40,8 @@ const LARGEST_WEIGHT: usize = 8_192;
 /// How many changed mailbox rows are remembered for a mailbox that is locked or missing: some 10 MB.
 const MOST_MAILBOX_CHANGES: usize = 100_000;
 /// While nothing can be committed, this often it is tried whether something can again.
+/// How often an idle store is looked after: its file and its room.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
@@ -45,18 +55,41 @@ pub enum Op {
     KeepCallback(Box<NewCallback>),
     Deliver(Box<Delivery>),
     ForgetCallbacks(Timestamp),
+    FireSchedule(Box<Firing>),
+    KeepSchedule(String, KnownSchedule),
+    Purge(JobId, Timestamp),
+    MailboxPurged(Vec<String>),
+    /// Nothing to commit: afterwards the log is moved into the file.
+    EmptyLog,
+    SettleRestored,
+    Sinks(Box<SinkOp>),
+    Watches(WatchOp),
+    EndDownload(Box<DownloadEnd>),
 }
 
 impl Op {
+    /// It brings new work, for which there must be room.
+    fn is_intake(&self) -> bool {
+        matches!(self, Op::Accept(..) | Op::Reject(..))
+    }
+
     fn weight(&self) -> usize {
         match self {
             Op::Accept(jobs, _) => jobs.len(),
             Op::Reject(rows, _) => rows.len(),
             Op::Apply(batch) => batch.changes.len() + 1,
-            Op::Fire(..) | Op::MailboxMark(_) => 1,
-            Op::Retain(..) | Op::ForgetCallbacks(_) => 500,
+            Op::Fire(..)
+            | Op::MailboxMark(_)
+            | Op::FireSchedule(_)
+            | Op::KeepSchedule(..)
+            | Op::EndDownload(_)
+            | Op::EmptyLog
+            | Op::SettleRestored => 1,
+            Op::Retain(..) | Op::ForgetCallbacks(_) | Op::Purge(..) | Op::MailboxPurged(_) => 500,
             // Bodies are bounded by memory first: 512 in a group may have 64 KiB each.
             Op::KeepCallback(_) | Op::Deliver(_) => 16,
+            Op::Sinks(op) => op.weight(),
+            Op::Watches(op) => op.weight(),
         }
     }
 }
@@ -70,6 +103,10 @@ pub enum Reply {
     Kept(Kept),
     Delivered(Delivered),
     Forgotten(u64),
+    FiredSchedule(Fired),
+    Purged(PurgeOutcome),
+    LogEmptied(bool),
+    Sinks(SinkReply),
     Done,
 }
 
@@ -94,6 +131,10 @@ pub struct Writer {
     pub identity: FileId,
     pub ownership: Ownership,
     pub epoch: i64,
+    /// How far this store has come.
+    pub stands: Mark,
+    pub witness: Witness,
+    pub disk: Disk,
     pub numbers: Numbers,
     pub hot: Hot,
     pub(super) mailbox: Arc<Mutex<MailboxNotes>>,
@@ -104,23 +145,29 @@ pub struct Writer {
 
 impl Writer {
     pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut next_look = Instant::now() + LOOK_EVERY;
         loop {
-            let first = if self.is_blocked() {
-                tokio::select! {
-                    request = requests.recv() => request,
-                    () = tokio::time::sleep(PROBE_EVERY) => {
-                        let probe = self.commit(&[]).await;
-                        self.note_health(probe.as_ref().err());
-                        continue;
-                    }
+            let every = if self.is_blocked() { PROBE_EVERY } else { LOOK_EVERY };
+            let first = tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(next_look) => {
+                    next_look = Instant::now() + every;
+                    self.look().await;
+                    continue;
                 }
-            } else {
-                requests.recv().await
+                request = requests.recv() => request,
             };
             let Some(first) = first else { break };
             let group = gather(first, &mut requests);
             crash::point("store.group_gathered");
             self.serve(group).await;
+            if self.is_blocked() {
+                next_look = next_look.min(Instant::now() + PROBE_EVERY);
+            }
+        }
+        self.disk.look();
+        if let Err(error) = self.witness.sync() {
+            tracing::warn!(error = %error, "the store's witness was not synced");
         }
         // The last connection leaves a file without a WAL behind.
         if let Err(error) = self.conn.close().await {
@@ -129,7 +176,29 @@ impl Writer {
         drop(self.ownership);
     }
 
-    async fn serve(&mut self, group: Vec<Request>) {
+    /// Is it still the file that was opened, is there room, and can it be committed again?
+    async fn look(&mut self) {
+        self.disk.look();
+        if self.disk.shortage().is_some() {
+            self.empty_the_wal().await;
+        }
+        let found = if self.is_blocked() { self.commit(&[]).await.map(drop) } else { self.check_file() };
+        self.note_health(found.as_ref().err());
+    }
+
+    async fn serve(&mut self, mut group: Vec<Request>) {
+        if self.disk.is_spent() {
+            // What room there is belongs to the outcomes of what was paid for.
+            let (refused, rest): (Vec<Request>, Vec<Request>) = group.into_iter().partition(|it| it.op.is_intake());
+            group = rest;
+            let reason = self.disk.shortage().unwrap_or_default();
+            for Request { reply, .. } in refused {
+                let _ = reply.send(Err(StoreError::Full(reason.clone())));
+            }
+            if group.is_empty() {
+                return;
+            }
+        }
         let (ops, replies): (Vec<Op>, Vec<_>) = group.into_iter().map(|request| (request.op, request.reply)).unzip();
         match self.commit(&ops).await {
             Ok(results) => {
@@ -157,8 +226,32 @@ impl Writer {
         }
     }
 
-    /// One transaction; what it did is durable when this returns.
+    /// One transaction; what it did is durable when this returns. A full disk costs the ballast, for outcomes alone.
     async fn commit(&mut self, ops: &[Op]) -> Result<Vec<Reply>, StoreError> {
+        let done = self.try_to_commit(ops).await;
+        if !matches!(done, Err(StoreError::Full(_))) {
+            return done;
+        }
+        self.disk.found_full();
+        // What lies in the WAL goes into the database, and its room is used again.
+        self.empty_the_wal().await;
+        let again = self.try_to_commit(ops).await;
+        let is_full = matches!(again, Err(StoreError::Full(_)));
+        if !is_full || ops.is_empty() || ops.iter().any(Op::is_intake) || !self.disk.give_up_ballast() {
+            return again;
+        }
+        self.empty_the_wal().await;
+        self.try_to_commit(ops).await
+    }
+
+    /// Readers in the way only put it off.
+    async fn empty_the_wal(&mut self) {
+        if let Err(error) = sqlx::query(sql::EMPTY_WAL).execute(&mut self.conn).await {
+            tracing::debug!(error = %error, "the WAL could not be emptied");
+        }
+    }
+
+    async fn try_to_commit(&mut self, ops: &[Op]) -> Result<Vec<Reply>, StoreError> {
         self.check_file()?;
         let before = self.numbers;
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await.map_err(sort_error)?;
@@ -171,10 +264,11 @@ impl Writer {
             Err(error) => Err(error),
         };
         match written {
-            Ok(Written { replies, numbers, left }) => {
+            Ok(Written { mut replies, numbers, left }) => {
                 crash::point("store.committed");
                 left.write_late(&mut self.conn).await?;
                 self.numbers = numbers;
+                self.bear_witness(left.last_order);
                 self.hot.keep(left.jobs, &left.changed_bodies);
                 self.note_mailbox(ops, left.touched);
                 self.commits.send_modify(|commit| {
@@ -182,6 +276,11 @@ impl Writer {
                     commit.last_mailbox_seq = numbers.last_mailbox_seq;
                     commit.number += 1;
                 });
+                for (op, reply) in ops.iter().zip(&mut replies) {
+                    if let Op::EmptyLog = op {
+                        *reply = Reply::LogEmptied(purge::empty_log(&mut self.conn).await.unwrap_or(false));
+                    }
+                }
                 Ok(replies)
             }
             Err(error) => {
@@ -193,11 +292,30 @@ impl Writer {
         }
     }
 
+    /// After the commit: the witness is never ahead of what it speaks of.
+    fn bear_witness(&mut self, last_order: Option<i64>) {
+        let Numbers { last_job, last_seq, last_mailbox_seq } = self.numbers;
+        let orders = last_order.unwrap_or(self.stands.orders).max(self.stands.orders);
+        let at = self.clock.now();
+        self.stands = Mark { orders, last_job, last_seq, last_mailbox_seq, at, ..self.stands.clone() };
+        if let Err(error) = self.witness.note(&self.stands) {
+            // Its silence proves nothing; a disk that is full is told of elsewhere.
+            tracing::debug!(error = %error, "the store's witness could not be written");
+        }
+    }
+
     async fn write(&mut self, ops: &[Op], before: Numbers) -> Result<Written, StoreError> {
         self.check_epoch().await?;
+        if ops.is_empty() {
+            // A trial: only what is really written shows that something can be.
+            set_meta(&mut self.conn, super::EPOCH, &self.epoch.to_string()).await?;
+        }
         let known = self.known(ops).await?;
         let mut draft = Draft::new(before, self.epoch);
         draft.adopt_rows(self.load(ops).await?);
+        let batches: Vec<&Batch> =
+            ops.iter().filter_map(|op| if let Op::Apply(batch) = op { Some(batch) } else { None }).collect();
+        draft.adopt_guard(Guard::load(&mut self.conn, &batches).await?);
         let mut replies = Vec::with_capacity(ops.len());
         for op in ops {
             replies.push(match op {
@@ -230,7 +348,33 @@ impl Writer {
                 Op::Deliver(delivery) => {
                     Reply::Delivered(callbacks::deliver(&mut self.conn, &mut draft, delivery).await?)
                 }
+                Op::FireSchedule(firing) => {
+                    Reply::FiredSchedule(firing::fire(&mut self.conn, &mut draft, &known, firing).await?)
+                }
+                Op::KeepSchedule(name, known) => {
+                    firing::keep(&mut self.conn, name, known).await?;
+                    Reply::Done
+                }
+                Op::Purge(job, now) => Reply::Purged(purge::purge(&mut self.conn, draft.job(*job), *now).await?),
+                Op::MailboxPurged(uids) => {
+                    purge::mailbox_purged(&mut self.conn, uids).await?;
+                    Reply::Done
+                }
+                Op::EmptyLog => Reply::LogEmptied(false),
+                Op::SettleRestored => {
+                    restore::settle(&mut self.conn).await?;
+                    Reply::Done
+                }
+                Op::EndDownload(end) => {
+                    downloads::end(&mut self.conn, &mut draft, end).await?;
+                    Reply::Done
+                }
                 Op::ForgetCallbacks(before) => Reply::Forgotten(callbacks::forget(&mut self.conn, *before).await?),
+                Op::Sinks(op) => Reply::Sinks(sinks::carry_out(&mut self.conn, &mut draft, op).await?),
+                Op::Watches(op) => {
+                    watches::carry_out(&mut self.conn, op).await?;
+                    Reply::Done
+                }
             });
         }
         let numbers = draft.numbers;
@@ -246,8 +390,10 @@ impl Writer {
     fn note_mailbox(&self, ops: &[Op], touched: Vec<String>) {
         let mut notes = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
         for op in ops {
-            if let Op::MailboxMark(mark) = op {
-                notes.mark = notes.mark.max(*mark);
+            match op {
+                Op::MailboxMark(mark) => notes.mark = notes.mark.max(*mark),
+                Op::Purge(..) => notes.changes.purge = true,
+                _ => {}
             }
         }
         if notes.changes.overflow || notes.changes.uids.len() + touched.len() > MOST_MAILBOX_CHANGES {
@@ -273,11 +419,8 @@ impl Writer {
     fn check_file(&self) -> Result<(), StoreError> {
         match FileId::of(&self.path) {
             Ok(id) if id == self.identity => Ok(()),
-            Ok(_) => Err(StoreError::Io(format!(
-                "{} was replaced by another file under the running daemon",
-                self.path.display()
-            ))),
-            Err(error) => Err(StoreError::Io(format!("{} is gone: {error}", self.path.display()))),
+            Ok(_) => Err(StoreError::Replaced(format!("{} was replaced by another file", self.path.display()))),
+            Err(error) => Err(StoreError::Replaced(format!("{} has gone ({error})", self.path.display()))),
         }
     }
 
@@ -290,13 +433,25 @@ impl Writer {
                     uids.extend(jobs.iter().filter_map(|job| job.mailbox_uid.as_deref()));
                 }
                 Op::Reject(rows, _) => uids.extend(rows.iter().map(|row| row.uid.as_str())),
-                Op::Apply(_)
+                Op::FireSchedule(firing) => match &firing.what {
+                    FiringWork::Job(job) => keys.extend(job.dedupe_key.as_deref()),
+                    FiringWork::Skip => {}
+                },
+                Op::KeepSchedule(..)
+                | Op::Purge(..)
+                | Op::MailboxPurged(_)
+                | Op::EmptyLog
+                | Op::SettleRestored
+                | Op::Apply(_)
                 | Op::Fire(..)
                 | Op::MailboxMark(_)
                 | Op::Retain(..)
                 | Op::KeepCallback(_)
                 | Op::Deliver(_)
-                | Op::ForgetCallbacks(_) => {}
+                | Op::EndDownload(_)
+                | Op::ForgetCallbacks(_)
+                | Op::Sinks(_)
+                | Op::Watches(_) => {}
             }
         }
         let mut known = Known::default();
@@ -321,13 +476,22 @@ impl Writer {
             .flat_map(|op| match op {
                 Op::Apply(batch) => batch.changes.iter().map(|change| change.job.0).collect::<Vec<_>>(),
                 Op::Deliver(delivery) => vec![delivery.job.0],
-                Op::Accept(..)
+                Op::EndDownload(end) => vec![end.job.0],
+                Op::Purge(job, _) => vec![job.0],
+                Op::FireSchedule(_)
+                | Op::KeepSchedule(..)
+                | Op::MailboxPurged(_)
+                | Op::EmptyLog
+                | Op::SettleRestored
+                | Op::Accept(..)
                 | Op::Reject(..)
                 | Op::Fire(..)
                 | Op::MailboxMark(_)
                 | Op::Retain(..)
                 | Op::KeepCallback(_)
-                | Op::ForgetCallbacks(_) => Vec::new(),
+                | Op::ForgetCallbacks(_)
+                | Op::Sinks(_)
+                | Op::Watches(_) => Vec::new(),
             })
             .collect();
         let (mut jobs, ids) = self.hot.find(ids);
@@ -349,24 +513,48 @@ impl Writer {
         matches!(*self.health.lock().unwrap_or_else(PoisonError::into_inner), StoreHealth::Blocked { .. })
     }
 
-    fn note_health(&self, error: Option<&StoreError>) {
+    fn note_health(&mut self, error: Option<&StoreError>) {
+        let now = self.clock.now();
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        match (error, &*health) {
-            (None, StoreHealth::Blocked { since, .. }) => {
-                tracing::info!(seconds = self.clock.now().since(*since).as_secs(), "the store commits again");
-                *health = StoreHealth::Good;
-            }
-            (None, StoreHealth::Good) => {}
+        let since = match &*health {
+            StoreHealth::Good => now,
+            StoreHealth::Tight { since, .. } | StoreHealth::Blocked { since, .. } => *since,
+        };
+        let next = match (error, &*health) {
+            // What must not go on does not get well by itself.
+            (_, StoreHealth::Blocked { fatal: true, .. }) => return,
             // A refused statement is about that statement; the others say that nothing can be committed.
-            (Some(StoreError::Other(_)), _) => {}
-            (Some(error), StoreHealth::Good) => {
-                tracing::error!(error = %error, "nothing can be committed; no new call is begun");
-                *health = StoreHealth::Blocked { reason: error.to_string(), since: self.clock.now() };
+            (Some(StoreError::Other(_) | StoreError::Corrupt { .. } | StoreError::Closed), _) => return,
+            // Outcomes still have the ballast.
+            (Some(StoreError::Full(reason)), _) if !self.disk.is_spent() => {
+                StoreHealth::Tight { reason: self.disk.shortage().unwrap_or_else(|| reason.clone()), since }
             }
-            (Some(error), StoreHealth::Blocked { since, .. }) => {
-                *health = StoreHealth::Blocked { reason: error.to_string(), since: *since };
+            (Some(error), _) => {
+                let fatal = matches!(error, StoreError::Io(_) | StoreError::Fenced { .. });
+                StoreHealth::Blocked { reason: error.to_string(), since, fatal }
             }
+            (None, _) => match self.disk.shortage() {
+                Some(reason) => StoreHealth::Tight { reason, since },
+                None => StoreHealth::Good,
+            },
+        };
+        tell(&health, &next, now.since(since).as_secs());
+        *health = next;
+    }
+}
+
+/// One line for each turn of the store's health.
+fn tell(before: &StoreHealth, after: &StoreHealth, seconds: u64) {
+    match (before, after) {
+        (StoreHealth::Blocked { .. }, StoreHealth::Blocked { .. })
+        | (StoreHealth::Tight { .. }, StoreHealth::Tight { .. })
+        | (StoreHealth::Good, StoreHealth::Good) => {}
+        (_, StoreHealth::Blocked { reason, .. }) => {
+            tracing::error!(error = reason, "nothing can be committed; no new call is begun");
         }
+        (_, StoreHealth::Tight { reason, .. }) => tracing::error!("{reason}"),
+        (StoreHealth::Blocked { .. }, StoreHealth::Good) => tracing::info!(seconds, "the store commits again"),
+        (StoreHealth::Tight { .. }, StoreHealth::Good) => tracing::info!(seconds, "the store's disk has room again"),
     }
 }
 

@@ -48,6 +48,11 @@ fn later(refusal: &Refusal) -> Outcome {
 pub fn add(faults: &Faults, view: &JobView<'_>, answer: &Answer, next_at: Timestamp) -> Reading {
     let head = match wire::envelope(answer) {
         Err(reason) => return Reading::one(Outcome::Unclear { reason }),
+        // Any gateway may say `{"status": "error"}`; outside 2xx it is the vendor's word only together with its words.
+        Ok(Envelope::Refused(refusal)) if !(200..300).contains(&answer.status) && !refusal.has_words() => {
+            let message = format!("HTTP {} with an error that gives no reason", answer.status);
+            return Reading::one(Outcome::Unclear { reason: Reason::new("strange_answer", message) });
+        }
         Ok(Envelope::Refused(refusal)) => return add_refused(faults, &refusal),
         Ok(Envelope::Ok { head, .. }) => head,
     };
@@ -103,8 +108,10 @@ pub fn look_up(faults: &Faults, jobs: &[JobView<'_>], answer: &Answer, terms: &L
             Reading::held(jobs.len(), refusal.reason("no_access"))
         }
         Ok(Envelope::Refused(refusal)) => Reading::all(jobs.len(), later(&refusal)),
-        Ok(Envelope::Ok { items, .. }) => {
-            let list = TrackList::read(&items);
+        Ok(Envelope::Ok { head, items, is_list }) => {
+            let mut list = TrackList::read(&items);
+            // `{"status": "ok"}` may be said by anybody, and an answer to `add` is no empty list either.
+            list.complete &= is_list && lenient::field(&head, "hash").is_none();
             let verdicts = jobs.iter().map(|view| look_up_one(view, &list, terms).into()).collect();
             Reading { account: None, readable: true, verdicts }
         }
@@ -121,8 +128,10 @@ fn look_up_one(view: &JobView<'_>, list: &TrackList, terms: &LookUp) -> Outcome 
         return Outcome::Absent { settle: terms.settle, resubmit: terms.resubmit, memo: None };
     }
     if found.is_empty() {
-        let reason =
-            Reason::new("incomplete_list", "track_list has lines that cannot be read, so it proves no absence");
+        let reason = Reason::new(
+            "incomplete_list",
+            "track_list is no list, or has lines that cannot be read, so it proves no absence",
+        );
         return Outcome::Unclear { reason };
     }
     // A mixed order has two hashes; the second one gets its time to appear.
@@ -162,7 +171,7 @@ pub fn one_shot(faults: &Faults, view: &JobView<'_>, answer: &Answer) -> Reading
     let kind = view.job.kind.as_str();
     match wire::envelope(answer) {
         Err(reason) => Reading::one(Outcome::Unclear { reason }),
-        Ok(Envelope::Ok { head, items }) => {
+        Ok(Envelope::Ok { head, items, .. }) => {
             let result = if kind == SHOW { shown(&head, items) } else { wire::result(kind, &head, &items) };
             Reading::one(Outcome::Ended(End::Success { result: result.to_string() }))
         }

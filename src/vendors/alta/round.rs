@@ -38,7 +38,7 @@ impl Part {
         let mut found = Dislocation::default();
         if let Some(body) = &self.body {
             let answer = Answer { status: 200, content_type: None, retry_after: None, body: body.clone().into() };
-            if let Ok(Envelope::Ok { head, items }) = wire::envelope(&answer) {
+            if let Ok(Envelope::Ok { head, items, .. }) = wire::envelope(&answer) {
                 found = Dislocation::read(&head, items);
             }
         }

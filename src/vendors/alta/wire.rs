@@ -78,6 +78,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Says why, or names a code.
+    pub fn has_words(&self) -> bool {
+        self.code.is_some() || !self.text.is_empty()
+    }
+
     pub fn reason(&self, code: &str) -> Reason {
         let number = self.code.map_or(String::new(), |code| format!(" (code {code})"));
         let text = if self.text.is_empty() { "no description" } else { &self.text };
@@ -88,20 +93,25 @@ impl Refusal {
 /// Every answer: the status element, then the data.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Envelope {
-    Ok { head: Value, items: Vec<Value> },
+    /// `is_list`: the status element stood in its array, as before a list that may be empty.
+    Ok {
+        head: Value,
+        items: Vec<Value>,
+        is_list: bool,
+    },
     Refused(Refusal),
 }
 
 /// The status element may stand alone, without its array.
 pub fn envelope(answer: &Answer) -> Result<Envelope, Reason> {
-    let (head, items) = match lenient::json(answer)? {
-        Value::Array(mut all) if !all.is_empty() => (all.remove(0), all),
-        head @ Value::Object(_) => (head, Vec::new()),
+    let (head, items, is_list) = match lenient::json(answer)? {
+        Value::Array(mut all) if !all.is_empty() => (all.remove(0), all, true),
+        head @ Value::Object(_) => (head, Vec::new(), false),
         other => return Err(strange(answer, &other)),
     };
     let status = lenient::string_field(&head, "status").unwrap_or_default().to_lowercase();
     match status.as_str() {
-        "ok" => Ok(Envelope::Ok { head, items }),
+        "ok" => Ok(Envelope::Ok { head, items, is_list }),
         "error" | "fail" => Ok(Envelope::Refused(Refusal {
             code: lenient::integer_field(&head, "code"),
             text: lenient::string_field(&head, "descr").unwrap_or_default(),

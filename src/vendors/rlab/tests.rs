@@ -55,6 +55,8 @@ pub(super) fn job(id: i64, kind: &str, state: State) -> Job {
         finished_at: None,
         mailbox_uid: None,
         retry_of: None,
+        observed_at: None,
+        stale_since: None,
     }
 }
 

@@ -60,12 +60,21 @@ pub struct Settings {
     pub ready_statuses: Vec<i64>,
     /// Values of `status` that mean "will never be ready". None is known; every other value means "not yet".
     pub failed_statuses: Vec<i64>,
+    /// Whether the page behind a report's `url` is kept too.
+    pub download: bool,
 }
 
 impl Settings {
     /// The documented defaults.
     pub fn new(common: Common, key: SecretString) -> Self {
-        Self { common, key, poll: default_poll(), ready_statuses: vec![1], failed_statuses: Vec::new() }
+        Self {
+            common,
+            key,
+            poll: default_poll(),
+            ready_statuses: vec![1],
+            failed_statuses: Vec::new(),
+            download: false,
+        }
     }
 }
 
@@ -184,6 +193,12 @@ impl Vendor for Tronk {
 
     fn pace(&self, _call: Call, job: &JobView<'_>, now: Timestamp) -> Timestamp {
         self.cadence().pace(cadence::clock_start(job), now)
+    }
+
+    fn attachment(&self, kind: &str, result: &str) -> Option<String> {
+        let wanted = self.settings.download && kind == REPORT;
+        let result: Value = wanted.then(|| serde_json::from_str(result).ok())??;
+        lenient::string_field(&result, "url")
     }
 
     fn read(&self, call: Call, jobs: &[JobView<'_>], answer: &Answer, now: Timestamp) -> Reading {

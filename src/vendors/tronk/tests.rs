@@ -58,6 +58,8 @@ fn job(kind: &str, remote_id: Option<&str>) -> Job {
         finished_at: None,
         mailbox_uid: None,
         retry_of: None,
+        observed_at: None,
+        stale_since: None,
     }
 }
 

@@ -165,8 +165,12 @@ impl Reply {
         embedded(lenient::field(&self.root, "resultJson")?)
     }
 
+    /// The report's link. Whoever shows results may make a link of it: what is no web address stays in the raw answer alone.
     pub(super) fn url(&self) -> Option<String> {
-        lenient::string_field(&self.root, "url")
+        lenient::string_field(&self.root, "url").filter(|url| {
+            let start = url.get(..8).unwrap_or(url).to_ascii_lowercase();
+            start.starts_with("http://") || start.starts_with("https://")
+        })
     }
 
     /// reportjson's `Result`: its `data`, or the whole of it where there is no such field.
@@ -248,7 +252,7 @@ pub(super) fn account_fault(message: &str, pause_on: &[String]) -> Option<Reason
 
 /// A readable answer that does not say what it should.
 pub(super) fn odd(answer: &Answer, what: &str) -> Reason {
-    let text = lenient::text(&answer.body);
+    let text = lenient::borrowed(&answer.body);
     let message = format!("HTTP {}: the answer {what}: {}", answer.status, lenient::excerpt(text.trim()));
     Reason::new("unexpected_answer", message)
 }

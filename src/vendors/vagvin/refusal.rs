@@ -32,8 +32,11 @@ fn flag(said: &str) -> bool {
     matches!(said.trim().to_lowercase().as_str(), "true" | "1" | "yes")
 }
 
+/// What stands for the text where there is none.
+pub const NO_TEXT: &str = "an error without a text";
+
 fn beside(object: &Value) -> String {
-    first_text(object).unwrap_or_else(|| "an error without a text".to_owned())
+    first_text(object).unwrap_or_else(|| NO_TEXT.to_owned())
 }
 
 fn first_text(object: &Value) -> Option<String> {

@@ -84,6 +84,10 @@ pub fn said(answer: &Answer, pause_on: &[String]) -> Said {
                 "contradictory_answer",
                 format!("HTTP {} with the error {:?} and more beside it", answer.status, lenient::excerpt(&error)),
             ),
+            // Any gateway may say `"error": true`; outside 2xx it is the vendor's word only together with its text.
+            Some(error) if !accepted && error == refusal::NO_TEXT && !is_about_account(answer.status) => {
+                unclear("unknown_answer", format!("HTTP {} with {error}", answer.status))
+            }
             Some(error) => refused(answer.status, error, pause_on),
             None if accepted && refusal::is_denial(&value) => unclear(
                 "contradictory_answer",

@@ -74,6 +74,8 @@ pub fn account(name: &str, clock: &SharedClock) -> AccountSetup {
         client: Client::new(client, AnswerBudget::default(), Arc::clone(clock)).expect("a client"),
         limits: CallLimits { max_in_flight: 4, min_interval: Duration::from_millis(250) },
         alert_after: Duration::from_secs(60),
+        stale_after: None,
+        spending: Arc::default(),
         advice: None,
         hosts: None,
     }

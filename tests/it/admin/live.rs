@@ -62,7 +62,7 @@ async fn forget_events(house: &House) {
     house.clock.advance(Duration::from_secs(60));
     let second = Duration::from_secs(1);
     let year = Duration::from_secs(31_536_000);
-    let retention = Retention { finished: year, events: second, calls: year };
+    let retention = Retention::by_age(year, second, year);
     use opros::clock::Clock;
     while house.store.retain(retention, house.clock.now()).await.unwrap().more {}
 }

@@ -174,3 +174,35 @@ async fn the_contract_lists_every_path_and_metrics_are_text() {
         assert!(metrics.text.contains(r#"opros_account_paused{account="tronk",vendor="tronk"} 0"#));
     }
 }
+
+#[tokio::test]
+async fn costs_are_summed_up_by_what_is_asked_and_misspelt_questions_are_told() {
+    let house = House::open().await;
+    house.in_doubt().await;
+    house.in_doubt().await;
+    let costs = house.get("/v1/costs?by=account,kind,day").await;
+    assert_eq!(costs.status, 200, "{}", costs.text);
+    let line = &costs.json()["costs"][0];
+    assert_eq!((line["account"].clone(), line["kind"].clone()), (json!("tronk"), json!("tronk.report")));
+    assert_eq!(
+        (line["orders"].clone(), line["unsure"].clone(), line["unpriced"].clone()),
+        (json!(2), json!(2), json!(2))
+    );
+    assert_eq!(line["day"], "2027-01-15");
+    assert_eq!(house.get("/v1/costs?by=job").await.json()["costs"].as_array().unwrap().len(), 2);
+    assert_eq!(house.get("/v1/costs?from=2027-01-16").await.json()["costs"], json!([]));
+    for query in ["by=week", "from=tomorrow", "to=1", "utc_offset=99", "x=1"] {
+        assert_eq!(house.get(&format!("/v1/costs?{query}")).await.status, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_queued_job_can_be_released() {
+    let house = House::open().await;
+    let id = house.job().await;
+    assert_eq!(house.post(&format!("/v1/jobs/{id}/release"), "").await.status, 200);
+    let doubt = house.in_doubt().await;
+    let refused = house.post(&format!("/v1/jobs/{doubt}/release"), "").await;
+    assert!(refused.status == 409 && refused.text.contains("only a job that is queued"), "{}", refused.text);
+    assert_eq!(house.post("/v1/jobs/77/release", "").await.status, 404);
+}

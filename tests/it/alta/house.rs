@@ -79,7 +79,7 @@ pub async fn observations(daemon: &TestDaemon, job: JobId) -> Vec<(Value, String
 /// The calendar's minute: what is due by it is done.
 pub async fn calendar(daemon: &TestDaemon) {
     let kept = hours(24 * 90);
-    schedule::minute(daemon.engine(), Retention { finished: kept, events: kept, calls: kept }).await;
+    schedule::minute(daemon.engine(), Retention::by_age(kept, kept, kept)).await;
     daemon.settle().await;
 }
 

@@ -112,7 +112,7 @@ pub async fn run(socket: &Path, words: &[&str]) -> Ran {
 
 pub async fn run_into(socket: &Path, words: &[&str], out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Exit {
     let socket = socket.to_str().expect("UTF-8");
-    let words = [&["opros"], words, &["--socket", socket]].concat();
+    let words = [&["opros", "--socket", socket], words].concat();
     let cli = Cli::try_parse_from(words).expect("a command line");
     let Command::Client(command) = cli.command else { panic!("not a client's command") };
     let mut term = Term::captured(cli.globals.json, out, err);

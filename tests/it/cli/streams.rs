@@ -216,3 +216,57 @@ async fn wait_for_an_unknown_job_says_so() {
     let ran = daemon.run(&["wait", "404"]).await;
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::NotFound, "error: Not found: there is no such job\n"));
 }
+
+/// Three events, then silence that never ends.
+fn three() -> Daemon {
+    let events: Vec<String> = (1..=3).map(|seq| event(seq, "job.failed", seq, json!({ "kind": "a.b" }))).collect();
+    let daemon_gone = problem(410, &json!({ "title": "Gone", "detail": "the test is over" }));
+    Daemon::start(in_turn(vec![frames(&events), daemon_gone]))
+}
+
+#[tokio::test]
+async fn watch_exec_runs_a_program_for_each_event_and_remembers_its_place() {
+    let (daemon, dir) = (three(), tempfile::tempdir().expect("a directory"));
+    let (cursor, taken) = (dir.path().join("cursor"), dir.path().join("taken"));
+    std::fs::write(&cursor, "1\n").expect("a file");
+    let (place, script) = (cursor.display().to_string(), format!("cat >> {}", taken.display()));
+    let words = ["--after", "0", "--cursor", &place, "--exec", "/bin/sh", "-c", &script];
+    let (exit, _, err) = watch(&daemon, &words, 9).await;
+    // The stream's end was the daemon's refusal.
+    assert_eq!(exit, Exit::Refused, "{err}");
+    assert_eq!(daemon.calls(), ["GET /v1/events?after=1", "GET /v1/events?after=3"], "the file goes before --after");
+    let seen = std::fs::read_to_string(&taken).expect("events");
+    let seqs: Vec<Value> =
+        seen.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["sequence"].clone()).collect();
+    assert_eq!(seqs, [json!("2"), json!("3")], "what is done with is not handed over again");
+    assert_eq!(std::fs::read_to_string(&cursor).expect("a place"), "3\n");
+}
+
+#[tokio::test]
+async fn watch_exec_stops_at_what_was_not_taken_unless_it_is_to_keep_going() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let cursor = dir.path().join("cursor");
+    let place = cursor.display().to_string();
+    let fails_at_two = "grep -q '\"sequence\":\"2\"' && exit 7; exit 0";
+    let words = ["--after", "0", "--cursor", &place, "--exec", "/bin/sh", "-c", fails_at_two];
+    let (exit, _, err) = watch(&three(), &words, 9).await;
+    assert_eq!(exit, Exit::ProgramFailed);
+    assert!(err.contains("not taken: event 2: /bin/sh ended with exit code 7"), "{err}");
+    assert_eq!(std::fs::read_to_string(&cursor).expect("a place"), "1\n", "it begins with that event next time");
+    std::fs::remove_file(&cursor).expect("a file");
+    let words = [&["--keep-going"], &words[..]].concat();
+    let (exit, ..) = watch(&three(), &words, 9).await;
+    assert_eq!((exit, std::fs::read_to_string(&cursor).expect("a place").as_str()), (Exit::Refused, "3\n"));
+}
+
+#[tokio::test]
+async fn watch_exec_says_what_is_wrong_with_its_program_and_its_file() {
+    let (exit, _, err) = watch(&three(), &["--after", "0", "--exec", "/nowhere/program"], 9).await;
+    assert_eq!(exit, Exit::Usage);
+    assert!(err.contains("/nowhere/program cannot be started"), "{err}");
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("cursor");
+    std::fs::write(&file, "soon").expect("a file");
+    let (exit, _, err) = watch(&three(), &["--cursor", &file.display().to_string()], 9).await;
+    assert!(exit == Exit::Usage && err.contains("does not hold the number of an event"), "{err}");
+}

@@ -93,6 +93,7 @@ pub(crate) fn every_input() -> Vec<(&'static str, Make)> {
         add(name, Box::new(move |_| Input::Delivered { remote_id: Some("2".into()), end: end.clone() }));
     }
     add("recover", Box::new(|_| Input::Recover));
+    add("restored", Box::new(|_| Input::Restored { token: "token".into() }));
     add("expire", Box::new(|_| Input::Expire));
     add("give up", Box::new(|_| Input::GiveUp { reason: reason() }));
     add("cancel", Box::new(|_| Input::Cancel));
@@ -101,6 +102,9 @@ pub(crate) fn every_input() -> Vec<(&'static str, Make)> {
     add("resolve: fail", Box::new(|_| Input::Resolve(Resolution::Fail)));
     add("wake", Box::new(|_| Input::Wake));
     add("postpone", Box::new(|_| Input::Postpone { until: LATER }));
+    add("hold", Box::new(|_| Input::Hold { reason: reason() }));
+    add("release", Box::new(|_| Input::Release));
+    add("restored", Box::new(|_| Input::Restored { token: "restored".into() }));
     all
 }
 

@@ -14,10 +14,11 @@ use opros::engine::failstop::FailStop;
 use opros::http::{AnswerBudget, Client, ClientSettings};
 use opros::mailbox::{self, Causes, Setup};
 use opros::store::sqlite::SqliteStore;
-use opros::store::{Batch, Change, Store};
+use opros::store::{Batch, Change, Retention, Store};
 use opros::vendors::{Common, registry, tronk};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, FromRow, SqliteConnection};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,10 @@ pub struct House {
     pub causes: Arc<Posted>,
     pub retention: (Duration, Duration),
     task: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+fn retention((finished, events): (Duration, Duration)) -> Retention {
+    Retention::by_age(finished, events, finished)
 }
 
 /// A row as a foreign program reads it.
@@ -98,6 +103,8 @@ async fn engine(store: Arc<SqliteStore>) -> Engine {
         client: Client::new(settings, AnswerBudget::default(), SystemClock::shared()).unwrap(),
         limits: Limits { max_in_flight: 1, min_interval: Duration::ZERO },
         alert_after: Duration::from_secs(60),
+        stale_after: None,
+        spending: Arc::default(),
         advice: None,
         hosts: None,
     };
@@ -127,8 +134,7 @@ impl House {
     pub fn serve(&mut self) {
         let setup = Setup {
             path: self.path(),
-            retention_finished: self.retention.0,
-            retention_events: self.retention.1,
+            retention: watch::Sender::new(retention(self.retention)).subscribe(),
             opened: Default::default(),
         };
         let stop = CancellationToken::new();
@@ -180,6 +186,17 @@ impl House {
             .fetch_one(&mut conn)
             .await
             .unwrap()
+    }
+
+    /// Where there may be no file, or none that can be used.
+    pub async fn try_foreign(&self) -> Option<SqliteConnection> {
+        SqliteConnectOptions::new().filename(self.path()).busy_timeout(Duration::from_secs(20)).connect().await.ok()
+    }
+
+    pub async fn try_order(&self, phone: u64) -> Option<i64> {
+        let mut conn = self.try_foreign().await?;
+        let order = sqlx::query_scalar("INSERT INTO jobs (kind, params) VALUES ('tronk.report', $1) RETURNING id");
+        order.bind(format!(r#"{{"phone":"{phone}"}}"#)).fetch_one(&mut conn).await.ok()
     }
 
     pub async fn find(&self, id: i64) -> Option<Row> {

@@ -125,7 +125,7 @@ async fn the_balance_is_asked_for_by_the_calendar_and_shows_the_tariffs_end() {
         config.rlab.expires = Some("31.12.2026".to_owned());
     })
     .await;
-    let retention = Retention { finished: hours(24), events: hours(24), calls: hours(24) };
+    let retention = Retention::by_age(hours(24), hours(24), hours(24));
     let before = daemon.calls("rlab.getuserinfo");
     for _ in 0..3 {
         schedule::minute(daemon.engine(), retention).await;

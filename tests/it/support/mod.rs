@@ -11,8 +11,9 @@
 //! assert_eq!(daemon.job(job).await.state, State::Waiting);
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use opros::app;
@@ -25,6 +26,7 @@ use opros::engine::intake::JobRequest;
 use opros::engine::wake::Rest;
 use opros::simulator::{AltaSim, SimConfig, Simulator};
 use opros::store::sqlite::SqliteStore;
+use opros::store::sqlite::disk::{DiskRules, Probe};
 use opros::store::{EventPage, JobDetails, JobFilter, TimelineEntry};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -84,6 +86,8 @@ pub struct TestDaemon {
     home: Home,
     /// The `[accounts…]` sections.
     accounts: String,
+    /// What the store believes to be free on its disk, in bytes.
+    free: Arc<AtomicU64>,
     dir: tempfile::TempDir,
 }
 
@@ -98,8 +102,9 @@ impl TestDaemon {
         let accounts = accounts(&sim);
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new();
-        let engine = home.run(dir.path(), &accounts, &clock).await;
-        let daemon = TestDaemon { sim, clock, engine, home, accounts, dir };
+        let free = Arc::new(AtomicU64::new(u64::MAX));
+        let engine = home.run(dir.path(), &accounts, &clock, &free).await;
+        let daemon = TestDaemon { sim, clock, engine, home, accounts, free, dir };
         daemon.settle().await;
         daemon
     }
@@ -117,8 +122,25 @@ impl TestDaemon {
         self.begin_again().await;
     }
 
+    /// Ends the daemon in order, does something to its store's file, and starts it again.
+    pub async fn restart_after(&mut self, change: impl FnOnce(&Path)) {
+        self.engine.drain().await;
+        self.engine.store().close().await;
+        change(&self.store_path());
+        self.begin_again().await;
+    }
+
+    pub fn store_path(&self) -> PathBuf {
+        self.dir.path().join("opros.db")
+    }
+
+    /// The store's disk has so many bytes left, and a floor of 1 MiB; it is looked at every two seconds of real time.
+    pub fn set_free(&self, bytes: u64) {
+        self.free.store(bytes, Ordering::Relaxed);
+    }
+
     async fn begin_again(&mut self) {
-        self.engine = self.home.run(self.dir.path(), &self.accounts, &self.clock).await;
+        self.engine = self.home.run(self.dir.path(), &self.accounts, &self.clock, &self.free).await;
         self.settle().await;
     }
 
@@ -140,6 +162,20 @@ impl TestDaemon {
     /// Hands one job in; it must be new.
     pub async fn submit(&self, kind: &str, params: Value) -> JobId {
         self.submit_all(kind, [params]).await[0]
+    }
+
+    /// Goes by the `[[schedules]]` of this text, as a start or a reload would.
+    pub async fn schedule(&self, text: &str) {
+        let config = settings(self.dir.path(), &format!("{}\n{text}", self.accounts));
+        let schedules = app::schedules(&config, &self.engine.intake()).unwrap_or_else(|problems| panic!("{problems}"));
+        let store = self.engine.store().as_ref();
+        self.engine.timetable().set(store, self.now(), schedules).await.unwrap();
+    }
+
+    /// What a second of the calendar brings at this time.
+    pub async fn tick(&self) {
+        self.engine.timetable().tick(&self.engine).await;
+        self.settle().await;
     }
 
     /// Hands jobs in together.
@@ -236,6 +272,7 @@ impl TestDaemon {
                 EventPage::Events(page) if page.is_empty() => return all,
                 EventPage::Events(page) => all.extend(page),
                 EventPage::Gone { oldest } => panic!("events before {oldest} are gone"),
+                EventPage::Ahead { last } => panic!("the newest event is {last}"),
             }
         }
     }
@@ -267,10 +304,10 @@ impl Home {
         Self(Some(builder.worker_threads(1).enable_all().build().unwrap()))
     }
 
-    async fn run(&self, dir: &Path, accounts: &str, clock: &ManualClock) -> Engine {
-        let (dir, accounts, clock) = (dir.to_owned(), accounts.to_owned(), clock.clone());
+    async fn run(&self, dir: &Path, accounts: &str, clock: &ManualClock, free: &Arc<AtomicU64>) -> Engine {
+        let (dir, accounts, clock, free) = (dir.to_owned(), accounts.to_owned(), clock.clone(), Arc::clone(free));
         let home = self.0.as_ref().unwrap().handle().clone();
-        tokio::task::spawn_blocking(move || home.block_on(run(&dir, &accounts, &clock))).await.unwrap()
+        tokio::task::spawn_blocking(move || home.block_on(run(&dir, &accounts, &clock, free))).await.unwrap()
     }
 
     async fn destroy(mut self) {
@@ -286,16 +323,22 @@ impl Drop for Home {
     }
 }
 
-async fn run(dir: &Path, accounts: &str, clock: &ManualClock) -> Engine {
+fn settings(dir: &Path, accounts: &str) -> config::Config {
     let quoted = |name: &str| json!(dir.join(name));
     let text = format!(
         "[store]\npath = {}\nallow_network_fs = true\n[mailbox]\npath = \"\"\n[admin]\nsocket = {}\n{accounts}",
         quoted("opros.db"),
         quoted("admin.sock"),
     );
-    let config = config::load(&Sources::from_text(&text)).unwrap_or_else(|problems| panic!("{problems:?}"));
+    config::load(&Sources::from_text(&text)).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+async fn run(dir: &Path, accounts: &str, clock: &ManualClock, free: Arc<AtomicU64>) -> Engine {
+    let config = settings(dir, accounts);
     let clock: SharedClock = Arc::new(clock.clone());
-    let store = SqliteStore::open(&config.store.path, true, Arc::clone(&clock)).await.unwrap();
+    let probe = Probe::new(move |_| Ok(free.load(Ordering::Relaxed)));
+    let disk = DiskRules { free_floor: 1 << 20, ballast: 0, probe };
+    let store = SqliteStore::open_with(&config.store.path, true, Arc::clone(&clock), disk).await.unwrap();
     let setups = app::account_setups(&config, &clock).unwrap();
     let engine = Engine::new(Arc::new(store), clock, FailStop::default(), setups).await.unwrap();
     engine.start().await.unwrap();

@@ -41,6 +41,8 @@ fn queued(kind: &KindSpec, id: i64) -> Job {
         finished_at: None,
         mailbox_uid: None,
         retry_of: None,
+        observed_at: None,
+        stale_since: None,
     }
 }
 

@@ -50,6 +50,8 @@ fn job(kind: &str, state: State) -> Job {
         finished_at: None,
         mailbox_uid: None,
         retry_of: None,
+        observed_at: None,
+        stale_since: None,
     }
 }
 

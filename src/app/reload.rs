@@ -1,0 +1,298 @@
+//! Reading the configuration again while the daemon runs.
+//!
+//! Everything new is made and checked before anything is changed: a wrong file changes nothing. What hangs on the
+//! configuration stands in [`STEPS`], a function for each; what a new room adds is one more line there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::{Mutex, watch};
+
+use super::{door_account, retention, setups};
+pub use crate::admin::Reloaded;
+use crate::admin::{Changed, ConfigProblem, Reload, ReloadError};
+use crate::callbacks::{Callbacks, door};
+use crate::config::{self, Account, Config, Log, Problem, Problems, Sources};
+use crate::engine::Engine;
+use crate::engine::account::AccountSetup;
+use crate::engine::backup::Backups;
+use crate::engine::timetable::Schedule;
+use crate::http::{self, AnswerBudget};
+use crate::store::Retention;
+use crate::telemetry::LogControl;
+
+/// Where the configuration came from; without sources it cannot be read again.
+#[derive(Debug, Default)]
+pub struct Origin {
+    pub sources: Option<Sources>,
+    pub log: Option<LogControl>,
+}
+
+/// What a reload changes.
+#[derive(Debug)]
+pub struct Live {
+    pub engine: Engine,
+    pub callbacks: Callbacks,
+    pub keys: door::Keys,
+    /// The listener for call-backs is open; it is opened at the start only.
+    pub has_door: bool,
+    pub retention: watch::Sender<Retention>,
+    pub backups: Backups,
+    pub budget: AnswerBudget,
+}
+
+#[derive(Debug)]
+pub struct Reloader {
+    origin: Origin,
+    live: Live,
+    /// What is in force. Locked for as long as a reload takes: two of them come one after the other.
+    current: Mutex<Config>,
+    /// Every secret that was ever configured in this process: old ones stay masked.
+    secrets: StdMutex<BTreeSet<String>>,
+    longest_call: AtomicU64,
+}
+
+/// A configuration that was found good, with what was made of it.
+struct Next {
+    config: Config,
+    setups: Vec<AccountSetup>,
+    /// Accounts whose credentials are new.
+    fresh: Vec<String>,
+    schedules: Vec<Schedule>,
+    secrets: Vec<String>,
+}
+
+/// What differs between two configurations, and is carried out elsewhere.
+type Step = fn(&Config, &Config) -> Vec<Changed>;
+
+/// A line for each thing that can change while the daemon runs.
+const STEPS: [Step; 5] = [accounts, schedules, retention_changes, backup, log];
+
+impl Reloader {
+    pub fn new(config: &Config, origin: Origin, live: Live) -> Self {
+        Self {
+            origin,
+            live,
+            current: Mutex::new(config.clone()),
+            secrets: StdMutex::new(setups::secrets_of(config).into_iter().collect()),
+            longest_call: AtomicU64::new(longest(config)),
+        }
+    }
+
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    pub fn longest_call(&self) -> Duration {
+        Duration::from_millis(self.longest_call.load(Ordering::Relaxed))
+    }
+
+    pub async fn run(&self) -> Result<Reloaded, ReloadError> {
+        let mut current = self.current.lock().await;
+        let Some(sources) = &self.origin.sources else { return Err(ReloadError::NoFile) };
+        let read = config::load(sources).map_err(problems)?;
+        let mut reloaded =
+            Reloaded { warnings: read.warnings.iter().map(Problem::to_string).collect(), ..Reloaded::default() };
+        let config = self.keep_what_needs_a_restart(&current, read, &mut reloaded.restart);
+        let next = self.prepare(&current, config)?;
+        reloaded.changed = STEPS.iter().flat_map(|step| step(&current, &next.config)).collect();
+        // Nothing below fails but the store, and a store that does not answer has stopped more than this.
+        let config = self.apply(next).await?;
+        *current = config;
+        tell(&reloaded);
+        Ok(reloaded)
+    }
+
+    fn prepare(&self, current: &Config, config: Config) -> Result<Next, ReloadError> {
+        let secrets: Vec<String> = {
+            let known = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+            known.iter().cloned().chain(setups::secrets_of(&config)).collect::<BTreeSet<_>>().into_iter().collect()
+        };
+        let clock = self.live.engine.clock();
+        let setups = setups::setups(&config, &secrets, &self.live.budget, clock)
+            .map_err(|error| ReloadError::Failed(error.to_string()))?;
+        let drivers = setups.iter().map(|setup| (setup.name.clone(), (setup.vendor, setup.driver.clone()))).collect();
+        let intake = crate::engine::intake::Intake::new(drivers);
+        let schedules = setups::schedules(&config, &intake).map_err(problems)?;
+        let fresh = config
+            .accounts
+            .iter()
+            .filter(|(name, account)| current.accounts.get(*name).is_some_and(|before| !same_secrets(before, account)));
+        let fresh = fresh.map(|(name, _)| name.clone()).collect();
+        Ok(Next { config, setups, fresh, schedules, secrets })
+    }
+
+    async fn apply(&self, next: Next) -> Result<Config, ReloadError> {
+        let Next { config, setups, fresh, schedules, secrets } = next;
+        let Live { engine, callbacks, keys, retention: keeping, backups, .. } = &self.live;
+        let failed = |error: crate::store::StoreError| ReloadError::Failed(error.to_string());
+        engine.set_accounts(setups, &fresh).await.map_err(failed)?;
+        engine.timetable().set(engine.store().as_ref(), engine.now(), schedules).await.map_err(failed)?;
+        let doors: Vec<door::Account> = config.accounts.values().filter_map(door_account).collect();
+        let masked: Vec<String> = secrets.iter().flat_map(|secret| http::maskable(secret)).collect();
+        callbacks.change(doors.iter().map(|door| door.name.clone()).collect(), &masked, config.retention.finished);
+        keys.set(doors);
+        keeping.send_replace(retention(&config));
+        backups.set(setups::backup_plan(&config.backup));
+        if let Some(log) = &self.origin.log {
+            // Checked while it was read.
+            log.set_filter(&config.log.filter).map_err(|error| ReloadError::Failed(error.to_string()))?;
+        }
+        *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = secrets.into_iter().collect();
+        // A call that began before may take as long as it was allowed then.
+        self.longest_call.fetch_max(longest(&config), Ordering::Relaxed);
+        Ok(config)
+    }
+
+    /// Files, sockets and listeners are opened at the start only: these settings stay, and are named each time.
+    fn keep_what_needs_a_restart(&self, old: &Config, new: Config, restart: &mut Vec<String>) -> Config {
+        named(restart, "store", &old.store, &new.store);
+        named(restart, "mailbox", &old.mailbox, &new.mailbox);
+        named(restart, "admin", &old.admin, &new.admin);
+        named(restart, "callbacks", &old.callbacks, &new.callbacks);
+        if old.log.format != new.log.format {
+            restart.push("log.format".to_owned());
+        }
+        let mut accounts = BTreeMap::new();
+        for (name, account) in new.accounts {
+            match old.accounts.get(&name) {
+                Some(before) if before.kind.vendor() != account.kind.vendor() => {
+                    restart.push(format!("accounts.{name}.vendor"));
+                    accounts.insert(name, before.clone());
+                }
+                None if !self.live.has_door && door_account(&account).is_some() => {
+                    restart
+                        .push(format!("accounts.{name} (its vendor calls back, and the listener opens at the start)"));
+                }
+                Some(_) | None => {
+                    accounts.insert(name, account);
+                }
+            }
+        }
+        Config {
+            store: old.store.clone(),
+            mailbox: old.mailbox.clone(),
+            admin: old.admin.clone(),
+            callbacks: old.callbacks.clone(),
+            log: Log { format: old.log.format, filter: new.log.filter },
+            accounts,
+            ..new
+        }
+    }
+}
+
+#[async_trait]
+impl Reload for Reloader {
+    async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        self.run().await
+    }
+}
+
+fn longest(config: &Config) -> u64 {
+    let longest = config.accounts.values().map(|account| account.common.timeout).max().unwrap_or_default();
+    longest.as_millis() as u64
+}
+
+fn problems(found: Problems) -> ReloadError {
+    let problem = |Problem { file, line, key, message, hint }| ConfigProblem { file, line, key, message, hint };
+    ReloadError::Problems(found.0.into_iter().map(problem).collect())
+}
+
+fn tell(reloaded: &Reloaded) {
+    for Changed { what, how, fields } in &reloaded.changed {
+        tracing::info!(what, how, fields = fields.join(", "), "the configuration was read again");
+    }
+    if reloaded.changed.is_empty() {
+        tracing::info!("the configuration was read again; nothing that can change while opros runs is different");
+    }
+    for what in &reloaded.restart {
+        tracing::warn!(what, "this setting is different in the file and needs a restart; the old one stays in force");
+    }
+    for warning in &reloaded.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+// ---- what differs ----------------------------------------------------------------------------------------------------
+
+fn shape(of: &impl Serialize) -> Value {
+    // Plain data with text keys always becomes JSON. Secrets are "…" in it.
+    serde_json::to_value(of).unwrap_or_default()
+}
+
+/// The fields that differ, by name.
+fn fields(old: &impl Serialize, new: &impl Serialize) -> Vec<String> {
+    let (old, new) = (shape(old), shape(new));
+    let names = |value: &Value| value.as_object().into_iter().flat_map(|fields| fields.keys().cloned()).collect();
+    let all: BTreeSet<String> = [&old, &new].into_iter().flat_map(|value| -> Vec<String> { names(value) }).collect();
+    all.into_iter().filter(|name| old.get(name) != new.get(name)).collect()
+}
+
+fn named(restart: &mut Vec<String>, section: &str, old: &impl Serialize, new: &impl Serialize) {
+    restart.extend(fields(old, new).into_iter().map(|field| format!("{section}.{field}")));
+}
+
+fn section(what: &str, old: &impl Serialize, new: &impl Serialize) -> Vec<Changed> {
+    match fields(old, new) {
+        none if none.is_empty() => Vec::new(),
+        fields => vec![Changed { what: what.to_owned(), how: "changed", fields }],
+    }
+}
+
+fn same_secrets(old: &Account, new: &Account) -> bool {
+    let (old, new) = (old.kind.secrets(), new.kind.secrets());
+    old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| old.expose_secret() == new.expose_secret())
+}
+
+/// Things with names: added, removed, changed.
+fn by_name<T>(
+    of: &str,
+    old: &BTreeMap<String, T>,
+    new: &BTreeMap<String, T>,
+    differ: impl Fn(&T, &T) -> Vec<String>,
+) -> Vec<Changed> {
+    let change = |name: &String, how, fields| Changed { what: format!("{of}.{name}"), how, fields };
+    let mut changes = Vec::new();
+    for (name, new) in new {
+        match old.get(name).map(|old| differ(old, new)) {
+            None => changes.push(change(name, "added", Vec::new())),
+            Some(fields) if !fields.is_empty() => changes.push(change(name, "changed", fields)),
+            Some(_) => {}
+        }
+    }
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    changes.extend(gone.map(|name| change(name, "removed", Vec::new())));
+    changes
+}
+
+fn accounts(old: &Config, new: &Config) -> Vec<Changed> {
+    by_name("accounts", &old.accounts, &new.accounts, |old, new| {
+        let secrets = (!same_secrets(old, new)).then(|| "credentials".to_owned());
+        fields(old, new).into_iter().chain(secrets).collect()
+    })
+}
+
+fn schedules(old: &Config, new: &Config) -> Vec<Changed> {
+    let named = |config: &Config| -> BTreeMap<String, Value> {
+        config.schedules.iter().map(|schedule| (schedule.name.clone(), shape(schedule))).collect()
+    };
+    by_name("schedules", &named(old), &named(new), fields)
+}
+
+fn retention_changes(old: &Config, new: &Config) -> Vec<Changed> {
+    section("retention", &old.retention, &new.retention)
+}
+
+fn backup(old: &Config, new: &Config) -> Vec<Changed> {
+    section("backup", &old.backup, &new.backup)
+}
+
+fn log(old: &Config, new: &Config) -> Vec<Changed> {
+    section("log", &old.log, &new.log)
+}

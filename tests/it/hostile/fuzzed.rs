@@ -1,0 +1,239 @@
+//! Everything that reads what others wrote, as functions of bytes: what must hold whatever the bytes are. `fuzz/` throws
+//! millions of them at each; the suite goes through the committed corpora and some random ones.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use opros::callbacks::parse::{self, Limits};
+use opros::cli::sse;
+use opros::config::{self, Sources, duration};
+use opros::domain::exchange::Answer;
+use opros::engine::intake::{Drivers, Intake};
+use opros::mailbox::row::{RawNumber, RawRow, RawText};
+use opros::vendors::registry::{self, VENDORS};
+use opros::vendors::{AccountCall, Vendor};
+
+use crate::vendors::play::{NOW, Party, calls, carry_out, params};
+use crate::vendors::samples;
+
+const SECRET: &str = "canary-of-the-fuzzer";
+
+/// Takes bytes off the front, as numbers that choose.
+struct Choice<'a>(&'a [u8]);
+
+impl<'a> Choice<'a> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn of(&mut self, count: usize) -> usize {
+        usize::from(self.byte()) % count.max(1)
+    }
+
+    fn piece(&mut self) -> &'a [u8] {
+        let length = usize::from(self.byte()) | usize::from(self.byte()) << 8;
+        let (piece, rest) = self.0.split_at(length.min(self.0.len()));
+        self.0 = rest;
+        piece
+    }
+
+    fn integer(&mut self) -> i64 {
+        let mut bytes = [0; 8];
+        bytes.iter_mut().for_each(|byte| *byte = self.byte());
+        i64::from_le_bytes(bytes)
+    }
+}
+
+// ---- the mailbox --------------------------------------------------------------------------------------------------
+
+fn raw_text(choice: &mut Choice<'_>) -> RawText {
+    match choice.of(6) {
+        0 => RawText::Null,
+        1 => RawText::TooLong,
+        2 => RawText::Foreign("real".to_owned()),
+        _ => RawText::Bytes(choice.piece().to_vec()),
+    }
+}
+
+fn raw_number(choice: &mut Choice<'_>) -> RawNumber {
+    match choice.of(4) {
+        0 => RawNumber::Null,
+        1 => RawNumber::Foreign("text".to_owned()),
+        _ => RawNumber::Integer(choice.integer()),
+    }
+}
+
+fn intake() -> &'static Intake {
+    static INTAKE: OnceLock<Intake> = OnceLock::new();
+    INTAKE.get_or_init(|| {
+        let one = |name: &'static str| (name.to_owned(), (name, samples::open(name, SECRET).into()));
+        Intake::new(VENDORS.iter().map(|vendor| one(vendor.name)).collect::<Drivers>())
+    })
+}
+
+/// A row is a request or a reason, and a request is a job or problems that say where.
+pub fn mailbox_row(data: &[u8]) {
+    let mut choice = Choice(data);
+    let kinds: Vec<&str> = registry::kinds().map(|kind| kind.name).collect();
+    let kind = choice.of(kinds.len() + 1);
+    let row = RawRow {
+        id: choice.integer(),
+        cancel_requested: choice.of(2) == 1,
+        uid: raw_text(&mut choice),
+        kind: kinds.get(kind).map_or_else(|| raw_text(&mut choice), |kind| RawText::Bytes(kind.as_bytes().to_vec())),
+        account: raw_text(&mut choice),
+        dedupe_key: raw_text(&mut choice),
+        tag: raw_text(&mut choice),
+        priority: raw_number(&mut choice),
+        not_before: raw_number(&mut choice),
+        deadline: raw_number(&mut choice),
+        params: RawText::Bytes(choice.0.to_vec()),
+    };
+    let read = row.clone().read();
+    assert_eq!(read, row.read(), "the same row is read in the same way");
+    assert!((1..=200).contains(&read.uid.len()) && !read.uid.chars().any(char::is_control));
+    match read.request {
+        Err(reason) => assert!(!reason.code.is_empty() && !reason.message.is_empty()),
+        Ok(request) => match intake().understand(&request) {
+            Ok(job) => {
+                // What was understood is understood again in the same way: an older copy orders the same.
+                let params = serde_json::from_str(&job.params).expect("params are JSON");
+                let again = intake().understand(&opros::engine::intake::JobRequest { params, ..request });
+                assert_eq!(again.map(|again| again.params), Ok(job.params));
+            }
+            Err(problems) => {
+                assert!(!problems.is_empty() && problems.iter().all(|problem| problem.pointer.starts_with('/')));
+            }
+        },
+    }
+}
+
+// ---- the vendors --------------------------------------------------------------------------------------------------
+
+struct Reader {
+    driver: Box<dyn Vendor>,
+    parties: Vec<(&'static opros::vendors::KindSpec, Party)>,
+}
+
+fn reader(vendor: &'static str) -> Reader {
+    let driver = samples::open(vendor, SECRET);
+    let mut parties = Vec::new();
+    for kind in driver.kinds() {
+        for call in calls(kind.traits) {
+            let ordered = params(driver.as_ref(), kind);
+            let together = Party::new(kind, call, vec![ordered.clone()]);
+            let most = driver.batch(&together.views()[0], call).max.min(3);
+            parties.push((kind, Party::new(kind, call, vec![ordered; most])));
+        }
+    }
+    Reader { driver, parties }
+}
+
+const STATUSES: [u16; 10] = [200, 201, 204, 400, 401, 403, 404, 422, 500, 503];
+
+/// Whatever an answer says, it is legal for the call, counts once, and leaves the job with something to do.
+fn answered(reader: &Reader, data: &[u8]) {
+    let mut choice = Choice(data);
+    let (which, status) = (choice.of(reader.parties.len() + 2), STATUSES[choice.of(STATUSES.len())]);
+    let body = Bytes::copy_from_slice(choice.0);
+    let answer = Answer { status, content_type: None, retry_after: None, body };
+    match reader.parties.get(which) {
+        Some((kind, party)) => {
+            let reading = reader.driver.read(party.call, &party.views(), &answer, NOW);
+            carry_out(reader.driver.as_ref(), party, &reading, &format!("{} of {}", party.call, kind.name));
+        }
+        None => {
+            let call = if which % 2 == 0 { AccountCall::Balance } else { AccountCall::Credentials };
+            let _ = reader.driver.read_account(call, &answer, NOW);
+        }
+    }
+}
+
+macro_rules! vendors {
+    ($($vendor:ident),+) => {
+        $(pub fn $vendor(data: &[u8]) {
+            static READER: OnceLock<Reader> = OnceLock::new();
+            answered(READER.get_or_init(|| reader(stringify!($vendor))), data);
+        })+
+    };
+}
+vendors!(tronk, alta, rlab, vagvin);
+
+// ---- the other doors ----------------------------------------------------------------------------------------------
+
+const CONTENT_TYPES: [Option<&str>; 8] = [
+    None,
+    Some("application/json"),
+    Some("application/x-www-form-urlencoded"),
+    Some("multipart/form-data; boundary=b"),
+    Some("multipart/form-data; boundary=\"\""),
+    Some("application/pdf"),
+    Some("text/html; charset=utf-16"),
+    Some("multipart/mixed"),
+];
+
+/// What is read stays within its limits, and says the same when it is read again.
+pub fn callback(data: &[u8]) {
+    let mut choice = Choice(data);
+    let content_type = CONTENT_TYPES[choice.of(CONTENT_TYPES.len())];
+    let body = Bytes::copy_from_slice(choice.0);
+    match parse::parse(content_type, &body, &Limits::DEFAULT) {
+        Ok(read) => {
+            let again = parse::parse(content_type, &body, &Limits::DEFAULT).expect("it was read before");
+            assert_eq!(read.fingerprint(), again.fingerprint());
+            for file in &read.files {
+                assert!(!file.name.is_empty() && !file.name.contains(['/', '\\', '\0']) && file.name != "..");
+            }
+            assert!(read.files.iter().map(|file| file.bytes.len()).sum::<usize>() <= body.len());
+            if let Some(url) = &read.url {
+                assert!(url.to_ascii_lowercase().starts_with("http"));
+            }
+        }
+        Err(_) => {
+            let kept = parse::unread(content_type, &body);
+            assert!(kept.files.len() <= 1);
+        }
+    }
+}
+
+/// A configuration, or problems that each say what and where.
+pub fn config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    // A secret may stand in a file: which files there are is not the fuzzer's business.
+    if text.contains("_file") {
+        return;
+    }
+    if let Err(problems) = config::load(&Sources::from_text(text)) {
+        assert!(!problems.to_string().is_empty());
+    }
+}
+
+/// However a stream is cut into pieces, its frames are the same.
+pub fn sse(data: &[u8]) {
+    let mut choice = Choice(data);
+    let step = choice.of(16) + 1;
+    let whole = sse::Parser::default().push(choice.0);
+    let mut parser = sse::Parser::default();
+    let pieces: Result<Vec<_>, _> = choice.0.chunks(step).map(|piece| parser.push(piece)).collect();
+    if let (Ok(whole), Ok(pieces)) = (whole, pieces) {
+        assert_eq!(whole, pieces.concat());
+    }
+}
+
+pub fn cursor(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(job) = opros::admin::list::job_of_cursor(text) {
+        assert!(job.0 > 0);
+    }
+}
+
+/// What is read is written so that the same is read again.
+pub fn duration(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(span) = duration::parse(text) {
+        assert!(span <= duration::LONGEST);
+        assert_eq!(duration::parse(&duration::format(span)), Ok(span));
+    }
+}

@@ -1,0 +1,9 @@
+//! Webhooks and commands: schedule, order, what survives, where they may go, and what is signed.
+
+mod commands;
+mod guarded;
+mod house;
+mod killed;
+mod operators;
+mod schedule;
+mod signed;

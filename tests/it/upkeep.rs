@@ -1,0 +1,9 @@
+//! What keeps an opros in order: schedules, retention, purging, backup and restore, export, reload.
+
+mod house;
+mod purge;
+mod reload;
+mod restore;
+mod retention;
+mod schedules;
+mod streams;
