@@ -119,13 +119,18 @@ fn world(first: String, n: u64, seed: u64) -> Plan {
     Plan::new(seed.wrapping_add(n), n % VARIANTS, deaths)
 }
 
-/// Every name, then every point, then suspensions in steps of `step`.
-fn enumerated(space: &Space, seed: u64, step: u64) -> Vec<Plan> {
+/// Every name; then numbers of points and of suspensions from end to end, as many of each as `most` says. Another seed
+/// begins elsewhere, so that many seeds together take all.
+fn enumerated(space: &Space, seed: u64, most: u64) -> Vec<Plan> {
+    let spread = |last: u64| {
+        let step = last.div_ceil(most.max(1)).max(1);
+        (1 + seed % step..=last).step_by(step as usize)
+    };
     let names = space.names.iter().filter(|name| !CALENDAR.contains(&name.as_str()));
     let firsts = names
         .flat_map(|name| (1..=2).map(move |n| format!("name:{name}:{n}")))
-        .chain((1..=space.points).map(|n| format!("point:{n}")))
-        .chain((1..=space.suspensions).step_by(step.max(1) as usize).map(|n| format!("suspension:{n}")));
+        .chain(spread(space.points).map(|n| format!("point:{n}")))
+        .chain(spread(space.suspensions).map(|n| format!("suspension:{n}")));
     let mut plans: Vec<Plan> = (0..).zip(firsts).map(|(n, first)| world(first, n, seed)).collect();
     for (place, name) in CALENDAR.iter().enumerate() {
         let plan = Plan { wait_for_minute: true, ..Plan::new(seed, 0, vec![format!("name:{name}:1")]) };
@@ -145,6 +150,17 @@ fn not_covered(space: &Space, score: &Score) -> Vec<String> {
     missing.into_iter().map(str::to_owned).collect()
 }
 
+/// A name that does not come up in the variant in which it was looked for is looked for in all of them.
+async fn cover(space: &Space, settings: &Settings, score: &mut Score) -> Result<(), Failure> {
+    let missing = not_covered(space, score);
+    let plans = missing.iter().flat_map(|name| {
+        let plan = move |variant| Plan::new(settings.seed, variant, vec![format!("name:{name}:1")]);
+        let wait_for_minute = CALENDAR.contains(&name.as_str());
+        (0..VARIANTS).map(move |variant| Plan { wait_for_minute, ..plan(variant) })
+    });
+    run(plans.collect(), settings, score, usize::MAX).await
+}
+
 pub async fn count(settings: &Settings) -> Result<bool, Failure> {
     let mut score = Score::default();
     measure(settings, &mut score).await?;
@@ -154,8 +170,9 @@ pub async fn count(settings: &Settings) -> Result<bool, Failure> {
 pub async fn every(settings: &Settings) -> Result<bool, Failure> {
     let (begun, mut score) = (Instant::now(), Score::default());
     let space = measure(settings, &mut score).await?;
-    let plans = enumerated(&space, settings.seed, 1);
+    let plans = enumerated(&space, settings.seed, u64::MAX);
     run(plans, settings, &mut score, settings.kills.unwrap_or(usize::MAX)).await?;
+    cover(&space, settings, &mut score).await?;
     finish(&score, settings, begun)?;
     println!("  not died at: {:?}", not_covered(&space, &score));
     Ok(score.is_clean())
@@ -205,13 +222,14 @@ fn drawn(space: &Space, seed: u64, enough: usize) -> Vec<Plan> {
 pub async fn ci(settings: &Settings) -> Result<bool, Failure> {
     let (begun, mut score) = (Instant::now(), Score::default());
     let space = measure(settings, &mut score).await?;
-    // The names and the points take their share; suspensions are taken in steps that fill the rest.
     let enough = settings.kills.unwrap_or(CI_KILLS);
-    let per_world = (RECOVERIES + 1) as u64 * 4 / 5;
-    let left = (enough as u64 / per_world).saturating_sub(space.names.len() as u64 * 2 + space.points).max(50);
-    let mut plans = enumerated(&space, settings.seed, space.suspensions / left);
+    // Nine in ten lives die as they should; what the names leave is shared by points and suspensions.
+    let worlds = enough as u64 * 10 / (9 * (RECOVERIES + 1) as u64);
+    let left = worlds.saturating_sub(2 * space.names.len() as u64).max(100);
+    let mut plans = enumerated(&space, settings.seed, left / 2);
     plans.extend(drawn(&space, settings.seed, enough));
     run(plans, settings, &mut score, enough).await?;
+    cover(&space, settings, &mut score).await?;
     finish(&score, settings, begun)?;
     let missing = not_covered(&space, &score);
     let covered = missing.is_empty();
