@@ -70,6 +70,7 @@ struct Evidence {
     liveness: Value,
     stream: Vec<Value>,
     mailbox_seen: Vec<Value>,
+    hooks: Vec<Value>,
     jobs: Vec<Job>,
     attempts: Vec<Attempt>,
     events: Vec<Event>,
@@ -95,6 +96,7 @@ pub async fn check(dir: &Path) -> Result<Vec<Breach>, sqlx::Error> {
     results(&evidence, &mut found);
     ways(&evidence, &mut found);
     seen(&evidence, &mut found);
+    told(&evidence, &mut found);
     questions(&evidence, &mut found);
     evidence.unsound.iter().for_each(|what| breach(&mut found, "I8", what.clone()));
     if evidence.liveness["rested"] != true {
@@ -115,6 +117,7 @@ async fn gather(dir: &Path) -> Result<Evidence, sqlx::Error> {
         liveness: lines(&dir.join("liveness.ndjson")).pop().unwrap_or_default(),
         stream: lines(&dir.join("stream.ndjson")),
         mailbox_seen: lines(&dir.join("mailbox.ndjson")),
+        hooks: lines(&dir.join("hooks.ndjson")),
         jobs: jobs(&mut store).await?,
         attempts: attempts(&mut store).await?,
         events: events(&mut store).await?,
@@ -352,6 +355,30 @@ fn seen(all: &Evidence, found: &mut Judged) {
     let ids: BTreeSet<&str> = all.mailbox_events.iter().map(|(.., id)| id.as_str()).collect();
     if ids.len() != all.mailbox_events.len() {
         breach(found, "I6", "two events of the mailbox have one id".to_owned());
+    }
+}
+
+/// A webhook tells at least once, under the event's own id, and the events of one job in their order.
+fn told(all: &Evidence, found: &mut Judged) {
+    let mut first: BTreeMap<i64, usize> = BTreeMap::new();
+    for (at, hook) in all.hooks.iter().enumerate() {
+        let seq = hook["seq"].as_i64().unwrap_or(-1);
+        first.entry(seq).or_insert(at);
+        let event = all.events.iter().find(|event| event.seq == seq);
+        if event.is_none_or(|event| event.kind != text(hook, "type")) {
+            breach(found, "I6", format!("the webhook told {hook}, the store has {event:?}"));
+        }
+    }
+    let mut before: BTreeMap<i64, usize> = BTreeMap::new();
+    for event in &all.events {
+        let Some(at) = first.get(&event.seq) else {
+            breach(found, "I6", format!("the webhook never told of event {} ({})", event.seq, event.kind));
+            continue;
+        };
+        let job = event.job.unwrap_or_default();
+        if before.insert(job, *at).is_some_and(|before| before > *at) && job > 0 {
+            breach(found, "I6", format!("the webhook told event {} of job {job} out of its order", event.seq));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row, SqliteConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::script::{CALLBACK_SECRET, Door, Order};
 use super::world::{Failure, World, nap};
@@ -229,6 +229,46 @@ fn last(file: &Path) -> i64 {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().next_back().and_then(|line| serde_json::from_str::<Value>(line).ok());
     line.and_then(|line| line["seq"].as_i64()).unwrap_or(0)
+}
+
+/// Takes what the webhook delivers: written down first, answered then, as a careful receiver does.
+pub async fn take_hooks(listener: TcpListener, file: PathBuf) {
+    while let Ok((stream, _)) = listener.accept().await {
+        // One after another, so that the file has the order in which they were answered.
+        let _ = tokio::time::timeout(Duration::from_secs(2), take_hook(stream, &file)).await;
+    }
+}
+
+async fn take_hook(mut stream: TcpStream, file: &Path) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    loop {
+        if stream.read_buf(&mut request).await? == 0 {
+            // Cut off by a kill: it was not taken.
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&request);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let header = |name: &str| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+            lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+        };
+        if header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0) > body.len() {
+            continue;
+        }
+        let id = header("webhook-id").unwrap_or_default();
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        let seq = id.rsplit_once('-').and_then(|(_, seq)| seq.parse::<i64>().ok());
+        note(file, &json!({ "seq": seq, "id": id, "type": body["type"] }))?;
+        return stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
+    }
+}
+
+/// The webhook has brought whatever the stream has shown.
+pub fn was_told_everything(world: &World) -> bool {
+    let text = std::fs::read_to_string(world.path("hooks.ndjson")).unwrap_or_default();
+    let told = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()?["seq"].as_i64());
+    let told: std::collections::BTreeSet<i64> = told.collect();
+    told.len() as i64 >= last(&world.path("stream.ndjson"))
 }
 
 /// Everything that there is to see was seen.

@@ -85,12 +85,12 @@ enum End {
 pub async fn play(plan: Plan, keep: bool) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     let faults = plan.faults.clone().unwrap_or_else(|| script::faults(plan.variant));
-    let mut world = World::new(plan.seed, faults, plan.mutant).await?;
+    let world = World::new(plan.seed, faults, plan.mutant).await?;
     let orders = script::orders(SystemClock.now(), plan.short);
     let memory = Shared::default();
     let (mut kills, mut missed, mut breaches, mut counts) = (Vec::new(), 0, Vec::new(), Value::Null);
     for (life, death) in plan.deaths.iter().enumerate() {
-        match one_life(&mut world, &orders, &memory, Some(death), &plan, life).await? {
+        match one_life(&world, &orders, &memory, Some(death), &plan, life).await? {
             End::Died(kill) => kills.push(kill),
             End::Orderly => {
                 missed += usize::from(death != NEVER);
@@ -103,7 +103,7 @@ pub async fn play(plan: Plan, keep: bool) -> Result<Outcome, Failure> {
     world.sim.control().clear_faults();
     tokio::time::sleep(BOOKS_LATE_BY + Duration::from_millis(50)).await;
     let calm = Plan { stop_at_submit: None, wait_for_minute: false, ..plan.clone() };
-    if let End::Wrong(what) = one_life(&mut world, &orders, &memory, None, &calm, plan.deaths.len()).await? {
+    if let End::Wrong(what) = one_life(&world, &orders, &memory, None, &calm, plan.deaths.len()).await? {
         breaches.push(Breach { invariant: "I9", evidence: format!("the last life: {what}") });
     }
     client::read_mailbox(&world).await?;
@@ -122,7 +122,7 @@ pub async fn play(plan: Plan, keep: bool) -> Result<Outcome, Failure> {
 }
 
 async fn one_life(
-    world: &mut World,
+    world: &World,
     orders: &[Order],
     memory: &Shared,
     death: Option<&str>,
@@ -130,7 +130,6 @@ async fn one_life(
     life: usize,
 ) -> Result<End, Failure> {
     let mut child = world.start(death.filter(|death| *death != NEVER), None)?;
-    let world = &*world;
     let ordered = AtomicBool::new(false);
     let ordering = async {
         client::order(world, orders, memory).await?;
@@ -225,7 +224,8 @@ async fn at_rest(world: &World, ordered: &AtomicBool, calm: bool, wait_for_minut
         // VagVin's call-back may be lost with the daemon that was to take it: then only an operator can ask for it.
         let waits = |job: &Value| !calm && job["kind"] == "vagvin.report" && job["state"] == "waiting";
         let rests = jobs.iter().all(|job| is_final(job) || parked(job) || waits(job));
-        if rests && client::has_caught_up(world, &client).await {
+        let told = !calm || client::was_told_everything(world);
+        if rests && told && client::has_caught_up(world, &client).await {
             break;
         }
     }

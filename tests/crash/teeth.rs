@@ -149,7 +149,7 @@ async fn disk(name: &'static str) -> Result<Tooth, Failure> {
 
 /// Commits that the store's writer made, and fsyncs of the store's WAL that the kernel saw, over one orderly run.
 async fn count_syncs(mutant: Option<&'static str>) -> Result<(u64, u64), Failure> {
-    let mut world = World::new(1, FaultPlan::default(), mutant).await?;
+    let world = World::new(1, FaultPlan::default(), mutant).await?;
     let trace = world.path("trace");
     let mut child = world.start(None, Some(&trace))?;
     let orders = script::orders(SystemClock.now(), true);

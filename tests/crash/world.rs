@@ -11,7 +11,9 @@ use opros::cli::client::Client;
 use opros::simulator::{AltaSim, FaultPlan, RlabSim, SimConfig, Simulator, TronkSim, VagvinSim};
 use serde_json::Value;
 use tokio::process::{Child, Command};
+use tokio_util::task::AbortOnDropHandle;
 
+use super::client;
 use super::script::{self, CALLBACK_SECRET, SETTLE, TIMEOUT};
 
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -23,7 +25,9 @@ pub struct World {
     pub port: u16,
     /// The planted mistake, where there is one.
     pub mutant: Option<&'static str>,
-    lives: usize,
+    /// Takes the webhook's deliveries; dead with the world, not with the daemon.
+    _receiver: AbortOnDropHandle<()>,
+    hook: SocketAddr,
 }
 
 impl World {
@@ -43,7 +47,11 @@ impl World {
             ..SimConfig::default()
         })
         .await?;
-        let world = World { dir, sim, port, mutant, lives: 0 };
+        let receiver = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let hook = receiver.local_addr()?;
+        let taking = client::take_hooks(receiver, dir.path().join("hooks.ndjson"));
+        let receiver = AbortOnDropHandle::new(tokio::spawn(taking));
+        let world = World { dir, sim, port, mutant, _receiver: receiver, hook };
         std::fs::write(world.path("opros.toml"), world.config())?;
         Ok(world)
     }
@@ -61,8 +69,7 @@ impl World {
     }
 
     /// Starts the daemon, which dies at `die_at`.
-    pub fn start(&mut self, die_at: Option<&str>, tracer: Option<&Path>) -> Result<Child, Failure> {
-        self.lives += 1;
+    pub fn start(&self, die_at: Option<&str>, tracer: Option<&Path>) -> Result<Child, Failure> {
         let log = OpenOptions::new().create(true).append(true).open(self.path("log"))?;
         let ourselves = std::env::current_exe()?;
         let mut command = match tracer {
@@ -113,6 +120,12 @@ socket = "{dir}/admin.sock"
 listen = "127.0.0.1:{}"
 [log]
 filter = "warn"
+[[webhooks]]
+name = "shop"
+url = "http://{}/hook"
+secret = "whsec_Y3Jhc2gtaGFybmVzcy13ZWJob29rLXNlY3JldC0xMjM="
+allow_http = true
+allow_private = true
 [accounts.tronk]
 vendor = "tronk"
 base_url = "{}"
@@ -153,6 +166,7 @@ callback_secret = "{CALLBACK_SECRET}"
 {common}
 "#,
             self.port,
+            self.hook,
             base("tronk"),
             tronk.key,
             base("alta"),
