@@ -21,20 +21,18 @@ use crate::callbacks::files::{FileError, FileStore};
 use crate::callbacks::parse::Limits as CallbackLimits;
 use crate::callbacks::{self, Callbacks, door};
 use crate::clock::SharedClock;
-use crate::config::{self, Account, AccountKind, Config, EventFilter, Problems, WebhookFormat};
+use crate::config::{self, Account, AccountKind, Config, Problems};
 use crate::crash;
-use crate::domain::delivery::Filter;
 use crate::downloads::{Downloads, Rules as DownloadRules};
 use crate::engine::Engine;
 use crate::engine::backup::Backups;
 use crate::engine::failstop::FailStop;
 use crate::engine::schedule::{self, Chores};
-use crate::guard::Allowed;
 use crate::health::{HealthBoard, Severity};
 use crate::http::{self, AnswerBudget, ClientError};
 use crate::listener::{self, unix};
 use crate::mailbox;
-use crate::sinks::{self, SinkSetup, Sinks, SinksError, SystemNames, TransportSetup};
+use crate::sinks::{self, Sinks, SinksError, SystemNames};
 use crate::store::sqlite::disk::DiskRules;
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::upkeep::Most;
@@ -102,16 +100,19 @@ impl Daemon {
         // And before an order leaves: its call-back may come before its answer.
         let door = callback_door(config).await?;
         let settings = callback_settings(config)?;
-        let files = (settings.files.clone(), settings.secrets.clone());
+        let (files, secrets) = (settings.files.clone(), settings.secrets.clone());
         let callbacks = Callbacks::new(Arc::clone(&store), Arc::clone(&clock), settings);
-        let sinks = Sinks::new(sinks_shared(config, &store, &clock, &board), sink_setups(config)).await?;
+        let sinks = Sinks::new(sinks_shared(&store, &clock, &board), setups::sinks_plan(config, &secrets)).await?;
         let engine = Engine::new(store, clock, failstop, setups).await?;
+        let downloads = Downloads::new(engine.clone(), files, download_rules(config), &secrets);
         let schedules = schedules(config, &engine.intake())?;
         let callback_address = door.as_ref().and_then(listener::Socket::tcp_address);
         let (doors, tasks) = (CancellationToken::new(), TaskTracker::new());
         let live = reload::Live {
             engine: engine.clone(),
             callbacks: callbacks.clone(),
+            sinks: sinks.clone(),
+            downloads: downloads.clone(),
             keys: door::Keys::default(),
             has_door: door.is_some(),
             retention: watch::Sender::new(retention(config)),
@@ -127,7 +128,7 @@ impl Daemon {
         daemon.engine.timetable().set(daemon.engine.store().as_ref(), daemon.engine.now(), schedules).await?;
         daemon.reloader.live().backups.set(setups::backup_plan(&config.backup));
         daemon.sinks.start(&daemon.tasks, &daemon.doors);
-        daemon.fetch_documents(config, files);
+        daemon.tasks.spawn(crash::watched("downloads", downloads.run(daemon.doors.clone())));
         daemon.open_doors(config, socket).await;
         crash::point("start.ready");
         Ok(daemon)
@@ -163,14 +164,6 @@ impl Daemon {
         };
         if tokio::time::timeout(MAILBOX_PATIENCE, settled).await.is_err() {
             tracing::warn!("the mailbox is locked and does not say where it stands; opros starts without knowing");
-        }
-    }
-
-    fn fetch_documents(&self, config: &Config, (files, secrets): (FileStore, Vec<String>)) {
-        let rules = download_rules(config);
-        if !rules.is_empty() {
-            let downloads = Downloads::new(self.engine.clone(), files, rules, &secrets);
-            self.tasks.spawn(crash::watched("downloads", downloads.run(self.doors.clone())));
         }
     }
 
@@ -310,46 +303,7 @@ fn callback_settings(config: &Config) -> Result<callbacks::Settings, FileError> 
     })
 }
 
-fn sinks_shared(config: &Config, store: &Arc<dyn Store>, clock: &SharedClock, board: &HealthBoard) -> sinks::Shared {
-    let secrets = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned());
-    sinks::Shared {
-        store: Arc::clone(store),
-        clock: Arc::clone(clock),
-        board: board.clone(),
-        names: Arc::new(SystemNames),
-        secrets: Arc::new(secrets.flat_map(|secret| http::maskable(&secret)).collect()),
-        kept: config.retention.calls,
-    }
-}
-
-/// Webhooks and commands as their room wants them.
-fn sink_setups(config: &Config) -> Vec<SinkSetup> {
-    let webhooks = config.webhooks.iter().map(|webhook| SinkSetup {
-        name: webhook.name.clone(),
-        transport: TransportSetup::Webhook {
-            url: webhook.url.whole.clone(),
-            secrets: webhook.signing.clone(),
-            format: match webhook.format {
-                WebhookFormat::Standard => sinks::Format::Standard,
-                WebhookFormat::CloudEvents => sinks::Format::CloudEvents,
-            },
-            allowed: Allowed { http: webhook.allow_http, private: webhook.allow_private },
-        },
-        filter: filter(&webhook.filter),
-        max_in_flight: webhook.max_in_flight,
-        timeout: webhook.timeout,
-    });
-    let commands = config.commands.iter().map(|command| SinkSetup {
-        name: command.name.clone(),
-        transport: TransportSetup::Command { run: command.run.clone() },
-        filter: filter(&command.filter),
-        max_in_flight: command.max_in_flight,
-        timeout: command.timeout,
-    });
-    webhooks.chain(commands).collect()
-}
-
-fn filter(filter: &EventFilter) -> Filter {
-    let EventFilter { types, kinds, accounts, tags } = filter.clone();
-    Filter { types, kinds, accounts, tags }
+fn sinks_shared(store: &Arc<dyn Store>, clock: &SharedClock, board: &HealthBoard) -> sinks::Shared {
+    let (store, clock, board) = (Arc::clone(store), Arc::clone(clock), board.clone());
+    sinks::Shared { store, clock, board, names: Arc::new(SystemNames) }
 }

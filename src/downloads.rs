@@ -12,7 +12,7 @@ use std::time::Duration;
 use aho_corasick::AhoCorasick;
 use bytes::Bytes;
 use reqwest::Url;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::callbacks::files::{FileError, FileStore, NewFile, StoredFile};
@@ -52,9 +52,22 @@ pub struct Rules {
 pub struct Downloads {
     engine: Engine,
     files: FileStore,
-    accounts: Arc<BTreeMap<String, Rules>>,
+    ways: Arc<watch::Sender<Arc<Ways>>>,
+}
+
+/// What the configuration says of documents; a reload brings another.
+#[derive(Debug)]
+struct Ways {
+    accounts: BTreeMap<String, Rules>,
     /// Our secrets in every spelling, put out of whatever is stored.
-    secrets: Option<Arc<AhoCorasick>>,
+    secrets: Option<AhoCorasick>,
+}
+
+impl Ways {
+    fn new(accounts: BTreeMap<String, Rules>, secrets: &[String]) -> Arc<Self> {
+        let secrets = if secrets.is_empty() { None } else { AhoCorasick::new(secrets).ok() };
+        Arc::new(Self { accounts, secrets })
+    }
 }
 
 /// Why a document was not saved.
@@ -68,15 +81,21 @@ enum Trouble {
 
 impl Downloads {
     pub fn new(engine: Engine, files: FileStore, accounts: BTreeMap<String, Rules>, secrets: &[String]) -> Self {
-        let secrets = if secrets.is_empty() { None } else { AhoCorasick::new(secrets).ok() };
-        Self { engine, files, accounts: Arc::new(accounts), secrets: secrets.map(Arc::new) }
+        Self { engine, files, ways: Arc::new(watch::Sender::new(Ways::new(accounts, secrets))) }
+    }
+
+    /// Goes on by these, as in [`Downloads::new`]. A document that is arriving ends as it began.
+    pub fn change(&self, accounts: BTreeMap<String, Rules>, secrets: &[String]) {
+        self.files.raise_limit(accounts.values().map(|rules| rules.most).max().unwrap_or_default());
+        self.ways.send_replace(Ways::new(accounts, secrets));
     }
 
     /// Fetches what is due until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut commits = self.engine.store().commits();
+        let (mut commits, mut ways) = (self.engine.store().commits(), self.ways.subscribe());
         while !stop.is_cancelled() {
             commits.mark_unchanged();
+            ways.mark_unchanged();
             let next = match self.round().await {
                 Ok(next) => next,
                 Err(error) => {
@@ -93,6 +112,7 @@ impl Downloads {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = timer => {}
+                _ = ways.changed() => {}
                 changed = commits.changed() => match changed {
                     Ok(()) => tokio::time::sleep(GATHER).await,
                     Err(_) => return,
@@ -101,8 +121,11 @@ impl Downloads {
         }
     }
 
-    /// Fetches what is due now; says when something is due next.
+    /// Fetches what is due now; says when something is due next. Where no account keeps documents, what waits goes on waiting.
     pub async fn round(&self) -> Result<Option<Timestamp>, StoreError> {
+        if self.ways.borrow().accounts.is_empty() {
+            return Ok(None);
+        }
         let store = self.engine.store();
         for due in store.due_downloads(self.engine.now(), STEP).await? {
             if self.engine.is_stopping() {
@@ -149,7 +172,8 @@ impl Downloads {
 
     async fn try_once(&self, due: &DueDownload) -> (Option<u16>, Result<JobFile, Trouble>) {
         let lasting = |what: &str| (None, Err(Trouble::Lasting(what.to_owned())));
-        let Some((rules, runner)) = self.accounts.get(&due.account).copied().zip(self.engine.runner(&due.account))
+        let ways = Arc::clone(&self.ways.borrow());
+        let Some((rules, runner)) = ways.accounts.get(&due.account).copied().zip(self.engine.runner(&due.account))
         else {
             return lasting("the account does not download any more (download = false, or it is not configured)");
         };
@@ -158,8 +182,8 @@ impl Downloads {
             Err(why) => return lasting(&why),
         };
         let (pieces, arriving) = mpsc::channel(4);
-        let (files, secrets) = (self.files.clone(), self.secrets.clone());
-        let disk = tokio::task::spawn_blocking(move || keep(&files, secrets.as_deref(), arriving));
+        let files = self.files.clone();
+        let disk = tokio::task::spawn_blocking(move || keep(&files, ways.secrets.as_ref(), arriving));
         let fetched = runner.setup().client.fetch(url, rules.most, pieces).await;
         let kept = disk.await.map_err(|_| Trouble::Passing("keeping it panicked; this is a bug of opros".to_owned()));
         match (fetched, kept) {

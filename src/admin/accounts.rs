@@ -21,6 +21,7 @@ use crate::domain::{Account, PauseSource, State as JobState, Timestamp};
 use crate::engine::account::Runner;
 use crate::listener::Peer;
 use crate::store::{Count, Lane, Store, StoreError};
+use crate::vendors::registry;
 
 /// The longest reason of a pause, in bytes.
 const LONGEST_REASON: usize = 500;
@@ -45,6 +46,8 @@ pub struct AccountView {
     in_flight: usize,
     queued: i64,
     waiting: i64,
+    /// Of the waiting ones: those that are followed for days or weeks, such as Alta's requests and R-Lab's tracks.
+    followed: i64,
     in_doubt: i64,
     balance: Option<BalanceView>,
     /// New orders wait: a budget is spent.
@@ -147,23 +150,30 @@ pub async fn list(State(state): State<AdminState>, params: Params) -> Result<Jso
 }
 
 /// Jobs by account and state.
-pub struct Counts(BTreeMap<(String, JobState), i64>);
+pub struct Counts {
+    jobs: BTreeMap<(String, JobState), i64>,
+    /// Waiting trackers by account.
+    followed: BTreeMap<String, i64>,
+}
 
 impl Counts {
     pub async fn read(store: &dyn Store) -> Result<Self, StoreError> {
-        let mut sums = BTreeMap::new();
-        for Count { account, state, jobs, .. } in store.counts().await? {
-            *sums.entry((account, state)).or_default() += jobs;
+        let mut counts = Self { jobs: BTreeMap::new(), followed: BTreeMap::new() };
+        for Count { account, kind, state, jobs } in store.counts().await? {
+            if state == JobState::Waiting && registry::kind(&kind).is_some_and(|spec| spec.traits.tracker) {
+                *counts.followed.entry(account.clone()).or_default() += jobs;
+            }
+            *counts.jobs.entry((account, state)).or_default() += jobs;
         }
-        Ok(Self(sums))
+        Ok(counts)
     }
 
     pub fn of(&self, account: &str, state: JobState) -> i64 {
-        self.0.get(&(account.to_owned(), state)).copied().unwrap_or(0)
+        self.jobs.get(&(account.to_owned(), state)).copied().unwrap_or(0)
     }
 
     pub fn all(&self, state: JobState) -> i64 {
-        self.0.iter().filter(|((_, counted), _)| *counted == state).map(|(_, jobs)| jobs).sum()
+        self.jobs.iter().filter(|((_, counted), _)| *counted == state).map(|(_, jobs)| jobs).sum()
     }
 }
 
@@ -199,6 +209,7 @@ async fn view(runner: &Runner, counts: &Counts) -> Result<AccountView, StoreErro
         in_flight: runner.requests_in_flight(),
         queued: counts.of(name, JobState::Queued),
         waiting: counts.of(name, JobState::Waiting),
+        followed: counts.followed.get(name).copied().unwrap_or(0),
         in_doubt: counts.of(name, JobState::InDoubt),
         balance: balance.map(|b| BalanceView { amount: b.amount, unit: b.unit, at: Some(b.at), text: b.text }),
         budget_spent: runner.budget_spent(now).map(BudgetSpentView::from),

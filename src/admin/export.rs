@@ -14,19 +14,22 @@ use serde::Serialize;
 use super::params::Params;
 use super::problem::Problem;
 use super::state::AdminState;
-use super::views::{EventView, JobView};
+use super::views::{EventView, JobView, time};
+use crate::domain::spending::Amount;
 use crate::domain::{Event, JobId, Timestamp};
+use crate::store::costs::CostLine;
 use crate::store::upkeep::ExportSpan;
 use crate::store::{EventPage, JobDetails, StoreError};
 
-/// Events in one portion; they are small.
-const EVENTS: usize = 500;
+/// Events, or orders, in one portion; they are small.
+const SMALL: usize = 500;
 
 /// What can be exported: a variant and its arms for each sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
     Jobs,
     Events,
+    Costs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +49,12 @@ impl FromStr for Format {
     }
 }
 
-/// Export jobs or events. `since`: jobs that were taken in, and events that happened, from then on.
+/// Export jobs, events or the ledger's orders. `since`: jobs that were taken in, events that happened, orders that were sent
+/// from then on.
 #[utoipa::path(
     get, path = "/v1/export/{what}", tag = "operation",
     params(
-        ("what" = String, Path, description = "`jobs` or `events`"),
+        ("what" = String, Path, description = "`jobs`, `events` or `costs`"),
         ("format" = Option<String>, Query, description = "`ndjson` (as the socket shows them elsewhere) or `csv` (RFC 4180); ndjson unless given"),
         ("since" = Option<String>, Query, description = "RFC 3339"),
     ),
@@ -68,7 +72,8 @@ pub async fn export(
     let sort = match what.as_str() {
         "jobs" => Sort::Jobs,
         "events" => Sort::Events,
-        _ => return Err(Problem::not_found("what can be exported is jobs and events")),
+        "costs" => Sort::Costs,
+        _ => return Err(Problem::not_found("what can be exported is jobs, events and costs")),
     };
     let params = params.only(&["format", "since"])?;
     let format = params.parse("format")?.unwrap_or(Format::Ndjson);
@@ -82,6 +87,7 @@ pub async fn export(
     let span = match sort {
         Sort::Jobs => store.jobs_span().await?,
         Sort::Events => store.events_span(since).await?,
+        Sort::Costs => store.costs_span(since).await?,
     };
     let head = match format {
         Format::Ndjson => String::new(),
@@ -122,6 +128,7 @@ impl Export {
                 match self.sort {
                     Sort::Jobs => self.jobs(&mut text).await?,
                     Sort::Events => self.events(&mut text).await?,
+                    Sort::Costs => self.costs(&mut text).await?,
                 }
             } else if self.span.after < self.span.last {
                 // The daemon stops: what is not whole must not look whole.
@@ -150,7 +157,7 @@ impl Export {
 
     async fn events(&mut self, text: &mut String) -> Result<(), StoreError> {
         let store = self.state.engine().store();
-        let events = match store.events(self.span.after, EVENTS).await? {
+        let events = match store.events(self.span.after, SMALL).await? {
             EventPage::Events(events) => events,
             EventPage::Gone { oldest } => {
                 // Retention was faster; those were older than anybody keeps.
@@ -168,6 +175,51 @@ impl Export {
         }
         Ok(())
     }
+
+    async fn costs(&mut self, text: &mut String) -> Result<(), StoreError> {
+        let lines = self.state.engine().store().export_costs(self.span.after, SMALL).await?;
+        self.span.after = lines.last().map_or(self.span.last, |line| line.id);
+        for cost in lines.iter().filter(|line| line.id <= self.span.last && line.at >= self.since) {
+            match self.format {
+                Format::Csv => text.push_str(&cost_row(cost)),
+                Format::Ndjson => line(text, &CostLineView::from(cost)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One order, as the ledger has it.
+#[derive(Debug, Serialize)]
+struct CostLineView<'a> {
+    id: i64,
+    job: i64,
+    account: &'a str,
+    kind: &'a str,
+    tag: Option<&'a str>,
+    /// In the account's unit; null where none was configured.
+    price: Option<f64>,
+    sure: &'static str,
+    #[serde(serialize_with = "time")]
+    at: Option<Timestamp>,
+    #[serde(serialize_with = "time")]
+    decided_at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a CostLine> for CostLineView<'a> {
+    fn from(line: &'a CostLine) -> Self {
+        Self {
+            id: line.id,
+            job: line.job.0,
+            account: &line.account,
+            kind: &line.kind,
+            tag: line.tag.as_deref(),
+            price: line.price.map(Amount::units),
+            sure: line.sure.as_str(),
+            at: Some(line.at),
+            decided_at: line.decided_at,
+        }
+    }
 }
 
 /// A view is numbers, texts and checked JSON: it can always be written. Stored JSON may have been written on several lines.
@@ -182,11 +234,13 @@ fn line(text: &mut String, view: &impl Serialize) {
 const JOB_HEAD: &str = "id,kind,account,state,params,tag,priority,dedupe_key,remote_id,attempts,polls,result,error_code,error,\
                         created_at,submitted_at,updated_at,finished_at,mailbox_uid,retry_of";
 const EVENT_HEAD: &str = "seq,id,type,time,job,account,data";
+const COST_HEAD: &str = "id,job,account,kind,tag,price,sure,at,decided_at";
 
 fn head(sort: Sort) -> Vec<String> {
     let names = match sort {
         Sort::Jobs => JOB_HEAD,
         Sort::Events => EVENT_HEAD,
+        Sort::Costs => COST_HEAD,
     };
     names.split(',').map(str::to_owned).collect()
 }
@@ -239,6 +293,20 @@ fn event_row(instance: &str, event: &Event) -> String {
         cell(event.job),
         cell(event.account.as_ref()),
         event.data.clone(),
+    ])
+}
+
+fn cost_row(cost: &CostLine) -> String {
+    row(vec![
+        cost.id.to_string(),
+        cost.job.to_string(),
+        cost.account.clone(),
+        cost.kind.clone(),
+        cell(cost.tag.as_ref()),
+        cell(cost.price.map(Amount::units)),
+        cost.sure.as_str().to_owned(),
+        cost.at.to_string(),
+        cell(cost.decided_at),
     ])
 }
 

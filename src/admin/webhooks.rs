@@ -388,7 +388,7 @@ fn known(sinks: &Sinks, name: &str) -> Result<(), Problem> {
 }
 
 fn no_sink(sinks: &Sinks, name: &str) -> Problem {
-    let names: Vec<&str> = sinks.names().collect();
+    let names: Vec<String> = sinks.names().into_iter().collect();
     let name: String = name.chars().take(60).collect();
     match names.as_slice() {
         [] => Problem::not_found("no webhooks and no commands are configured"),

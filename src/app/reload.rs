@@ -9,21 +9,23 @@ use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
-use super::{door_account, retention, setups};
+use super::{door_account, download_rules, retention, setups};
 pub use crate::admin::Reloaded;
 use crate::admin::{Changed, ConfigProblem, Reload, ReloadError};
 use crate::callbacks::{Callbacks, door};
-use crate::config::{self, Account, Config, Log, Problem, Problems, Sources};
+use crate::config::{self, Account, Config, Log, Problem, Problems, Sources, Webhook};
+use crate::downloads::Downloads;
 use crate::engine::Engine;
 use crate::engine::account::AccountSetup;
 use crate::engine::backup::Backups;
 use crate::engine::timetable::Schedule;
 use crate::http::{self, AnswerBudget};
+use crate::sinks::{self, Sinks};
 use crate::store::Retention;
 use crate::telemetry::LogControl;
 
@@ -39,6 +41,8 @@ pub struct Origin {
 pub struct Live {
     pub engine: Engine,
     pub callbacks: Callbacks,
+    pub sinks: Sinks,
+    pub downloads: Downloads,
     pub keys: door::Keys,
     /// The listener for call-backs is open; it is opened at the start only.
     pub has_door: bool,
@@ -65,14 +69,17 @@ struct Next {
     /// Accounts whose credentials are new.
     fresh: Vec<String>,
     schedules: Vec<Schedule>,
+    sinks: sinks::Checked,
     secrets: Vec<String>,
+    /// The same in every spelling.
+    masked: Vec<String>,
 }
 
 /// What differs between two configurations, and is carried out elsewhere.
 type Step = fn(&Config, &Config) -> Vec<Changed>;
 
 /// A line for each thing that can change while the daemon runs.
-const STEPS: [Step; 5] = [accounts, schedules, retention_changes, backup, log];
+const STEPS: [Step; 7] = [accounts, schedules, webhooks, commands, retention_changes, backup, log];
 
 impl Reloader {
     pub fn new(config: &Config, origin: Origin, live: Live) -> Self {
@@ -125,17 +132,21 @@ impl Reloader {
             .iter()
             .filter(|(name, account)| current.accounts.get(*name).is_some_and(|before| !same_secrets(before, account)));
         let fresh = fresh.map(|(name, _)| name.clone()).collect();
-        Ok(Next { config, setups, fresh, schedules, secrets })
+        let masked: Vec<String> = secrets.iter().flat_map(|secret| http::maskable(secret)).collect();
+        let sinks = self.live.sinks.check(setups::sinks_plan(&config, &masked));
+        let sinks = sinks.map_err(|error| ReloadError::Failed(error.to_string()))?;
+        Ok(Next { config, setups, fresh, schedules, sinks, secrets, masked })
     }
 
     async fn apply(&self, next: Next) -> Result<Config, ReloadError> {
-        let Next { config, setups, fresh, schedules, secrets } = next;
+        let Next { config, setups, fresh, schedules, sinks, secrets, masked } = next;
         let Live { engine, callbacks, keys, retention: keeping, backups, .. } = &self.live;
         let failed = |error: crate::store::StoreError| ReloadError::Failed(error.to_string());
         engine.set_accounts(setups, &fresh).await.map_err(failed)?;
         engine.timetable().set(engine.store().as_ref(), engine.now(), schedules).await.map_err(failed)?;
+        self.live.sinks.change(sinks).await.map_err(failed)?;
+        self.live.downloads.change(download_rules(&config), &masked);
         let doors: Vec<door::Account> = config.accounts.values().filter_map(door_account).collect();
-        let masked: Vec<String> = secrets.iter().flat_map(|secret| http::maskable(secret)).collect();
         callbacks.change(doors.iter().map(|door| door.name.clone()).collect(), &masked, config.retention.finished);
         keys.set(doors);
         keeping.send_replace(retention(&config));
@@ -246,8 +257,11 @@ fn section(what: &str, old: &impl Serialize, new: &impl Serialize) -> Vec<Change
 }
 
 fn same_secrets(old: &Account, new: &Account) -> bool {
-    let (old, new) = (old.kind.secrets(), new.kind.secrets());
-    old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| old.expose_secret() == new.expose_secret())
+    same(old.kind.secrets().into_iter(), new.kind.secrets().into_iter())
+}
+
+fn same<'a>(old: impl Iterator<Item = &'a SecretString>, new: impl Iterator<Item = &'a SecretString>) -> bool {
+    old.map(ExposeSecret::expose_secret).eq(new.map(ExposeSecret::expose_secret))
 }
 
 /// Things with names: added, removed, changed.
@@ -283,6 +297,30 @@ fn schedules(old: &Config, new: &Config) -> Vec<Changed> {
         config.schedules.iter().map(|schedule| (schedule.name.clone(), shape(schedule))).collect()
     };
     by_name("schedules", &named(old), &named(new), fields)
+}
+
+fn webhooks(old: &Config, new: &Config) -> Vec<Changed> {
+    let named = |config: &Config| -> BTreeMap<String, Webhook> {
+        config.webhooks.iter().map(|webhook| (webhook.name.clone(), webhook.clone())).collect()
+    };
+    by_name("webhooks", &named(old), &named(new), |old, new| {
+        let mut differ: BTreeSet<String> = fields(old, new).into_iter().collect();
+        // What is shown of these hides what may be new in them.
+        if old.url.whole.expose_secret() != new.url.whole.expose_secret() {
+            differ.insert("url".to_owned());
+        }
+        if !same(old.signing.iter(), new.signing.iter()) {
+            differ.insert("secret".to_owned());
+        }
+        differ.into_iter().collect()
+    })
+}
+
+fn commands(old: &Config, new: &Config) -> Vec<Changed> {
+    let named = |config: &Config| -> BTreeMap<String, Value> {
+        config.commands.iter().map(|command| (command.name.clone(), shape(command))).collect()
+    };
+    by_name("commands", &named(old), &named(new), fields)
 }
 
 fn retention_changes(old: &Config, new: &Config) -> Vec<Changed> {

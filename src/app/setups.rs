@@ -6,8 +6,11 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::clock::SharedClock;
-use crate::config::{Account, AccountKind, Backup, CodeMeaning, Config, Misfire, Problem, Problems};
+use crate::config::{
+    Account, AccountKind, Backup, CodeMeaning, Config, EventFilter, Misfire, Problem, Problems, WebhookFormat,
+};
 use crate::crash::{self, Mutant};
+use crate::domain::delivery::Filter;
 use crate::domain::hosts::HostPolicy;
 use crate::domain::policy::PollStep;
 use crate::domain::spending::{Amount, Budget, Rules};
@@ -15,7 +18,9 @@ use crate::engine::account::{AccountSetup, Limits};
 use crate::engine::backup::BackupPlan;
 use crate::engine::intake::{Intake, JobRequest};
 use crate::engine::timetable;
+use crate::guard::Allowed;
 use crate::http::{AnswerBudget, Client, ClientError, ClientSettings};
+use crate::sinks::{Format, Plan, SinkSetup, TransportSetup};
 use crate::vendors::registry::{self, Settings};
 use crate::vendors::{Common, alta, rlab, tronk, vagvin};
 
@@ -219,4 +224,37 @@ pub fn schedules(config: &Config, intake: &Intake) -> Result<Vec<timetable::Sche
 
 pub fn backup_plan(backup: &Backup) -> Option<BackupPlan> {
     Some(BackupPlan { directory: backup.dir.clone()?, calendar: backup.calendar.clone()?, keep: backup.keep })
+}
+
+/// Webhooks and commands as their room wants them. `secrets`: what is masked in what a command says, in every spelling.
+pub fn sinks_plan(config: &Config, secrets: &[String]) -> Plan {
+    let webhooks = config.webhooks.iter().map(|webhook| SinkSetup {
+        name: webhook.name.clone(),
+        transport: TransportSetup::Webhook {
+            url: webhook.url.whole.clone(),
+            secrets: webhook.signing.clone(),
+            format: match webhook.format {
+                WebhookFormat::Standard => Format::Standard,
+                WebhookFormat::CloudEvents => Format::CloudEvents,
+            },
+            allowed: Allowed { http: webhook.allow_http, private: webhook.allow_private },
+        },
+        filter: filter(&webhook.filter),
+        max_in_flight: webhook.max_in_flight,
+        timeout: webhook.timeout,
+    });
+    let commands = config.commands.iter().map(|command| SinkSetup {
+        name: command.name.clone(),
+        transport: TransportSetup::Command { run: command.run.clone() },
+        filter: filter(&command.filter),
+        max_in_flight: command.max_in_flight,
+        timeout: command.timeout,
+    });
+    let sinks = webhooks.chain(commands).collect();
+    Plan { sinks, secrets: Arc::new(secrets.to_vec()), kept: config.retention.calls }
+}
+
+fn filter(filter: &EventFilter) -> Filter {
+    let EventFilter { types, kinds, accounts, tags } = filter.clone();
+    Filter { types, kinds, accounts, tags }
 }

@@ -10,6 +10,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
@@ -84,14 +86,15 @@ const PRIVATE_FILE: u32 = 0o600;
 #[derive(Debug, Clone)]
 pub struct FileStore {
     root: PathBuf,
-    limit: u64,
+    /// Bytes a file. It only grows: what was let in once must stay readable.
+    limit: Arc<AtomicU64>,
 }
 
 impl FileStore {
     /// Makes the directory where it is not there, and clears away what a crash left unfinished. `limit`: bytes a file.
     /// One process at a time: the store's lock sees to that.
     pub fn open(root: impl Into<PathBuf>, limit: u64) -> Result<Self, FileError> {
-        let store = Self { root: root.into(), limit };
+        let store = Self { root: root.into(), limit: Arc::new(AtomicU64::new(limit)) };
         let unfinished = store.root.join(UNFINISHED);
         // The root may be a link: an operator's way to a larger disk.
         if !store.root.is_dir() {
@@ -103,6 +106,15 @@ impl FileStore {
             fs::remove_file(entry.path()).map_err(at("clearing unfinished files"))?;
         }
         Ok(store)
+    }
+
+    /// Lets files be as large as this from now on.
+    pub fn raise_limit(&self, limit: u64) {
+        self.limit.fetch_max(limit, Relaxed);
+    }
+
+    fn limit(&self) -> u64 {
+        self.limit.load(Relaxed)
     }
 
     /// Stores a file; the same content again is the same file.
@@ -127,7 +139,7 @@ impl FileStore {
         let Some(file) = self.open_file(hash)? else { return Ok(None) };
         let mut content = Vec::new();
         // One byte more than was ever let in: enough to see that something else lies there.
-        file.take(self.limit.saturating_add(1)).read_to_end(&mut content).map_err(at("reading a file"))?;
+        file.take(self.limit().saturating_add(1)).read_to_end(&mut content).map_err(at("reading a file"))?;
         if FileHash::of(&content) == *hash { Ok(Some(content)) } else { Err(FileError::Damaged(hash.clone())) }
     }
 
@@ -193,8 +205,9 @@ pub struct NewFile<'a> {
 impl NewFile<'_> {
     pub fn write(&mut self, piece: &[u8]) -> Result<(), FileError> {
         self.size = self.size.saturating_add(piece.len() as u64);
-        if self.size > self.store.limit {
-            return Err(FileError::TooLarge { limit: self.store.limit });
+        let limit = self.store.limit();
+        if self.size > limit {
+            return Err(FileError::TooLarge { limit });
         }
         self.digest.update(piece);
         self.temp.write_all(piece).map_err(at("writing a file"))

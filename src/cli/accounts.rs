@@ -15,8 +15,9 @@ use crate::domain::Timestamp;
 
 pub async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
     let accounts: Accounts = session.client.get(&["v1", "accounts"], &[]).await?.read()?;
-    let header = ["ACCOUNT", "STATE", "VENDOR", "CALLS", "QUEUED", "WAITING", "BALANCE", "NEXT CALL", "WHAT"];
-    let mut table = Table::new(&header, 1).dispensable(&["VENDOR", "BALANCE", "CALLS", "NEXT CALL"]);
+    let header =
+        ["ACCOUNT", "STATE", "VENDOR", "CALLS", "QUEUED", "WAITING", "FOLLOWED", "BALANCE", "NEXT CALL", "WHAT"];
+    let mut table = Table::new(&header, 1).dispensable(&["VENDOR", "FOLLOWED", "BALANCE", "CALLS", "NEXT CALL"]);
     for raw in &accounts.accounts {
         if session.term.json {
             session.term.say_json(raw.get())?;
@@ -105,6 +106,7 @@ fn row(table: &mut Table, account: &Account, now: Timestamp) {
             calls,
             count(account.queued),
             count(account.waiting),
+            count(account.followed),
             account.balance.as_ref().map(balance).unwrap_or_default(),
             account.next_call_at.map(|at| when::relative(at, now)).unwrap_or_default(),
             account.hold(now).or_else(|| budget(account)).or_else(|| last_error(account, now)).unwrap_or_default(),

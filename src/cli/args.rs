@@ -425,6 +425,8 @@ pub struct RestoreArgs {
 pub enum ExportSort {
     Jobs,
     Events,
+    /// Every order of the ledger: when, for which job, at what price, how sure
+    Costs,
 }
 
 impl ExportSort {
@@ -432,6 +434,7 @@ impl ExportSort {
         match self {
             ExportSort::Jobs => "jobs",
             ExportSort::Events => "events",
+            ExportSort::Costs => "costs",
         }
     }
 }

@@ -209,6 +209,7 @@ pub struct Account {
     pub in_flight: Option<i64>,
     pub queued: Option<i64>,
     pub waiting: Option<i64>,
+    pub followed: Option<i64>,
     pub balance: Option<Balance>,
     pub budget_spent: Option<Reason>,
     pub last_error: Option<LastError>,

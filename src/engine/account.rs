@@ -126,9 +126,11 @@ impl Runner {
         Arc::clone(&self.setup.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The next call goes by this one; limits, breaker and distances stay what they are.
+    /// The next call goes by this one; limits, breaker and distances stay what they are. A budget that was spent may be
+    /// larger now: the store is asked again.
     pub fn set_up(&self, setup: AccountSetup) {
         *self.setup.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(setup);
+        self.reopen_budget();
     }
 
     pub fn driver(&self) -> Arc<dyn Vendor> {

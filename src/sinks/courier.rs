@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Post, body};
+use super::{Post, Way, body};
 use crate::crash;
 use crate::domain::delivery::{Attempt, Sink, lane};
 use crate::domain::{Event, Timestamp};
@@ -32,6 +32,7 @@ const SHOWN_AFTER: Duration = Duration::from_secs(300);
 
 pub struct Courier {
     post: Arc<Post>,
+    way: watch::Receiver<Option<Arc<Way>>>,
     commits: watch::Receiver<Commit>,
     /// Up to where events were looked at; ahead of the stored cursor by what was not wanted.
     position: Option<i64>,
@@ -46,10 +47,10 @@ pub struct Courier {
 
 impl Courier {
     pub fn new(post: Arc<Post>) -> Self {
-        let commits = post.shared.store.commits();
+        let (way, commits) = (post.way.subscribe(), post.shared.store.commits());
         let (under_way, tasks) = (BTreeSet::new(), JoinSet::new());
         let (position, listens_after) = (None, None);
-        Self { post, commits, position, listens_after, under_way, tasks, troubled: false, failing: false }
+        Self { post, way, commits, position, listens_after, under_way, tasks, troubled: false, failing: false }
     }
 
     pub async fn run(mut self, stop: CancellationToken) {
@@ -101,6 +102,8 @@ impl Courier {
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.post.nudge.notified() => self.position = None,
+            // What was looked at and not wanted is not looked at again by another filter: the position stays.
+            _ = self.way.changed() => {}
             came = event => {
                 if came.is_err() {
                     // The store is gone; the daemon is about to stop.
@@ -126,29 +129,34 @@ impl Courier {
     async fn look(&mut self) -> Result<Option<Timestamp>, StoreError> {
         self.listens_after = None;
         let store = Arc::clone(&self.post.shared.store);
+        let Some(way) = self.way.borrow_and_update().clone() else {
+            // What is under way ends and is recorded; the rest waits in the store until the sink is configured again.
+            self.show_nothing();
+            return Ok(None);
+        };
         let Some(sink) = store.sink(&self.post.name).await? else { return Ok(None) };
         self.show(&sink);
         self.say(&sink);
         if sink.disabled.is_some() {
             return Ok(None);
         }
-        let more = self.take_in(&sink).await?;
+        let more = self.take_in(&way, &sink).await?;
         let now = self.now();
         if let Some(until) = sink.rest_until.filter(|until| *until > now) {
             return Ok(Some(until));
         }
-        let room = self.post.max_in_flight.saturating_sub(self.under_way.len());
+        let room = way.max_in_flight.saturating_sub(self.under_way.len());
         if room == 0 {
             return Ok(None);
         }
         let lanes: Vec<String> = self.under_way.iter().cloned().collect();
         for due in store.due_deliveries(&self.post.name, now, room, &lanes).await? {
-            self.hand_over(due);
+            self.hand_over(&way, due);
         }
         if more {
             return Ok(Some(now));
         }
-        if self.under_way.len() >= self.post.max_in_flight {
+        if self.under_way.len() >= way.max_in_flight {
             return Ok(None);
         }
         let lanes: Vec<String> = self.under_way.iter().cloned().collect();
@@ -156,7 +164,7 @@ impl Courier {
     }
 
     /// One page of events; true when there are more.
-    async fn take_in(&mut self, sink: &Sink) -> Result<bool, StoreError> {
+    async fn take_in(&mut self, way: &Way, sink: &Sink) -> Result<bool, StoreError> {
         let position = self.position.unwrap_or(sink.cursor).max(sink.cursor);
         self.position = Some(position);
         if sink.pending >= MOST_PENDING {
@@ -185,7 +193,7 @@ impl Courier {
             }
         };
         let full = events.len() == PAGE;
-        let wanted: Vec<Wanted> = events.iter().filter(|event| self.post.wants(event)).map(wanted).collect();
+        let wanted: Vec<Wanted> = events.iter().filter(|event| way.wants(event)).map(wanted).collect();
         if !wanted.is_empty() || to - sink.cursor >= UNWRITTEN {
             let (sink, from, at) = (sink.name.clone(), sink.cursor, self.now());
             if !store.take_in(TakenIn { sink, from, to, wanted, at }).await? {
@@ -201,15 +209,15 @@ impl Courier {
         Ok(full)
     }
 
-    fn hand_over(&mut self, due: DueDelivery) {
+    fn hand_over(&mut self, way: &Arc<Way>, due: DueDelivery) {
         self.under_way.insert(due.lane.clone());
-        let post = Arc::clone(&self.post);
+        let (post, way) = (Arc::clone(&self.post), Arc::clone(way));
         let work = async move {
             let lane = due.lane.clone();
             let attempt = match &due.event {
                 Some(event) => {
                     let parcel = body::parcel(post.shared.store.instance(), event);
-                    post.transport.deliver(&parcel, post.shared.clock.now()).await
+                    way.transport.deliver(&parcel, post.shared.clock.now()).await
                 }
                 None => Attempt::Forgotten,
             };
@@ -232,6 +240,13 @@ impl Courier {
             tracing::warn!(sink = sink.name, why, "deliveries fail; they are tried again. See: opros webhooks");
         } else if sink.last_success_at > sink.last_error_at {
             tracing::info!(sink = sink.name, "deliveries succeed again");
+        }
+    }
+
+    fn show_nothing(&self) {
+        let Post { name, shared, .. } = self.post.as_ref();
+        for cause in ["webhook_disabled", "webhook_failing"] {
+            shared.board.clear(&format!("{cause}:{name}"));
         }
     }
 

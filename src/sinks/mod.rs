@@ -11,14 +11,14 @@ mod names;
 mod signature;
 mod webhook;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -62,10 +62,23 @@ pub struct Shared {
     pub board: HealthBoard,
     /// How names become addresses.
     pub names: Arc<dyn Names>,
+}
+
+/// What the configuration says of sinks; a reload brings another.
+#[derive(Debug)]
+pub struct Plan {
+    pub sinks: Vec<SinkSetup>,
     /// Spellings of secrets, to be masked in what a command says.
     pub secrets: Arc<Vec<String>>,
     /// How long the story of a delivery is kept.
     pub kept: Duration,
+}
+
+/// A plan that was found good: nothing of it can fail any more.
+#[derive(Debug)]
+pub struct Checked {
+    ways: BTreeMap<String, Arc<Way>>,
+    kept: Duration,
 }
 
 #[derive(Debug)]
@@ -104,13 +117,21 @@ pub struct Parcel {
     pub data: String,
 }
 
+/// How one sink is told, and of what: all that a reload may change. A delivery under way keeps the one that it began with.
+#[derive(Debug)]
+struct Way {
+    transport: Transport,
+    filter: Filter,
+    max_in_flight: usize,
+}
+
 /// One sink, for its loop and for operators.
 #[derive(Debug)]
 struct Post {
     name: String,
-    transport: Transport,
-    filter: Filter,
-    max_in_flight: usize,
+    /// None while the configuration does not name it. Its loop stays, so that deliveries under way end as they began, and
+    /// none of them is made twice should it come back meanwhile.
+    way: watch::Sender<Option<Arc<Way>>>,
     shared: Shared,
     /// An operator changed something.
     nudge: Notify,
@@ -121,10 +142,18 @@ struct Post {
 /// The sinks of this daemon; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sinks {
-    posts: Arc<BTreeMap<String, Arc<Post>>>,
-    store: Arc<dyn Store>,
-    clock: SharedClock,
-    kept: Duration,
+    shared: Shared,
+    inner: Arc<Mutex<Inner>>,
+    /// How long the story of a delivery is kept.
+    kept: Arc<watch::Sender<Duration>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Every sink that was ever configured in this process.
+    posts: BTreeMap<String, Arc<Post>>,
+    /// Where loops run, once they do.
+    running: Option<(TaskTracker, CancellationToken)>,
 }
 
 /// What an operator sees of a sink.
@@ -138,69 +167,99 @@ pub struct Standing {
 
 impl Sinks {
     /// Sets them up and makes them known to the store. Nothing is delivered before [`Sinks::start`].
-    pub async fn new(shared: Shared, setups: Vec<SinkSetup>) -> Result<Sinks, SinksError> {
-        let mut posts = BTreeMap::new();
-        for setup in setups {
-            let post = Post {
-                transport: transport(&setup, &shared)?,
-                name: setup.name.clone(),
-                filter: setup.filter,
-                max_in_flight: setup.max_in_flight.max(1),
-                shared: shared.clone(),
-                nudge: Notify::new(),
-                looked: AtomicI64::new(0),
-            };
-            posts.insert(setup.name, Arc::new(post));
+    pub async fn new(shared: Shared, plan: Plan) -> Result<Sinks, SinksError> {
+        let kept = Arc::new(watch::Sender::new(plan.kept));
+        let sinks = Sinks { shared, inner: Arc::default(), kept };
+        let checked = sinks.check(plan)?;
+        sinks.change(checked).await?;
+        Ok(sinks)
+    }
+
+    /// Makes everything that a plan needs, and changes nothing.
+    pub fn check(&self, plan: Plan) -> Result<Checked, SinksError> {
+        let way = |setup: SinkSetup| {
+            let transport = transport(&setup, &self.shared, &plan.secrets)?;
+            let way = Way { transport, filter: setup.filter, max_in_flight: setup.max_in_flight.max(1) };
+            Ok((setup.name, Arc::new(way)))
+        };
+        Ok(Checked { ways: plan.sinks.into_iter().map(way).collect::<Result<_, SinksError>>()?, kept: plan.kept })
+    }
+
+    /// Goes on by this plan: cursors, what is pending, and what is disabled stay as they are.
+    pub async fn change(&self, Checked { mut ways, kept }: Checked) -> Result<(), StoreError> {
+        let known = ways.iter().map(|(name, way)| (name.clone(), way.transport.kind())).collect();
+        self.shared.store.register_sinks(known).await?;
+        self.kept.send_replace(kept);
+        let mut inner = self.inner();
+        for post in inner.posts.values() {
+            post.way.send_replace(ways.remove(&post.name));
         }
-        let known = posts.values().map(|post| (post.name.clone(), post.transport.kind())).collect();
-        shared.store.register_sinks(known).await?;
-        let Shared { store, clock, kept, .. } = shared;
-        Ok(Sinks { posts: Arc::new(posts), store, clock, kept })
+        for (name, way) in ways {
+            let (nudge, looked) = (Notify::new(), AtomicI64::new(0));
+            let way = watch::Sender::new(Some(way));
+            let post = Arc::new(Post { name: name.clone(), way, shared: self.shared.clone(), nudge, looked });
+            if let Some((tasks, stop)) = &inner.running {
+                tasks.spawn(crash::watched("sinks.courier", Courier::new(Arc::clone(&post)).run(stop.clone())));
+            }
+            inner.posts.insert(name, post);
+        }
+        Ok(())
     }
 
     /// One loop for each sink: a slow one harms no other.
     pub fn start(&self, tasks: &TaskTracker, stop: &CancellationToken) {
-        for post in self.posts.values() {
+        let mut inner = self.inner();
+        for post in inner.posts.values() {
             tasks.spawn(crash::watched("sinks.courier", Courier::new(Arc::clone(post)).run(stop.clone())));
         }
-        if !self.posts.is_empty() {
-            tasks.spawn(crash::watched("sinks.tidy", self.clone().keep_tidy(stop.clone())));
-        }
+        inner.running = Some((tasks.clone(), stop.clone()));
+        tasks.spawn(crash::watched("sinks.tidy", self.clone().keep_tidy(stop.clone())));
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.posts.keys().map(String::as_str)
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of a sink that is configured.
+    fn post(&self, name: &str) -> Option<Arc<Post>> {
+        self.inner().posts.get(name).filter(|post| post.way().is_some()).cloned()
+    }
+
+    /// Those that are configured.
+    pub fn names(&self) -> BTreeSet<String> {
+        let inner = self.inner();
+        inner.posts.values().filter(|post| post.way().is_some()).map(|post| post.name.clone()).collect()
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.posts.contains_key(name)
+        self.post(name).is_some()
     }
 
     pub async fn standings(&self) -> Result<Vec<Standing>, StoreError> {
         let mut standings = Vec::new();
-        for post in self.posts.values() {
-            if let Some(sink) = self.store.sink(&post.name).await? {
-                standings.push(post.standing(sink));
-            }
+        for name in self.names() {
+            standings.extend(self.standing(&name).await?);
         }
         Ok(standings)
     }
 
     pub async fn standing(&self, name: &str) -> Result<Option<Standing>, StoreError> {
-        let Some(post) = self.posts.get(name) else { return Ok(None) };
-        Ok(self.store.sink(name).await?.map(|sink| post.standing(sink)))
+        let Some((post, way)) = self.post(name).and_then(|post| Some((Arc::clone(&post), post.way()?))) else {
+            return Ok(None);
+        };
+        Ok(self.shared.store.sink(name).await?.map(|sink| post.standing(&way, sink)))
     }
 
     /// Lets a disabled sink go on, and tries at once what waits for its time.
     pub async fn enable(&self, name: &str) -> Result<(), StoreError> {
-        self.store.enable_sink(name, self.clock.now()).await?;
+        self.shared.store.enable_sink(name, self.shared.clock.now()).await?;
         self.nudge(name);
         Ok(())
     }
 
     pub async fn replay(&self, name: &str, from: i64) -> Result<(), StoreError> {
-        self.store.replay(name, from).await?;
-        if let Some(post) = self.posts.get(name) {
+        self.shared.store.replay(name, from).await?;
+        if let Some(post) = self.post(name) {
             post.looked.store(0, Relaxed);
         }
         self.nudge(name);
@@ -208,21 +267,21 @@ impl Sinks {
     }
 
     pub async fn resend(&self, name: &str, seq: i64) -> Result<crate::store::sinks::Resent, StoreError> {
-        let resent = self.store.resend(name, seq, self.clock.now()).await?;
+        let resent = self.shared.store.resend(name, seq, self.shared.clock.now()).await?;
         self.nudge(name);
         Ok(resent)
     }
 
     /// Hands over an event that never happened, now, whatever the sink's state; nothing of it is stored.
     pub async fn test(&self, name: &str) -> Option<Attempt> {
-        let post = self.posts.get(name)?;
-        let now = self.clock.now();
-        let parcel = body::test_parcel(self.store.instance(), &random_hex(8), &post.name, now);
-        Some(post.transport.deliver(&parcel, now).await)
+        let way = self.post(name)?.way()?;
+        let now = self.shared.clock.now();
+        let parcel = body::test_parcel(self.shared.store.instance(), &random_hex(8), name, now);
+        Some(way.transport.deliver(&parcel, now).await)
     }
 
     fn nudge(&self, name: &str) {
-        if let Some(post) = self.posts.get(name) {
+        if let Some(post) = self.post(name) {
             post.nudge.notify_one();
         }
     }
@@ -231,8 +290,9 @@ impl Sinks {
     async fn keep_tidy(self, stop: CancellationToken) {
         const EVERY: Duration = Duration::from_secs(3600);
         loop {
-            let now = self.clock.now();
-            match self.store.forget_deliveries(now - self.kept).await {
+            let now = self.shared.clock.now();
+            let kept = *self.kept.borrow();
+            match self.shared.store.forget_deliveries(now - kept).await {
                 Ok(0) => {}
                 Ok(_) => continue,
                 Err(StoreError::Closed) => return,
@@ -240,22 +300,28 @@ impl Sinks {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.clock.sleep_until(now + EVERY) => {}
+                () = self.shared.clock.sleep_until(now + EVERY) => {}
             }
         }
     }
 }
 
 impl Post {
-    fn standing(&self, mut sink: Sink) -> Standing {
+    fn way(&self) -> Option<Arc<Way>> {
+        self.way.borrow().clone()
+    }
+
+    fn standing(&self, way: &Way, mut sink: Sink) -> Standing {
         sink.cursor = sink.cursor.max(self.looked.load(Relaxed));
-        let target = match &self.transport {
+        let target = match &way.transport {
             Transport::Webhook(webhook) => webhook.shown().to_owned(),
             Transport::Command(command) => command.shown().to_owned(),
         };
-        Standing { sink, target, filter: self.filter.clone() }
+        Standing { sink, target, filter: way.filter.clone() }
     }
+}
 
+impl Way {
     /// Whether this sink is to be told.
     fn wants(&self, event: &Event) -> bool {
         let inside = if self.filter.looks_inside() { body::Inside::of(event) } else { body::Inside::default() };
@@ -263,7 +329,7 @@ impl Post {
     }
 }
 
-fn transport(setup: &SinkSetup, shared: &Shared) -> Result<Transport, SinksError> {
+fn transport(setup: &SinkSetup, shared: &Shared, secrets: &Arc<Vec<String>>) -> Result<Transport, SinksError> {
     let told = |what: String| SinksError::Setup { name: setup.name.clone(), what };
     match &setup.transport {
         TransportSetup::Webhook { url, secrets, format, allowed } => {
@@ -273,7 +339,7 @@ fn transport(setup: &SinkSetup, shared: &Shared) -> Result<Transport, SinksError
             Ok(Transport::Webhook(made.map_err(told)??))
         }
         TransportSetup::Command { run } => {
-            let made = Command::new(run.clone(), setup.timeout, Arc::clone(&shared.secrets));
+            let made = Command::new(run.clone(), setup.timeout, Arc::clone(secrets));
             Ok(Transport::Command(made.ok_or_else(|| told("run must name a program".to_owned()))?))
         }
     }

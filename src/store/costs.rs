@@ -28,6 +28,22 @@ pub struct CostsBy {
     pub job: bool,
 }
 
+/// One order, as the ledger has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CostLine {
+    pub id: i64,
+    pub at: Timestamp,
+    pub job: JobId,
+    pub account: String,
+    pub kind: String,
+    pub tag: Option<String>,
+    /// None: no price was configured.
+    pub price: Option<Amount>,
+    pub sure: Sure,
+    /// When it became as sure as it is.
+    pub decided_at: Option<Timestamp>,
+}
+
 /// Orders of one certainty.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CostSum {

@@ -17,7 +17,7 @@ use self::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
-use self::costs::{CostQuery, CostSum};
+use self::costs::{CostLine, CostQuery, CostSum};
 use self::downloads::{DownloadEnd, DownloadState, DownloadWish, DueDownload};
 use self::sinks::SinkStore;
 use self::upkeep::{ExportSpan, Fired, Firing, KnownSchedule, LastFirings, PurgeOutcome, Restored, StoreCopy};
@@ -168,6 +168,11 @@ pub trait Store: SinkStore + WatchStore {
 
     /// Jobs after that number that were taken in since then, oldest first, in a portion of bounded weight.
     async fn export_jobs(&self, after: JobId, since: Timestamp) -> Result<Vec<JobDetails>, StoreError>;
+
+    async fn costs_span(&self, since: Timestamp) -> Result<ExportSpan, StoreError>;
+
+    /// Lines of the ledger after that number, oldest first.
+    async fn export_costs(&self, after: i64, limit: usize) -> Result<Vec<CostLine>, StoreError>;
 
     // ---- call-backs and files -----------------------------------------------------------------------------------
 

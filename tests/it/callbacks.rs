@@ -5,4 +5,5 @@ mod hostile;
 mod house;
 mod killed;
 mod operators;
+mod purged;
 mod stored;

@@ -160,7 +160,6 @@ wake                            Q   .   W   .   .   .   .   .   .
 postpone                        Q   .   W   .   .   .   .   .   .
 hold                            Q   .   .   .   .   .   .   .   .
 release                         Q   .   .   .   .   .   .   .   .
-restored                        Dd  .   .   .   .   .   .   .   .
 begin submit as a free call     never
 begin look-up                   never
 begin cancel                    never

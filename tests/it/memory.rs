@@ -103,6 +103,8 @@ async fn memory_stays_bounded_under_answers_that_are_made_to_fill_it() {
     std::fs::write(&config, text).unwrap();
     let mut serve = Command::new(env!("CARGO_BIN_EXE_opros"));
     serve.arg("--config").arg(config).arg("serve").stdout(Stdio::null()).stderr(Stdio::null());
+    // As the unit runs it.
+    serve.env("MALLOC_ARENA_MAX", "2");
     let daemon = Daemon(serve.spawn().unwrap());
     let client = Client::new(dir.path().join("admin.sock")).unwrap();
     let begun = Instant::now();

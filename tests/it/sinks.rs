@@ -5,5 +5,6 @@ mod guarded;
 mod house;
 mod killed;
 mod operators;
+mod reloaded;
 mod schedule;
 mod signed;

@@ -8,7 +8,7 @@ use crate::domain::reconcile::{Ordered, Reading};
 use crate::domain::spending::{Amount, Sure};
 use crate::domain::{JobId, Timestamp};
 use crate::store::StoreError;
-use crate::store::costs::{CostQuery, CostSum};
+use crate::store::costs::{CostLine, CostQuery, CostSum};
 
 const HOUR_MS: i64 = 3_600_000;
 /// Hourly readings of a year.
@@ -38,20 +38,37 @@ pub async fn sums(pool: &SqlitePool, query: CostQuery) -> Result<Vec<CostSum>, S
 }
 
 fn sum((account, kind, tag, day, job, sure, orders, amount, unpriced, first): SumRow) -> Result<CostSum, StoreError> {
-    let known = Sure::ALL.into_iter().find(|known| known.as_str() == sure);
-    let corrupt = StoreError::Corrupt { table: "costs", column: "sure", id: 0, what: sure };
     Ok(CostSum {
         account,
         kind,
         tag,
         day: day.map(Timestamp::from_millis),
         job: job.map(JobId),
-        sure: known.ok_or(corrupt)?,
+        sure: certainty(0, sure)?,
         orders,
         amount: Amount(amount),
         unpriced,
         first_at: Timestamp::from_millis(first),
     })
+}
+
+fn certainty(id: i64, sure: String) -> Result<Sure, StoreError> {
+    let known = Sure::ALL.into_iter().find(|known| known.as_str() == sure);
+    known.ok_or(StoreError::Corrupt { table: "costs", column: "sure", id, what: sure })
+}
+
+type LineRow = (i64, i64, i64, String, String, Option<String>, Option<i64>, String, Option<i64>);
+
+/// Lines after that number, oldest first.
+pub async fn lines(pool: &SqlitePool, after: i64, limit: usize) -> Result<Vec<CostLine>, StoreError> {
+    let query = sqlx::query_as(sql::EXPORT_COSTS).bind(after).bind(limit as i64);
+    let rows: Vec<LineRow> = query.fetch_all(pool).await.map_err(sort_error)?;
+    let line = |(id, at, job, account, kind, tag, price, sure, decided): LineRow| {
+        let (at, decided_at) = (Timestamp::from_millis(at), decided.map(Timestamp::from_millis));
+        let (job, price, sure) = (JobId(job), price.map(Amount), certainty(id, sure)?);
+        Ok(CostLine { id, at, job, account, kind, tag, price, sure, decided_at })
+    };
+    rows.into_iter().map(line).collect()
 }
 
 pub async fn balances(

@@ -25,6 +25,13 @@ pub async fn events_span(pool: &SqlitePool, since: Timestamp) -> Result<ExportSp
     Ok(ExportSpan { after: first.map_or(last, |first| first - 1), last })
 }
 
+pub async fn costs_span(pool: &SqlitePool, since: Timestamp) -> Result<ExportSpan, StoreError> {
+    let last: i64 = sqlx::query_scalar(sql::LAST_COST).fetch_one(pool).await.map_err(sort_error)?;
+    let first: Option<i64> =
+        sqlx::query_scalar(sql::FIRST_COST_SINCE).bind(since.as_millis()).fetch_one(pool).await.map_err(sort_error)?;
+    Ok(ExportSpan { after: first.map_or(last, |first| first - 1), last })
+}
+
 /// Jobs after that number that were taken in since then, oldest first; none at the end.
 pub async fn jobs(pool: &SqlitePool, after: JobId, since: Timestamp) -> Result<Vec<JobDetails>, StoreError> {
     let weights: Vec<(i64, i64)> = sqlx::query_as(sql::EXPORT_WEIGHTS)

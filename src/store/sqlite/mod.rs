@@ -47,7 +47,7 @@ use super::callbacks::{
     Callback, CallbackFilter, CandidateJob, CandidateQuery, Delivered, Delivery, JobFile, Kept, NewCallback, RawBody,
     Unmatched,
 };
-use super::costs::{CostQuery, CostSum};
+use super::costs::{CostLine, CostQuery, CostSum};
 use super::downloads::{DownloadEnd, DownloadState, DueDownload};
 use super::upkeep::{
     ExportSpan, Fired, Firing, KnownSchedule, LastFirings, PurgeOutcome, Purged, Removed, Restored, Retention,
@@ -462,6 +462,14 @@ impl Store for SqliteStore {
 
     async fn export_jobs(&self, after: JobId, since: Timestamp) -> Result<Vec<JobDetails>, StoreError> {
         export::jobs(&self.readers, after, since).await
+    }
+
+    async fn costs_span(&self, since: Timestamp) -> Result<ExportSpan, StoreError> {
+        export::costs_span(&self.readers, since).await
+    }
+
+    async fn export_costs(&self, after: i64, limit: usize) -> Result<Vec<CostLine>, StoreError> {
+        costs::lines(&self.readers, after, limit).await
     }
 
     async fn set_mailbox_mark(&self, mark: MailboxMark) -> Result<(), StoreError> {

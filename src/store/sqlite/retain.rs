@@ -9,8 +9,10 @@ use crate::domain::Timestamp;
 use crate::store::StoreError;
 use crate::store::upkeep::{Removed, Retention};
 
-/// How many rows of each table one transaction removes.
+/// How many events, and how many calls, one transaction removes.
 const STEP: i64 = 500;
+/// How many jobs: rows of six tables and a dozen indexes hang on each, and paid calls wait for the transaction.
+const JOBS: i64 = 200;
 /// Fire times that nobody can fire again are forgotten after this long.
 const FIRINGS_DAYS: u64 = 7;
 /// Those of schedules cost money: a clock that is set back by months must not make them again.
@@ -55,7 +57,7 @@ pub async fn step(
     }
     let (pages, more_pages) = give_back(conn).await?;
     let full = STEP as u64;
-    let more = jobs == full || events == full || calls == full || more_pages;
+    let more = jobs == JOBS as u64 || events == full || calls == full || more_pages;
     Ok(Removed { jobs, events, calls, pages, more })
 }
 
@@ -75,12 +77,12 @@ async fn old_jobs(
         Some(most) => {
             let finished: i64 =
                 sqlx::query_scalar(sql::COUNT_FINISHED).fetch_one(&mut *conn).await.map_err(sort_error)?;
-            finished.saturating_sub(i64::try_from(most).unwrap_or(i64::MAX)).clamp(0, STEP)
+            finished.saturating_sub(i64::try_from(most).unwrap_or(i64::MAX)).clamp(0, JOBS)
         }
     };
     let cutoff = (now - retention.finished).as_millis();
     let mut old: Vec<(i64, String, String, i64)> =
-        sqlx::query_as(sql::OLD_JOBS).bind(cutoff).bind(STEP).fetch_all(&mut *conn).await.map_err(sort_error)?;
+        sqlx::query_as(sql::OLD_JOBS).bind(cutoff).bind(JOBS).fetch_all(&mut *conn).await.map_err(sort_error)?;
     if (old.len() as i64) < too_many {
         // The oldest, however young.
         let query = sqlx::query_as(sql::OLD_JOBS).bind(i64::MAX).bind(too_many);

@@ -249,6 +249,10 @@ statements! {
         "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
         WHERE jobs.id IN (SELECT value FROM json_each($1)) ORDER BY jobs.id"
     );
+    LAST_COST = "SELECT coalesce(max(id), 0) FROM costs";
+    FIRST_COST_SINCE = "SELECT min(id) FROM costs WHERE at >= $1";
+    EXPORT_COSTS = "SELECT id, at, job_id, account, kind, tag, price, sure, decided_at FROM costs WHERE id > $1 \
+        ORDER BY id LIMIT $2 + 0";
     FIRST_EVENT_SINCE = "SELECT min(seq) FROM events WHERE at >= $1";
 
     // ---- a store that was put back

@@ -153,7 +153,7 @@ fn accounts() -> Value {
         { "name": "bare" },
         { "name": "alta", "vendor": "alta", "paused": { "by": "vendor", "code": "no_money", "message": "no money left", "since": "2026-11-22T02:00:00Z" },
           "breaker": { "open": false, "failures": 0, "probe_at": null }, "limits": { "max_in_flight": 4, "min_interval": "1s" },
-          "in_flight": 0, "queued": 12, "waiting": 3, "balance": { "amount": 12.5, "unit": "RUB", "at": null } },
+          "in_flight": 0, "queued": 12, "waiting": 3, "followed": 2, "balance": { "amount": 12.5, "unit": "RUB", "at": null } },
         { "name": "rlab", "vendor": "rlab", "paused": null, "breaker": { "open": true, "failures": 4, "probe_at": "2026-11-22T03:00:30Z" },
           "in_flight": 1, "limits": { "max_in_flight": 4 }, "next_call_at": "2026-11-22T03:00:30Z" },
     ] })
@@ -163,10 +163,10 @@ fn accounts() -> Value {
 async fn accounts_say_what_holds_them_and_bear_missing_fields() {
     let daemon = Daemon::start(|_| answer_json(200, &accounts()));
     insta::assert_snapshot!(daemon.run(&["accounts"]).await.out, @"
-    ACCOUNT  STATE   VENDOR  CALLS   QUEUED  WAITING  BALANCE   NEXT CALL  WHAT
+    ACCOUNT  STATE   VENDOR  CALLS   QUEUED  WAITING  FOLLOWED  BALANCE   NEXT CALL  WHAT
     bare     good
-    alta     paused  alta    0 of 4  12      3        12.5 RUB             paused by the vendor since 2026-11-22T02:00:00Z (1 h ago): no money left
-    rlab     broken  rlab    1 of 4                             in 30 s    the vendor does not answer (4 failures in a row); the next try is 2026-11-22T03:00:30Z (in 30 s)
+    alta     paused  alta    0 of 4  12      3        2         12.5 RUB             paused by the vendor since 2026-11-22T02:00:00Z (1 h ago): no money left
+    rlab     broken  rlab    1 of 4                                       in 30 s    the vendor does not answer (4 failures in a row); the next try is 2026-11-22T03:00:30Z (in 30 s)
     ");
     assert_eq!(daemon.run(&["accounts", "--json"]).await.out.lines().count(), 3);
 }

@@ -104,7 +104,6 @@ pub(crate) fn every_input() -> Vec<(&'static str, Make)> {
     add("postpone", Box::new(|_| Input::Postpone { until: LATER }));
     add("hold", Box::new(|_| Input::Hold { reason: reason() }));
     add("release", Box::new(|_| Input::Release));
-    add("restored", Box::new(|_| Input::Restored { token: "restored".into() }));
     all
 }
 

@@ -17,12 +17,13 @@ use opros::domain::state::Input;
 use opros::domain::{JobId, NewJob, Timestamp, Traits};
 use opros::guard::Allowed;
 use opros::health::HealthBoard;
-use opros::sinks::{Format, Names, Shared, SinkSetup, Sinks, SystemNames, TransportSetup};
+use opros::sinks::{Format, Names, Plan, Shared, SinkSetup, Sinks, SystemNames, TransportSetup};
 use opros::store::sinks::DeliveryFilter;
 use opros::store::sqlite::SqliteStore;
 use opros::store::{Batch, Change, Store};
 use secrecy::SecretString;
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -62,6 +63,8 @@ impl Seen {
 pub enum Reply {
     Status(u16),
     With(u16, &'static str, &'static str),
+    /// 200, once it is told to.
+    Later(Arc<Notify>),
     Hang,
 }
 
@@ -103,6 +106,10 @@ async fn answer(script: Script, notes: Arc<Mutex<Vec<Seen>>>, clock: ManualClock
     match reply {
         Reply::Status(status) => answer.status(StatusCode::from_u16(status).unwrap()).body(Body::empty()).unwrap(),
         Reply::With(status, name, value) => answer.status(status).header(name, value).body(Body::from("x")).unwrap(),
+        Reply::Later(go_on) => {
+            go_on.notified().await;
+            answer.body(Body::empty()).unwrap()
+        }
         Reply::Hang => std::future::pending().await,
     }
 }
@@ -137,6 +144,11 @@ pub fn command(name: &str, run: &[&str]) -> SinkSetup {
     SinkSetup { transport: TransportSetup::Command { run }, ..webhook(name, "") }
 }
 
+fn plan(sinks: Vec<SinkSetup>) -> Plan {
+    let secrets = Arc::new(vec!["a-secret-of-ours".to_owned()]);
+    Plan { sinks, secrets, kept: Duration::from_secs(30 * 86_400) }
+}
+
 /// Names as a test wants them.
 pub struct Told(pub Mutex<Vec<Vec<IpAddr>>>);
 
@@ -169,18 +181,17 @@ impl House {
         let store = SqliteStore::open(&dir.path().join("opros.db"), true, Arc::clone(&time)).await.unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
         let board = HealthBoard::default();
-        let shared = Shared {
-            store: Arc::clone(&store),
-            clock: time,
-            board: board.clone(),
-            names,
-            secrets: Arc::new(vec!["a-secret-of-ours".to_owned()]),
-            kept: Duration::from_secs(30 * 86_400),
-        };
-        let sinks = Sinks::new(shared, setups).await.unwrap();
+        let shared = Shared { store: Arc::clone(&store), clock: time, board: board.clone(), names };
+        let sinks = Sinks::new(shared, plan(setups)).await.unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         sinks.start(&tasks, &stop);
         House { dir: Some(dir), store, clock, board, sinks, stop, tasks }
+    }
+
+    /// As a reload does it.
+    pub async fn change(&self, setups: Vec<SinkSetup>) {
+        let checked = self.sinks.check(plan(setups)).unwrap();
+        self.sinks.change(checked).await.unwrap();
     }
 
     /// Ends in order; the directory is handed to the next.

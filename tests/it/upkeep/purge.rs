@@ -66,3 +66,30 @@ async fn what_is_unfinished_is_not_purged() {
     let nobody = house.client().post(&["v1", "jobs", "7", "purge"], &json!({})).await.unwrap_err();
     assert!(matches!(nobody, Failure::Refused { status: 404, .. }));
 }
+
+#[tokio::test]
+async fn a_document_that_was_fetched_goes_with_its_job_and_what_it_cost_stays() {
+    let mut house = House::new("").await;
+    house.stop().await;
+    house.limits = "download = true\nprices = { \"tronk.report\" = 30 }".to_owned();
+    house.start().await;
+    let order = json!({ "kind": "tronk.report", "params": { "phone": PHONE }, "tag": "for 79161234567" });
+    house.client().post(&["v1", "jobs"], &order).await.unwrap();
+    let files = async || house.get(&["v1", "jobs", "1"]).await["files"].as_array().map_or(0, Vec::len);
+    until("its document is saved", async || files().await == 1).await;
+    let document = std::fs::read_dir(house.path("store/files")).unwrap().count();
+    assert_eq!(document, 2, "one directory with it, one for unfinished files");
+    let result = house.get(&["v1", "jobs", "1"]).await["result"]["url"].as_str().unwrap().to_owned();
+    assert!(!house.files_with(&result).is_empty());
+
+    let purged: Value = house.client().post(&["v1", "jobs", "1", "purge"], &json!({})).await.unwrap().read().unwrap();
+    assert_eq!((&purged["files"], &purged["log_emptied"]), (&json!(1), &json!(true)), "{purged}");
+    for trace in [PHONE, result.as_str()] {
+        assert_eq!(house.files_with(trace), Vec::<std::path::PathBuf>::new(), "{trace}");
+    }
+    let left = std::fs::read_dir(house.path("store/files")).unwrap().map(|entry| entry.unwrap().path());
+    let left: usize = left.map(|directory| std::fs::read_dir(directory).unwrap().count()).sum();
+    assert_eq!((left, files().await), (0, 0), "the document is gone");
+    let costs = house.get(&["v1", "costs"]).await;
+    assert_eq!(costs["costs"][0]["amount"], 30.0, "{costs}");
+}

@@ -96,3 +96,68 @@ async fn a_submit_under_way_is_not_cut_by_a_reload_and_its_account_comes_back_as
     let paid = house.simulator.control().state()["requests"]["tronk.setqueue"].as_u64();
     assert_eq!(paid, Some(1));
 }
+
+#[tokio::test]
+async fn webhooks_commands_prices_and_documents_follow_a_reload() {
+    let mut house = House::new("").await;
+    let told = house.path("told");
+    let secret = |byte: u8| format!("whsec_{}", base64_of(&[byte; 24]));
+    let hook = |query: &str, secret: &str| {
+        format!(
+            "[[webhooks]]\nname = \"shop\"\nurl = \"http://127.0.0.1:9/hook?{query}\"\nsecret = \"{secret}\"\n\
+             allow_http = true\nallow_private = true\n"
+        )
+    };
+    let command = format!("[[commands]]\nname = \"note\"\nrun = [\"/usr/bin/tee\", \"-a\", \"{}\"]\n", told.display());
+    house.more = format!("{}{command}", hook("a", &secret(1)));
+    assert_eq!(what(&reload(&house).await), pairs(&[("webhooks.shop", "added"), ("commands.note", "added")]));
+    let names = |page: &Value| -> Vec<String> {
+        page["webhooks"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&house.get(&["v1", "webhooks"]).await), ["note", "shop"]);
+    let job = house.order(json!({ "phone": "79990000111" })).await;
+    house.until_state(job, "succeeded").await;
+    until("the program was told", async || {
+        std::fs::read_to_string(&told).is_ok_and(|text| text.contains("job.succeeded"))
+    })
+    .await;
+
+    // What is hidden from view is seen to differ, and is not shown.
+    house.more = format!("{}{command}", hook("b", &secret(2)));
+    let reloaded = reload(&house).await;
+    assert_eq!(
+        reloaded["changed"],
+        json!([{ "what": "webhooks.shop", "how": "changed", "fields": ["secret", "url"] }])
+    );
+    house.limits =
+        "prices = { \"tronk.report\" = 30 }\nbudget = { per_day = 1 }\ndownload = true\ndownload_limit = \"64MiB\""
+            .to_owned();
+    house.more = command.clone();
+    let reloaded = reload(&house).await;
+    assert_eq!(what(&reloaded), pairs(&[("accounts.tronk", "changed"), ("webhooks.shop", "removed")]));
+    assert_eq!(names(&house.get(&["v1", "webhooks"]).await), ["note"]);
+    assert_eq!(house.get(&["v1", "costs"]).await["budgets"][0]["most"], 1.0);
+    let missing = house.client().get(&["v1", "webhooks", "shop", "deliveries"], &[]).await.unwrap_err();
+    assert!(matches!(missing, Failure::Refused { status: 404, .. }));
+    // The day's budget is used up by the first order: a reload that gives room lets the next one go.
+    let held = house.order(json!({ "phone": "79990000112" })).await;
+    assert_eq!(house.state(held).await, "queued");
+    house.limits = house.limits.replace("per_day = 1", "per_day = 5");
+    assert_eq!(what(&reload(&house).await), pairs(&[("accounts.tronk", "changed")]));
+    house.until_state(held, "succeeded").await;
+    until("its document is saved", async || {
+        !house.get(&["v1", "jobs", &held.to_string()]).await["files"].as_array().is_none_or(Vec::is_empty)
+    })
+    .await;
+
+    // A wrong file changes nothing of them.
+    house.more = format!("{command}{}", hook("c", "whsec_short"));
+    house.write();
+    let refused = house.client().post(&["v1", "reload"], &json!({})).await.unwrap_err();
+    assert!(matches!(refused, Failure::Refused { status: 422, .. }));
+    assert_eq!(names(&house.get(&["v1", "webhooks"]).await), ["note"]);
+}
+
+fn base64_of(bytes: &[u8]) -> String {
+    base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes)
+}

@@ -48,6 +48,32 @@ async fn exports_are_whole_and_in_order() {
 }
 
 #[tokio::test]
+async fn the_ledger_is_exported_line_by_line() {
+    let mut house = House::new("").await;
+    let job = house.order(json!({ "phone": "79990000100" })).await;
+    house.until_state(job, "succeeded").await;
+    house.limits = "prices = { \"tronk.report\" = 30.5 }".to_owned();
+    house.write();
+    house.client().post(&["v1", "reload"], &json!({})).await.unwrap();
+    let tagged = json!({ "kind": "tronk.report", "params": { "phone": "79990000101" }, "tag": "a, \"b\"" });
+    house.client().post(&["v1", "jobs"], &tagged).await.unwrap();
+    house.until_state(2, "succeeded").await;
+    let lines = export(&house, "costs", &[]).await;
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = |line: &Value| (line["job"].as_i64(), line["price"].as_f64(), line["sure"].as_str().map(str::to_owned));
+    let booked = || Some("booked".to_owned());
+    assert_eq!(
+        lines.iter().map(told).collect::<Vec<_>>(),
+        [(Some(1), None, booked()), (Some(2), Some(30.5), booked())]
+    );
+    let at = lines[1]["at"].as_str().unwrap().to_owned();
+    let csv = export(&house, "costs", &[("format", "csv".to_owned()), ("since", at.clone())]).await;
+    let rows: Vec<&str> = csv.split("\r\n").collect();
+    assert_eq!((rows[0], rows.len()), ("id,job,account,kind,tag,price,sure,at,decided_at", 3));
+    assert!(rows[1].starts_with(&format!("2,2,tronk,tronk.report,\"a, \"\"b\"\"\",30.5,booked,{at},")), "{csv}");
+}
+
+#[tokio::test]
 async fn a_reader_that_is_ahead_of_the_stream_is_told() {
     let house = House::new("").await;
     let job = house.order(json!({ "phone": "79990000111" })).await;
