@@ -1,6 +1,6 @@
 //! A week of five thousand requests followed at the simulated Alta, one request a second.
 //!
-//! `cargo bench --bench alta_week` (`-- HASHES DAYS REPORTS` for others than 5000 hashes, 7 days, one report a day each; up to
+//! Between the reports a request is looked after every two hours. `cargo bench --bench alta_week` (`-- HASHES DAYS REPORTS` for others than 5000 hashes, 7 days, one report a day each; up to
 //! three). Real engine, real store, real HTTP; only the clock is moved by hand, and the store's file lies in memory where the
 //! machine has a place for that: what is measured is the pace towards the vendor, not the disk. Prints what the vendor and
 //! the listener would ask about, and fails where manners were broken or news was missed.
@@ -42,7 +42,7 @@ fn simulated(config: &mut SimConfig) {
 
 async fn week(hashes: usize, days: u64, times: &[&str]) -> bool {
     let began = Instant::now();
-    let mut daemon = TestDaemon::start(|sim| alta_account(sim, ""), simulated).await;
+    let mut daemon = TestDaemon::start(|sim| alta_account(sim, "idle_every = \"2h\""), simulated).await;
     let jobs = alta_watch::order(&daemon, hashes, times).await;
     for day in 1..=days {
         daemon.advance(hours(24)).await;

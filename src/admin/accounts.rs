@@ -50,6 +50,10 @@ pub struct AccountView {
     followed: i64,
     in_doubt: i64,
     balance: Option<BalanceView>,
+    /// When what was booked at the vendor ends, by its word.
+    #[serde(serialize_with = "time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    tariff_ends_at: Option<Timestamp>,
     /// New orders wait: a budget is spent.
     budget_spent: Option<BudgetSpentView>,
     last_error: Option<LastErrorView>,
@@ -184,7 +188,17 @@ async fn view(runner: &Runner, counts: &Counts) -> Result<AccountView, StoreErro
     let next_call_at = next_call_at(runner, &account, now).await?;
     let setup = runner.setup();
     let limits = &setup.limits;
-    let Account { pause, frozen_until, breaker, balance, last_error, last_error_at, last_success_at, .. } = account;
+    let Account {
+        pause,
+        frozen_until,
+        breaker,
+        balance,
+        last_error,
+        last_error_at,
+        last_success_at,
+        tariff_ends_at,
+        ..
+    } = account;
     Ok(AccountView {
         name: name.to_owned(),
         vendor: runner.setup().vendor,
@@ -212,6 +226,7 @@ async fn view(runner: &Runner, counts: &Counts) -> Result<AccountView, StoreErro
         followed: counts.followed.get(name).copied().unwrap_or(0),
         in_doubt: counts.of(name, JobState::InDoubt),
         balance: balance.map(|b| BalanceView { amount: b.amount, unit: b.unit, at: Some(b.at), text: b.text }),
+        tariff_ends_at,
         budget_spent: runner.budget_spent(now).map(BudgetSpentView::from),
         last_error: last_error.map(|reason| LastErrorView {
             code: reason.code,

@@ -1,5 +1,7 @@
 //! Is opros ready, and if not quite: why, and since when.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -18,6 +20,8 @@ use crate::engine::account::Runner;
 use crate::health::Severity;
 use crate::store::{JobFilter, StoreError, StoreHealth};
 
+/// Long enough to renew it while orders still go out.
+const TARIFF_SHOWN_BEFORE: Duration = Duration::from_secs(7 * 86_400);
 /// Jobs in doubt that are asked for their age: the newest; with more than these the oldest may be older.
 const LOOKED_AT: usize = 20;
 
@@ -88,6 +92,7 @@ pub async fn look(state: &AdminState) -> HealthView {
     for runner in engine.runners() {
         causes.extend(of_account(&runner));
         causes.extend(of_budget(&runner));
+        causes.extend(of_tariff(&runner));
     }
     match in_doubt(state).await {
         Ok(doubt) => causes.extend(doubt),
@@ -141,6 +146,18 @@ fn of_budget(runner: &Runner) -> Option<CauseView> {
     Some(CauseView::degraded(format!("budget_spent:{name}"), what, Some(spent.since)))
 }
 
+fn of_tariff(runner: &Runner) -> Option<CauseView> {
+    let name = runner.name();
+    let what = tariff(name, runner.account().tariff_ends_at?, runner.now())?;
+    Some(CauseView::degraded(format!("tariff_ends:{name}"), what, None))
+}
+
+fn tariff(account: &str, ends: Timestamp, now: Timestamp) -> Option<String> {
+    let verb = if ends > now { "ends" } else { "has ended" };
+    (ends <= now + TARIFF_SHOWN_BEFORE)
+        .then(|| format!("by the vendor's word the tariff of the account {account} {verb} at {ends}: renew it there"))
+}
+
 async fn in_doubt(state: &AdminState) -> Result<Option<CauseView>, StoreError> {
     let store = state.engine().store();
     let count = Counts::read(store.as_ref()).await?.all(JobState::InDoubt);
@@ -162,5 +179,19 @@ impl HealthView {
             "degraded" => 1,
             _ => 2,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tariff_is_shown_a_week_before_it_ends() {
+        let ends = Timestamp::from_millis(1_800_000_000_000);
+        let at = |days: u64| tariff("rlab", ends, ends - Duration::from_secs(days * 86_400));
+        assert_eq!(at(8), None);
+        assert!(at(7).unwrap().contains("rlab ends at 2027-01-15T08:00:00.000Z"));
+        assert!(at(0).unwrap().contains("has ended"));
     }
 }

@@ -70,6 +70,9 @@ pub struct Account {
     pub last_error: Option<Reason>,
     pub last_error_at: Option<Timestamp>,
     pub balance: Option<Balance>,
+    /// The vendor's word.
+    #[serde(default)]
+    pub tariff_ends_at: Option<Timestamp>,
     /// Whether `account.balance_low` was announced since the balance last stood above the threshold.
     #[serde(default)]
     pub low_announced: bool,

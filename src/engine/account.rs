@@ -441,6 +441,10 @@ impl Runner {
                 self.pause(PauseSource::Vendor, impersonal(reason), submits_only)
             }
             AccountNews::Balance(balance) => self.balance(balance),
+            AccountNews::TariffEnds(at) => self.change(|account| {
+                account.tariff_ends_at = at;
+                Vec::new()
+            }),
         }
     }
 

@@ -250,6 +250,8 @@ pub enum AccountNews {
         submits_only: bool,
     },
     Balance(Balance),
+    /// When what was booked ends; none: never.
+    TariffEnds(Option<Timestamp>),
 }
 
 /// Free calls about the account itself.

@@ -319,6 +319,7 @@ fn account_calls_read_anything() {
                     match news {
                         // Some vendors have no words for a bad key; theirs are the HTTP statuses for it.
                         AccountNews::Pause { .. } => assert!(matches!(answer.status, 401..=403), "a pause: {told}"),
+                        AccountNews::TariffEnds(_) => assert!(may_be_balance(vendor.name, &answer), "a tariff: {told}"),
                         AccountNews::Balance(_) => assert!(may_be_balance(vendor.name, &answer), "a balance: {told}"),
                     }
                 }

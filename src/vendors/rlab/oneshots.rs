@@ -189,7 +189,13 @@ pub fn read_account(driver: &Rlab, answer: &Answer, now: Timestamp) -> AccountRe
         };
     }
     match UserInfo::of(&reply) {
-        Ok(user) => AccountReading { news: user.balance(now).into_iter().chain(user.pause()).collect(), unclear: None },
+        Ok(user) => {
+            let tariff = AccountNews::TariffEnds(user.expires());
+            AccountReading {
+                news: user.balance(now).into_iter().chain([tariff]).chain(user.pause()).collect(),
+                unclear: None,
+            }
+        }
         Err(reason) => unclear(reason),
     }
 }

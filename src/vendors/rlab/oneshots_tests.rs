@@ -113,7 +113,7 @@ fn asked(body: &str) -> AccountReading {
 #[test]
 fn the_account_learns_its_balance_in_tracks_with_the_tariffs_end() {
     let reading = asked(include_str!("fixtures/getuserinfo.json"));
-    let [AccountNews::Balance(balance)] = &reading.news[..] else { panic!("{reading:?}") };
+    let [AccountNews::Balance(balance), AccountNews::TariffEnds(_)] = &reading.news[..] else { panic!("{reading:?}") };
     assert_eq!((balance.amount, balance.unit.as_str()), (384.0, "tracks"));
     assert_eq!(balance.text.as_deref(), Some("384 tracks, tariff until 13.04.2015"));
 }
@@ -125,9 +125,10 @@ fn an_unlimited_balance_is_never_low_and_an_expired_tariff_pauses() {
             "userExpired": expired, "userBalanceUnlimited": unlimited, "userDateUnlimited": false}})
         .to_string()
     };
-    assert_eq!(asked(&body(true, false)), AccountReading::default());
+    let ends = Timestamp::parse_rfc3339("2015-04-13T00:00:00+03:00").unwrap();
+    assert_eq!(asked(&body(true, false)).news, [AccountNews::TariffEnds(Some(ends))]);
     let expired = asked(&body(true, true));
-    assert!(matches!(&expired.news[..], [AccountNews::Pause { submits_only: false, .. }]), "{expired:?}");
+    assert!(matches!(&expired.news[..], [_, AccountNews::Pause { submits_only: false, .. }]), "{expired:?}");
 }
 
 #[test]

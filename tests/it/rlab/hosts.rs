@@ -136,5 +136,7 @@ async fn the_balance_is_asked_for_by_the_calendar_and_shows_the_tariffs_end() {
     let balance = account(&daemon).balance.unwrap();
     assert_eq!((balance.amount, balance.unit.as_str()), (50.0, "tracks"));
     assert!(balance.text.unwrap().contains("31.12.2026"));
+    let ends = account(&daemon).tariff_ends_at.unwrap();
+    assert_eq!(ends.to_rfc3339(), "2026-12-30T21:00:00.000Z", "the vendor's days are Moscow's");
     assert_eq!(daemon.events_of(EventType::AccountBalanceLow).await.len(), 1);
 }
