@@ -77,12 +77,11 @@ impl Newer {
         Ok(newer)
     }
 
-    /// Of a store that was replaced by hand, as its witness saw it last. What was not due by then had not been sent.
+    /// Of a store that was replaced by hand, as its witness saw it last. That a job was not due by then proves nothing: an
+    /// operator may have brought it forward.
     pub async fn seen(copy: &mut SqliteConnection, seen: &Mark) -> Result<Newer, StoreError> {
         let mut newer = Newer::of(copy).await?;
         newer.meet(seen);
-        let query = sqlx::query_scalar(sql::NOT_YET_DUE).bind(seen.at.as_millis());
-        newer.unsent = query.fetch_all(&mut *copy).await.map_err(sort_error)?;
         if let Some(pending) = pending(copy).await? {
             // It was put back with `opros restore`, which knew better.
             newer.unsent = pending.unsent.into_iter().map(|id| id.0).collect();

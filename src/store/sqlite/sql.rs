@@ -261,8 +261,6 @@ statements! {
     BEGIN_SEQUENCE = "INSERT INTO sqlite_sequence (name, seq) SELECT $1, 0 \
         WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = $1)";
     SETTLE_SCHEDULES = "UPDATE schedules SET through = max(through, $1)";
-    /// Held, or not to be sent before that time.
-    NOT_YET_DUE = "SELECT id FROM jobs WHERE state = 0 AND state <> 4 AND (due_at IS NULL OR due_at > $1)";
     QUEUED_JOBS = "SELECT id, submissions FROM jobs WHERE state = 0 AND state <> 4 AND id > $1 ORDER BY id LIMIT 5000";
     YOUNGER_JOBS = "SELECT count(*), coalesce(sum(submissions > 0), 0) FROM jobs WHERE id > $1";
     SOME_TAKEN = "SELECT uid, at FROM mailbox_rows WHERE uid > $1 ORDER BY uid LIMIT 5000";
