@@ -24,6 +24,8 @@ const SMALL_ANSWER: usize = 256 << 10;
 const LARGE_ANSWERS: usize = 2;
 /// Secrets shorter than this are not masked in answers: they would hit innocent text.
 const SHORTEST_MASKED: usize = 4;
+/// How many idle connections an account keeps for free calls, for a few seconds.
+const KEPT_CONNECTIONS: usize = 64;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A document may be large and its server slow; nobody waits for it.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -95,6 +97,8 @@ pub struct Client {
     paid: reqwest::Client,
     free: reqwest::Client,
     settings: Arc<ClientSettings>,
+    /// The account's secrets in every spelling.
+    needles: Arc<[String]>,
     budget: AnswerBudget,
     clock: SharedClock,
 }
@@ -107,7 +111,9 @@ pub struct ClientError(pub String);
 
 impl Client {
     pub fn new(settings: ClientSettings, budget: AnswerBudget, clock: SharedClock) -> Result<Self, ClientError> {
-        Ok(Self { paid: build(&settings, 0)?, free: build(&settings, 4)?, settings: Arc::new(settings), budget, clock })
+        let needles = settings.secrets.iter().flat_map(|secret| maskable(secret)).collect();
+        let (paid, free) = (build(&settings, 0)?, build(&settings, KEPT_CONNECTIONS)?);
+        Ok(Self { paid, free, settings: Arc::new(settings), needles, budget, clock })
     }
 
     /// Sends one request once. `Ok` means that every byte of the answer arrived.
@@ -174,15 +180,17 @@ impl Client {
 
     /// Puts `***` in place of every secret that the vendor echoes.
     fn mask(&self, body: Bytes, request: &Request) -> Bytes {
-        let mut needles: Vec<String> = Vec::new();
-        for secret in self.settings.secrets.iter().cloned().chain(request.secrets()) {
-            needles.extend(maskable(&secret));
-        }
-        let Ok(search) = AhoCorasick::new(&needles) else { return body };
-        if !search.is_match(&body[..]) {
+        let unknown = request.secrets().into_iter().filter(|secret| !self.needles.contains(secret));
+        let of_request: Vec<String> = unknown.flat_map(|secret| maskable(&secret)).collect();
+        let needles = || self.needles.iter().chain(&of_request);
+        // Most answers echo nothing; an automaton is made only for those that do.
+        if !needles().any(|needle| memchr::memmem::find(&body, needle.as_bytes()).is_some()) {
             return body;
         }
-        search.replace_all_bytes(&body, &vec!["***"; needles.len()]).into()
+        match AhoCorasick::new(needles()) {
+            Ok(search) => search.replace_all_bytes(&body, &vec!["***"; search.patterns_len()]).into(),
+            Err(_) => body,
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! Events as they happen.
 //!
-//! Nothing is buffered for a reader: the next page is read from the store when the connection asks for more. A reader that
+//! Nothing is buffered for a reader: the next page is fetched when the connection asks for more. A reader that
 //! stands still costs one page, is cut by the listener's write time-out, and resumes from the last number it saw.
 
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -16,13 +15,12 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Interval;
 
 use super::events::Wish;
+use super::pages::{self, Page};
 use super::problem::Problem;
 use super::state::AdminState;
-use super::views::EventView;
 use crate::domain::Event;
-use crate::store::{Commit, EventPage, StoreError};
+use crate::store::{Commit, StoreError};
 
-const PAGE: usize = 100;
 /// A silent stream says that it lives this often: proxies and clients give up on silence.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -44,7 +42,7 @@ pub fn answer(state: AdminState, wish: Wish, format: Live) -> Result<Response, P
     let pieces = stream::unfold(reader, |mut reader| async move {
         let piece = reader.next().await?;
         reader.beat.reset();
-        Some((Ok::<_, Infallible>(Bytes::from(piece)), reader))
+        Some((Ok::<_, Infallible>(piece), reader))
     });
     let kind = match format {
         Live::Sse => "text/event-stream",
@@ -68,31 +66,31 @@ struct Reader {
 
 impl Reader {
     /// The next piece of the stream; none at its end.
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Bytes> {
         loop {
             if self.left == Some(0) || self.state.stop().is_cancelled() {
                 return None;
             }
             // Marked as seen before the page is read: a commit during the read wakes the wait below.
             self.commits.mark_unchanged();
-            match self.state.engine().store().events(self.position, PAGE).await {
-                Ok(EventPage::Gone { oldest }) => {
+            match self.page().await {
+                Ok(Page::Gone { oldest }) => {
                     let gap = self.gap("oldest", oldest, oldest - 1);
                     self.position = oldest - 1;
-                    return Some(gap);
+                    return Some(gap.into());
                 }
-                Ok(EventPage::Ahead { last }) => {
+                Ok(Page::Ahead { last }) => {
                     let gap = self.gap("last", last, last);
                     self.position = last;
-                    return Some(gap);
+                    return Some(gap.into());
                 }
-                Ok(EventPage::Events(events)) if !events.is_empty() => {
-                    let text = self.write(events);
+                Ok(Page::Text { text, last }) => {
+                    self.position = last;
                     if !text.is_empty() {
                         return Some(text);
                     }
                 }
-                Ok(EventPage::Events(_)) => {
+                Ok(Page::Empty) => {
                     if let Some(ended_or_beat) = self.wait().await {
                         return ended_or_beat;
                     }
@@ -106,15 +104,27 @@ impl Reader {
         }
     }
 
+    async fn page(&mut self) -> Result<Page, StoreError> {
+        let store = self.state.engine().store();
+        if self.wish.job.is_none() && self.left.is_none() {
+            return self.state.pages().after(store.as_ref(), self.position, self.format).await;
+        }
+        let wanted = self.wish.job;
+        let is_wanted = |event: &Event| wanted.is_none_or(|job| event.job == Some(job));
+        let (page, count) = pages::of_one(store.as_ref(), self.position, self.format, is_wanted, self.left).await?;
+        self.left = self.left.map(|left| left - count);
+        Ok(page)
+    }
+
     /// Until something is committed (none), the stream is to end, or it is time for a sign of life.
-    async fn wait(&mut self) -> Option<Option<String>> {
+    async fn wait(&mut self) -> Option<Option<Bytes>> {
         loop {
             tokio::select! {
                 biased;
                 () = self.state.stop().cancelled() => return Some(None),
                 changed = self.commits.changed() => return changed.is_err().then_some(None),
                 _ = self.beat.tick() => match self.format {
-                    Live::Sse => return Some(Some(": opros is here\n\n".to_owned())),
+                    Live::Sse => return Some(Some(Bytes::from_static(b": opros is here\n\n"))),
                     // NDJSON has no comments, and a local socket needs no sign of life.
                     Live::Ndjson => {}
                 },
@@ -132,33 +142,4 @@ impl Reader {
             Live::Ndjson => format!("{{\"gap\":{{\"after\":{after},\"{what}\":{number}}}}}\n"),
         }
     }
-
-    fn write(&mut self, events: Vec<Event>) -> String {
-        let instance = self.state.engine().store().instance();
-        let mut text = String::new();
-        for event in events {
-            if self.left == Some(0) {
-                break;
-            }
-            self.position = event.seq;
-            if self.wish.job.is_some_and(|job| event.job != Some(job)) {
-                continue;
-            }
-            self.left = self.left.map(|left| left - 1);
-            let (seq, kind) = (event.seq, event.kind.as_str());
-            // A view is numbers, texts and checked JSON: it can always be written, and on one line.
-            let json = serde_json::to_string(&EventView::new(instance, event)).unwrap_or_default();
-            let written = match self.format {
-                Live::Sse => write!(text, "id: {seq}\nevent: {kind}\ndata: {}\n\n", one_line(&json)),
-                Live::Ndjson => writeln!(text, "{}", one_line(&json)),
-            };
-            debug_assert!(written.is_ok(), "a String takes everything");
-        }
-        text
-    }
-}
-
-/// Stored JSON may have been written on several lines; between its values a line feed means nothing.
-fn one_line(json: &str) -> std::borrow::Cow<'_, str> {
-    if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ").into() } else { json.into() }
 }

@@ -20,6 +20,7 @@ pub mod list;
 mod live;
 mod metrics;
 mod moves;
+mod pages;
 mod params;
 mod problem;
 mod purge;

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::pages::Pages;
 use super::problem::Problem;
 use super::reload::Reload;
 use crate::callbacks::Callbacks;
@@ -36,6 +37,7 @@ struct Inner {
     stop: CancellationToken,
     bodies: BodyBudget,
     streams: Arc<Semaphore>,
+    pages: Pages,
     bulks: Arc<Semaphore>,
     backups: Arc<Semaphore>,
     /// When health first saw that the daemon must stop.
@@ -51,6 +53,7 @@ impl AdminState {
             stop,
             bodies: BodyBudget::default(),
             streams: Arc::new(Semaphore::new(LIVE_STREAMS)),
+            pages: Pages::default(),
             bulks: Arc::new(Semaphore::new(BULKS)),
             // Each takes as much room on the disk as the store itself.
             backups: Arc::new(Semaphore::new(1)),
@@ -71,6 +74,11 @@ impl AdminState {
 
     pub fn reload(&self) -> Option<Arc<dyn Reload>> {
         self.reload.clone()
+    }
+
+    /// What live streams share.
+    pub fn pages(&self) -> &Pages {
+        &self.inner.pages
     }
 
     /// The place for a backup; none while one is made.

@@ -30,7 +30,7 @@ const NARROW: usize = 32;
 /// A due job with everything that a request for it needs.
 #[derive(Debug, Clone)]
 pub struct Claimed {
-    pub job: Job,
+    pub job: Arc<Job>,
     pub body: Arc<OrderBody>,
 }
 

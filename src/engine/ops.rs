@@ -1,5 +1,7 @@
 //! What clients and operators do: hand in, cancel, retry, resolve, pause, resume.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Engine;
@@ -181,7 +183,7 @@ impl Engine {
         match result {
             Some(Ok(job)) => {
                 super::log::log_end(&job);
-                Ok(job)
+                Ok(Arc::unwrap_or_clone(job))
             }
             Some(Err(ApplyError::NotFound(id))) => Err(OpError::NoJob(id)),
             Some(Err(ApplyError::Refused(refused))) => Err(OpError::Conflict(advice(&refused))),

@@ -67,7 +67,7 @@ async fn make_call(runner: &Runner, group: Group) {
     let Group { call, mut jobs, set, oldest_due, .. } = group;
     if call == Call::Submit {
         // The driver may put the token into the request, so it is there before the request is built.
-        jobs.iter_mut().for_each(|claimed| claimed.job.attempt = Some(new_token()));
+        jobs.iter_mut().for_each(|claimed| Arc::make_mut(&mut claimed.job).attempt = Some(new_token()));
     }
     let (host, change) = runner.host();
     // One setup from here on: a reload in between must not send what one driver built to where another one lives.

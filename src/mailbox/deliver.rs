@@ -10,7 +10,7 @@ use super::sql;
 use super::take::text;
 use super::trouble::Trouble;
 use crate::crash;
-use crate::domain::{Reason, Timestamp};
+use crate::domain::{Reason, State, Timestamp};
 use crate::engine::intake::LARGEST_PARAMS;
 use crate::store::{JobDetails, MailboxEvent, MailboxRow, RejectedRow};
 
@@ -154,6 +154,8 @@ impl Session {
             ids.extend(self.find(uids.into_iter()).await?);
         }
         let known = delivery.rows.iter().filter_map(|(uid, row)| Some((*ids.get(uid)?, row)));
+        let rejected = known.clone().filter(|(_, row)| row.state == State::Rejected);
+        self.run(sql::NAME_ROWS, rejected.map(|(id, _)| json!(id)).collect()).await?;
         // What ends first: it frees dedupe keys that others' rows may have.
         for is_final in [true, false] {
             let rows = known.clone().filter(|(_, row)| row.state.is_final() == is_final);

@@ -133,9 +133,9 @@ statements! {
     SALVAGE_DOWN = concat!(
         "SELECT ", new_row_columns!(), " FROM jobs NOT INDEXED WHERE state = 'new' AND id < $2 ORDER BY id DESC LIMIT $1"
     );
-    /// Rows that came since the last look and do not say that they are new.
+    /// Rows that came since the last look, up to one, and do not say that they are new.
     STRANGERS = concat!(
-        "SELECT id, ", token!(), ", ", state!(), " FROM jobs WHERE id > $1 AND state <> 'new' ORDER BY id LIMIT $2"
+        "SELECT id, ", token!(), ", ", state!(), " FROM jobs WHERE id > $1 AND id <= $3 AND state <> 'new' ORDER BY id LIMIT $2"
     );
     CANCEL_WISHES = concat!(
         "SELECT id, ", token!(), " FROM jobs WHERE cancel_requested = 1 \
@@ -162,9 +162,11 @@ statements! {
         deadline = iif(j.value->>9 IS NULL, iif(typeof(deadline) = 'integer', deadline, NULL), j.value->>14), \
         tag = iif(j.value->>9 IS NULL, CAST(tag AS TEXT), j.value->>15), \
         not_before = iif(typeof(not_before) = 'integer', not_before, NULL), \
-        cancel_requested = cancel_requested IS 1, \
-        uid = iif(typeof(uid) = 'text', uid, 'unreadable:' || jobs.id || ':' || hex(randomblob(4))) \
+        cancel_requested = cancel_requested IS 1 \
         FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
+    /// Gives rejected rows a token whose own is no text. Only these: it stands in an index, and to set it writes that, too.
+    NAME_ROWS = "UPDATE OR IGNORE jobs SET uid = 'unreadable:' || jobs.id || ':' || hex(randomblob(4)), state = 'rejected' \
+        FROM json_each($1) AS j WHERE jobs.id = j.value AND typeof(uid) <> 'text'";
     /// Gives a row that is about to be rejected a token of its own.
     TELL_APART = "UPDATE OR IGNORE jobs SET uid = $2, state = 'rejected' WHERE id = $1 AND state = 'new'";
     SET_RESULT = "UPDATE jobs SET result = $2 WHERE id = $1";

@@ -17,7 +17,7 @@ use crate::engine::ops::OpError;
 use crate::store::{Accepted, RejectedRow, StoreError};
 
 /// The most rows, and bytes of params, that are taken in one go.
-const ROWS: i64 = 500;
+const ROWS: i64 = 2_000;
 const BYTES: usize = 4 << 20;
 /// A row that is cancelled before it is taken: its job does not come up for being sent while it is cancelled.
 const OUT_OF_REACH: Duration = Duration::from_secs(365 * 86_400);
@@ -140,14 +140,17 @@ impl Session {
                 rows.push(row.read());
             }
         }
-        let strangers = sqlx::query_as::<_, (i64, Vec<u8>, String)>(sql::STRANGERS).bind(self.compared).bind(STRANGERS);
+        // Where a page is cut, those behind it are for the next look: a long queue is not gone through at every one.
+        let is_cut = bytes > BYTES || rows.len() as i64 == ROWS;
+        let horizon = if is_cut { rows.last().map_or(i64::MAX, |row| row.id) } else { i64::MAX };
+        let strangers = sqlx::query_as::<_, (i64, Vec<u8>, String)>(sql::STRANGERS);
+        let strangers = strangers.bind(self.compared).bind(STRANGERS).bind(horizon);
         let strangers = strangers.fetch_all(&mut self.file.conn).await?;
         let strangers: Vec<_> = strangers.into_iter().map(|(id, uid, state)| (id, text(uid), state)).collect();
-        // Where a page was cut, the rest is for the next look.
         let last_new = rows.last().map_or(i64::MIN, |row| row.id);
         let last_stranger = strangers.last().map_or(i64::MIN, |(id, ..)| *id);
         let mut until = last_new.max(last_stranger).max(self.compared);
-        if bytes > BYTES || rows.len() as i64 == ROWS {
+        if is_cut {
             until = until.min(last_new.max(self.compared));
         }
         if strangers.len() as i64 == STRANGERS {

@@ -57,7 +57,7 @@ pub trait Store: SinkStore + WatchStore {
     async fn reject(&self, rows: Vec<RejectedRow>, at: Timestamp) -> Result<(), StoreError>;
 
     /// Carries inputs through the state table, with the records of the calls behind them, in one transaction.
-    async fn apply(&self, batch: Batch) -> Result<Vec<Result<Job, ApplyError>>, StoreError>;
+    async fn apply(&self, batch: Batch) -> Result<Vec<Result<Arc<Job>, ApplyError>>, StoreError>;
 
     /// True exactly once for each (schedule, fire time), across restarts.
     async fn fire(&self, schedule: &str, at: Timestamp) -> Result<bool, StoreError>;
@@ -377,7 +377,7 @@ pub enum ApplyError {
 
 #[derive(Debug, Clone)]
 pub struct DueJob {
-    pub job: Job,
+    pub job: Arc<Job>,
     pub body: Arc<OrderBody>,
 }
 

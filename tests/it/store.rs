@@ -49,7 +49,7 @@ fn id(accepted: Accepted) -> JobId {
 
 async fn one(store: &SqliteStore, job: JobId, input: Input) -> Result<opros::domain::Job, ApplyError> {
     let batch = Batch::of(start(), vec![Change { job, input }]);
-    store.apply(batch).await.expect("the store commits").remove(0)
+    store.apply(batch).await.expect("the store commits").remove(0).map(std::sync::Arc::unwrap_or_clone)
 }
 
 fn submit(token: &str) -> Input {
@@ -80,8 +80,8 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
     let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
     MIGRATIONS.run(&mut conn).await.unwrap();
     let hot = [
-        "DUE_SUBMITS",
-        "DUE_FREE",
+        "AGENDA_SUBMITS",
+        "AGENDA_FREE",
         "READ_DUE",
         "NEXT_SUBMIT",
         "NEXT_FREE",

@@ -1,6 +1,7 @@
 //! Call-backs and files: what the writer does with them, and the reads.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -81,7 +82,7 @@ pub async fn deliver(
     let mut job = None;
     if let Some(input) = &delivery.input {
         match draft.change(delivery.job, input.clone(), delivery.at) {
-            Ok(changed) => job = Some(Box::new(changed)),
+            Ok(changed) => job = Some(Box::new(Arc::unwrap_or_clone(changed))),
             Err(ApplyError::NotFound(_)) => return Ok(Delivered::NoJob),
             Err(ApplyError::Refused(refused)) => return Ok(Delivered::Refused(refused)),
             // A delivery orders nothing.

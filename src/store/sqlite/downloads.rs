@@ -1,6 +1,7 @@
 //! Downloads: what the writer does with them, and the reads.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 
@@ -79,6 +80,6 @@ fn tries(job: i64, count: i64) -> Result<u32, StoreError> {
 }
 
 /// A wish as [`sql::INSERT_DOWNLOADS`] takes it.
-pub fn wish_row(job: JobId, account: &str, url: &str, at: Timestamp) -> Value {
-    json!([job.0, account, url, at.as_millis()])
+pub fn wish_row(job: JobId, account: &str, url: &str, at: Timestamp) -> impl Serialize {
+    (job.0, account, url, at.as_millis())
 }

@@ -1,13 +1,17 @@
 //! One transaction in the making: many requests' changes, written with one statement for each kind of change.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use sqlx::SqliteConnection;
+use futures_util::TryStreamExt;
+use sqlx::{Either, Executor, SqliteConnection};
 
+use super::agenda::{Moves, Place};
 use super::money::{self, Guard};
-use super::{downloads, rows, sql};
+use super::rows::{Changed, Rows};
+use super::{downloads, sql};
 use crate::crash::{self, Mutant};
 use crate::domain::exchange::sha256_hex;
 use crate::domain::spending::{Amount, Rules};
@@ -32,53 +36,49 @@ pub struct Draft {
     epoch: i64,
     /// Jobs that exist already, as this transaction leaves them.
     jobs: HashMap<JobId, Loaded>,
-    new_jobs: Vec<Value>,
-    new_bodies: Vec<Value>,
-    mailbox_rows: Vec<Value>,
+    new_jobs: Rows,
+    new_bodies: Rows,
+    mailbox_rows: Rows,
     opened: Vec<OpenedAttempt>,
-    unclear: Vec<Value>,
-    closed: Vec<Value>,
-    observations: Vec<Value>,
+    unclear: Rows,
+    closed: Rows,
+    observations: Rows,
     partials: BTreeMap<JobId, String>,
     results: BTreeMap<JobId, String>,
-    events: Vec<Value>,
-    calls: Vec<Value>,
-    accounts: Vec<Value>,
-    downloads: Vec<Value>,
+    events: Rows,
+    calls: Rows,
+    accounts: Rows,
+    downloads: Rows,
     guard: Guard,
     ledger: LedgerLines,
-    balances: Vec<Value>,
-    released: Vec<Value>,
+    balances: Rows,
+    released: Rows,
     deltas: BTreeMap<(String, String, i64), i64>,
+    /// How due times moved.
+    moves: Moves,
     /// Keys of unfinished jobs that this transaction adds.
     new_keys: HashMap<String, JobId>,
     new_uids: HashMap<String, Option<JobId>>,
     /// Mailbox rows that show a change.
     touched: Vec<String>,
     /// Trackers whose freshness is to be looked at, and when.
-    watches: Vec<Value>,
+    watches: Rows,
 }
 
 #[derive(Debug)]
 struct Loaded {
-    job: Job,
-    written: Written,
-}
-
-/// What of a row is to be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Written {
-    Nothing,
-    Pace,
-    Row,
+    job: Arc<Job>,
+    changed: Changed,
+    /// Where it stood before this transaction.
+    was: Option<Place>,
 }
 
 /// What the cost ledger learns.
 #[derive(Debug, Default)]
 struct LedgerLines {
-    ordered: Vec<Value>,
-    doubted: Vec<Value>,
-    decided: Vec<Value>,
+    ordered: Rows,
+    doubted: Rows,
+    decided: Rows,
 }
 
 #[derive(Debug)]
@@ -105,28 +105,29 @@ impl Draft {
             numbers,
             epoch,
             jobs: HashMap::new(),
-            new_jobs: Vec::new(),
-            new_bodies: Vec::new(),
-            mailbox_rows: Vec::new(),
+            new_jobs: Rows::default(),
+            new_bodies: Rows::default(),
+            mailbox_rows: Rows::default(),
             opened: Vec::new(),
-            unclear: Vec::new(),
-            closed: Vec::new(),
-            observations: Vec::new(),
+            unclear: Rows::default(),
+            closed: Rows::default(),
+            observations: Rows::default(),
             partials: BTreeMap::new(),
             results: BTreeMap::new(),
-            events: Vec::new(),
-            calls: Vec::new(),
-            accounts: Vec::new(),
-            downloads: Vec::new(),
+            events: Rows::default(),
+            calls: Rows::default(),
+            accounts: Rows::default(),
+            downloads: Rows::default(),
             guard: Guard::default(),
             ledger: LedgerLines::default(),
-            balances: Vec::new(),
-            released: Vec::new(),
+            balances: Rows::default(),
+            released: Rows::default(),
             deltas: BTreeMap::new(),
+            moves: Moves::default(),
             new_keys: HashMap::new(),
             new_uids: HashMap::new(),
             touched: Vec::new(),
-            watches: Vec::new(),
+            watches: Rows::default(),
         }
     }
 
@@ -154,9 +155,9 @@ impl Draft {
     fn insert(&mut self, new: NewJob, at: Timestamp) -> JobId {
         self.numbers.last_job += 1;
         let id = JobId(self.numbers.last_job);
-        self.new_bodies.push(json!([id.0, new.params, sha256_hex(new.params.as_bytes())]));
+        self.new_bodies.push((id.0, &new.params, sha256_hex(new.params.as_bytes())));
         if let Some(uid) = &new.mailbox_uid {
-            self.mailbox_rows.push(json!([uid, id.0, null, null, at.as_millis()]));
+            self.mailbox_rows.push((uid, id.0, (), (), at.as_millis()));
             self.new_uids.insert(uid.clone(), Some(id));
         }
         let mut job = fresh_job(id, new, at);
@@ -179,7 +180,8 @@ impl Draft {
         }
         *self.delta(&job) += 1;
         self.watch(None, &job, at);
-        self.new_jobs.push(json!(rows::insert_row(&job)));
+        self.moves.add(&job.account, None, Place::of(&job));
+        self.new_jobs.push_new(&job);
         id
     }
 
@@ -189,7 +191,7 @@ impl Draft {
         }
         self.new_uids.insert(row.uid.clone(), row.duplicate_of);
         let duplicate_of = row.duplicate_of.map(|id| id.0);
-        self.mailbox_rows.push(json!([row.uid, duplicate_of, row.reason.code, row.reason.message, at.as_millis()]));
+        self.mailbox_rows.push((&row.uid, duplicate_of, &row.reason.code, &row.reason.message, at.as_millis()));
         let data = json!({
             "uid": row.uid, "kind": row.kind, "state": State::Rejected, "error": row.reason, "duplicate_of": duplicate_of,
         });
@@ -203,24 +205,24 @@ impl Draft {
         self.guard = guard;
     }
 
-    pub fn adopt_rows(&mut self, jobs: Vec<Job>) {
+    pub fn adopt_rows(&mut self, jobs: Vec<Arc<Job>>) {
         for job in jobs {
-            self.jobs.insert(job.id, Loaded { job, written: Written::Nothing });
+            self.jobs.insert(job.id, Loaded { was: Place::of(&job), job, changed: Changed::Nothing });
         }
     }
 
     /// A job as this transaction leaves it so far.
     pub fn job(&self, id: JobId) -> Option<&Job> {
-        self.jobs.get(&id).map(|loaded| &loaded.job)
+        self.jobs.get(&id).map(|loaded| &*loaded.job)
     }
 
     /// Carries a batch's inputs through the state table, one after another, each on the row as the one before left it.
-    pub fn apply(&mut self, batch: Batch) -> Vec<Result<Job, ApplyError>> {
+    pub fn apply(&mut self, batch: Batch) -> Vec<Result<Arc<Job>, ApplyError>> {
         let Batch { at, changes, accounts, call, downloads: wishes, spending } = batch;
-        let results: Vec<Result<Job, ApplyError>> =
+        let results: Vec<Result<Arc<Job>, ApplyError>> =
             changes.into_iter().map(|change| self.guarded(change, spending.as_deref(), at)).collect();
         for wish in wishes {
-            let succeeded = |job: &&Job| job.id == wish.job && job.state == State::Succeeded;
+            let succeeded = |job: &&Arc<Job>| job.id == wish.job && job.state == State::Succeeded;
             if let Some(job) = results.iter().flatten().find(succeeded) {
                 self.downloads.push(downloads::wish_row(job.id, &job.account, &wish.url, at));
             }
@@ -235,7 +237,7 @@ impl Draft {
     }
 
     /// An order begins only where the account's rules let it; what it costs is written with its intent.
-    fn guarded(&mut self, change: Change, rules: Option<&Rules>, at: Timestamp) -> Result<Job, ApplyError> {
+    fn guarded(&mut self, change: Change, rules: Option<&Rules>, at: Timestamp) -> Result<Arc<Job>, ApplyError> {
         let Some(rules) = rules.filter(|_| money::is_order(&change.input)) else {
             return self.change(change.job, change.input, at);
         };
@@ -246,7 +248,7 @@ impl Draft {
         Ok(job)
     }
 
-    pub fn change(&mut self, id: JobId, input: Input, at: Timestamp) -> Result<Job, ApplyError> {
+    pub fn change(&mut self, id: JobId, input: Input, at: Timestamp) -> Result<Arc<Job>, ApplyError> {
         self.change_priced(id, input, None, at)
     }
 
@@ -256,12 +258,11 @@ impl Draft {
         input: Input,
         price: Option<Amount>,
         at: Timestamp,
-    ) -> Result<Job, ApplyError> {
+    ) -> Result<Arc<Job>, ApplyError> {
         let released = matches!(input, Input::Release);
         let loaded = self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?;
-        let before = loaded.job.clone();
-        let so_far = loaded.written;
-        let Step { job, events, attempt, observation, partial, result } = step(before.clone(), input, at)?;
+        let (before, so_far, was) = (Arc::clone(&loaded.job), loaded.changed, loaded.was);
+        let Step { job, events, attempt, observation, partial, result } = step(Job::clone(&before), input, at)?;
         if before.state != job.state {
             *self.delta(&before) -= 1;
             *self.delta(&job) += 1;
@@ -270,7 +271,7 @@ impl Draft {
             self.job_event(&job, event, at);
         }
         if released {
-            self.released.push(json!([id.0, at.as_millis()]));
+            self.released.push((id.0, at.as_millis()));
         }
         if let Some(change) = attempt {
             if !job.traits.repeatable {
@@ -279,7 +280,7 @@ impl Draft {
             self.attempt(&job, change, at);
         }
         if let Some(seen) = observation {
-            self.observations.push(json!([id.0, at.as_millis(), seen.fingerprint, seen.data, seen.raw]));
+            self.observations.push((id.0, at.as_millis(), &seen.fingerprint, &seen.data, &seen.raw));
         }
         if let Some(partial) = partial {
             self.partials.insert(id, partial);
@@ -291,16 +292,9 @@ impl Draft {
         if let Some(uid) = job.mailbox_uid.as_ref().filter(|_| shows_a_change(&before, &job)) {
             self.touched.push(uid.clone());
         }
-        // An answer that changes nothing costs no write.
-        let same = Job { updated_at: before.updated_at, ..job.clone() } == before;
-        let written = if same {
-            Written::Nothing
-        } else if rows::only_paced(&before, &job) {
-            Written::Pace
-        } else {
-            Written::Row
-        };
-        self.jobs.insert(id, Loaded { job: job.clone(), written: so_far.max(written) });
+        let changed = so_far.max(Changed::between(&before, &job));
+        let job = Arc::new(job);
+        self.jobs.insert(id, Loaded { job: Arc::clone(&job), changed, was });
         Ok(job)
     }
 
@@ -309,9 +303,9 @@ impl Draft {
     fn watch(&mut self, before: Option<&Job>, job: &Job, at: Timestamp) {
         let watched = |job: &Job| job.traits.tracker && job.state == State::Waiting && job.stale_since.is_none();
         match (before.is_some_and(watched), watched(job)) {
-            (false, true) => self.watches.push(json!([job.id.0, job.account, at.as_millis()])),
+            (false, true) => self.watches.push((job.id.0, &job.account, at.as_millis())),
             (true, false) if job.stale_since.is_some() => {
-                self.watches.push(json!([job.id.0, job.account, Timestamp::MAX.as_millis()]));
+                self.watches.push((job.id.0, &job.account, Timestamp::MAX.as_millis()));
             }
             (true, true | false) | (false, false) => {}
         }
@@ -323,12 +317,12 @@ impl Draft {
             AttemptChange::Open { token, .. } => {
                 self.ledger.ordered.push(money::ordered_row(job, token, price, at));
                 if job.state == State::InDoubt {
-                    self.ledger.doubted.push(json!(token));
+                    self.ledger.doubted.push(token);
                 }
             }
-            AttemptChange::Unclear { token } => self.ledger.doubted.push(json!(token)),
+            AttemptChange::Unclear { token } => self.ledger.doubted.push(token),
             AttemptChange::Close { token, end } => {
-                self.ledger.decided.push(json!([token, money::sure(*end).as_str(), at.as_millis()]));
+                self.ledger.decided.push((token, money::sure(*end).as_str(), at.as_millis()));
             }
         }
     }
@@ -341,11 +335,11 @@ impl Draft {
             }
             AttemptChange::Unclear { token } => match self.opened.iter_mut().find(|open| open.token == token) {
                 Some(open) => open.unclear_at = Some(at),
-                None => self.unclear.push(json!([token, at.as_millis()])),
+                None => self.unclear.push((token, at.as_millis())),
             },
             AttemptChange::Close { token, end } => match self.opened.iter_mut().find(|open| open.token == token) {
                 Some(open) => open.end = Some((end.as_str(), at)),
-                None => self.closed.push(json!([token, end.as_str(), at.as_millis()])),
+                None => self.closed.push((token, end.as_str(), at.as_millis())),
             },
         }
     }
@@ -357,14 +351,14 @@ impl Draft {
             self.event(event.kind, at, None, Some(&change.name), None, data);
         }
         if let Some(balance) = change.account.balance.as_ref().filter(|balance| at.since(balance.at) < NEWS) {
-            self.balances.push(json!([change.name, balance.at.as_millis(), balance.amount, balance.unit]));
+            self.balances.push((&change.name, balance.at.as_millis(), balance.amount, &balance.unit));
         }
         let data = serde_json::to_string(&change.account).unwrap_or_default();
-        self.accounts.push(json!([change.name, change.account.version, data]));
+        self.accounts.push((&change.name, change.account.version, data));
     }
 
     pub fn call(&mut self, call: CallRecord) {
-        self.calls.push(json!([
+        self.calls.push((
             call.account,
             call.call.map(|call| call.as_str()),
             call.op,
@@ -375,7 +369,7 @@ impl Draft {
             call.status,
             call.outcome,
             call.note,
-        ]));
+        ));
     }
 
     /// An event of a job that changes nothing else about it.
@@ -419,7 +413,7 @@ impl Draft {
             self.numbers.last_mailbox_seq
         });
         let (seq, job, data) = (self.numbers.last_seq, job.map(|id| id.0), data.to_string());
-        self.events.push(json!([seq, kind.as_str(), at.as_millis(), job, account, uid, mailbox_seq, data]));
+        self.events.push((seq, kind.as_str(), at.as_millis(), job, account, uid, mailbox_seq, data));
     }
 
     /// An event that is about neither a job nor an account.
@@ -438,70 +432,92 @@ impl Draft {
 
     // ---- writing -----------------------------------------------------------------------------------------------
 
-    /// Writes everything; each statement must touch exactly the rows it was meant for.
+    /// Where nothing was done but to begin free calls: how their jobs stand. The file learns it a moment later.
+    pub fn into_paced(self) -> (Vec<(Arc<Job>, Changed)>, Moves) {
+        let mut moves = self.moves;
+        (in_order(self.jobs, &mut moves), moves)
+    }
+
+    /// Writes everything but paces; each statement must touch exactly the rows it was meant for.
     pub async fn write(self, conn: &mut SqliteConnection, before: Numbers) -> Result<Left, StoreError> {
-        let opened = self.opened.iter().map(|open| {
+        let mut opened = Rows::default();
+        for open in &self.opened {
             let (outcome, ended_at) = open.end.map_or((None, None), |(end, at)| (Some(end), Some(at.as_millis())));
             let unclear_at = open.unclear_at.map(Timestamp::as_millis);
-            json!([
-                open.token,
-                open.job.0,
-                open.request_hash,
-                self.epoch,
-                open.at.as_millis(),
-                unclear_at,
-                ended_at,
-                outcome
-            ])
-        });
-        let of = |what| self.jobs.values().filter(move |loaded| loaded.written == what).map(|loaded| &loaded.job);
-        let whole: Vec<Value> = of(Written::Row).map(|job| json!(rows::update_row(job))).collect();
-        let paced: Vec<Value> = of(Written::Pace).map(|job| json!(rows::pace_row(job))).collect();
+            let (job, at) = (open.job.0, open.at.as_millis());
+            opened.push((&open.token, job, &open.request_hash, self.epoch, at, unclear_at, ended_at, outcome));
+        }
+        let (mut whole, mut moves) = (Rows::default(), self.moves);
+        let jobs = in_order(self.jobs, &mut moves);
+        jobs.iter().filter(|(_, changed)| *changed == Changed::Row).for_each(|(job, _)| whole.push_whole(job));
         let changed_bodies = self.partials.keys().map(|id| id.0).collect();
         let bodies = |bodies: BTreeMap<JobId, String>| {
-            bodies.into_iter().map(|(id, text)| json!([id.0, text])).collect::<Vec<_>>()
+            let mut rows = Rows::default();
+            bodies.into_iter().for_each(|(id, text)| rows.push((id.0, text)));
+            rows
         };
-        let deltas = self.deltas.iter().filter(|(_, n)| **n != 0);
-        let deltas = deltas.map(|((account, kind, state), n)| json!([account, kind, state, n]));
-        run(conn, sql::INSERT_JOBS, self.new_jobs, Exactly).await?;
-        run(conn, sql::INSERT_BODIES, self.new_bodies, Exactly).await?;
-        run(conn, sql::INSERT_MAILBOX_ROWS, self.mailbox_rows, Exactly).await?;
-        run(conn, sql::UPDATE_JOBS, whole, Exactly).await?;
-        run(conn, sql::UPDATE_PACE, paced, Exactly).await?;
-        run(conn, sql::UPDATE_PARTIALS, bodies(self.partials), Exactly).await?;
-        run(conn, sql::UPDATE_RESULTS, bodies(self.results), Exactly).await?;
-        run(conn, sql::MARK_UNCLEAR, self.unclear, Exactly).await?;
-        run(conn, sql::CLOSE_ATTEMPTS, self.closed, Exactly).await?;
-        run(conn, sql::OPEN_ATTEMPTS, opened.collect(), Exactly).await?;
-        run(conn, sql::WATCH, self.watches, AtMost).await?;
-        let has_orders = !self.ledger.ordered.is_empty();
-        run(conn, sql::INSERT_COSTS, self.ledger.ordered, Exactly).await?;
-        // What was ordered before there was a ledger has no line.
-        run(conn, sql::DOUBT_COSTS, self.ledger.doubted, AtMost).await?;
-        run(conn, sql::DECIDE_COSTS, self.ledger.decided, AtMost).await?;
-        run(conn, sql::INSERT_BALANCES, self.balances, AtMost).await?;
-        run(conn, sql::RELEASE, self.released, AtMost).await?;
-        run(conn, sql::INSERT_OBSERVATIONS, self.observations, Exactly).await?;
-        let late_events = if crash::is(Mutant::EventOutsideTransaction) {
-            self.events
-        } else {
-            run(conn, sql::INSERT_EVENTS, self.events, Exactly).await?;
-            Vec::new()
-        };
-        run(conn, sql::INSERT_CALLS, self.calls, Exactly).await?;
-        run(conn, sql::INSERT_DOWNLOADS, self.downloads, Exactly).await?;
-        run(conn, sql::SAVE_ACCOUNTS, self.accounts, AtMost).await?;
-        run(conn, sql::COUNT_BY_DELTAS, deltas.collect(), Exactly).await?;
-        if self.numbers.last_mailbox_seq != before.last_mailbox_seq {
-            super::set_meta(conn, super::MAILBOX_LAST, &self.numbers.last_mailbox_seq.to_string()).await?;
+        let mut deltas = Rows::default();
+        for ((account, kind, state), n) in self.deltas.iter().filter(|(_, n)| **n != 0) {
+            deltas.push((account, kind, state, n));
         }
+        let mut metas = Rows::default();
+        if self.numbers.last_mailbox_seq != before.last_mailbox_seq {
+            metas.push((super::MAILBOX_LAST, self.numbers.last_mailbox_seq.to_string()));
+        }
+        let has_orders = self.ledger.ordered.count() > 0;
+        let (events, late_events) = match crash::is(Mutant::EventOutsideTransaction) {
+            true => (Rows::default(), self.events),
+            false => (self.events, Rows::default()),
+        };
+        let all = [
+            (sql::INSERT_JOBS, self.new_jobs, Exactly),
+            (sql::INSERT_BODIES, self.new_bodies, Exactly),
+            (sql::INSERT_MAILBOX_ROWS, self.mailbox_rows, Exactly),
+            (sql::UPDATE_JOBS, whole, Exactly),
+            (sql::UPDATE_PARTIALS, bodies(self.partials), Exactly),
+            (sql::UPDATE_RESULTS, bodies(self.results), Exactly),
+            (sql::MARK_UNCLEAR, self.unclear, Exactly),
+            (sql::CLOSE_ATTEMPTS, self.closed, Exactly),
+            (sql::OPEN_ATTEMPTS, opened, Exactly),
+            (sql::WATCH, self.watches, AtMost),
+            (sql::INSERT_COSTS, self.ledger.ordered, Exactly),
+            // What was ordered before there was a ledger has no line.
+            (sql::DOUBT_COSTS, self.ledger.doubted, AtMost),
+            (sql::DECIDE_COSTS, self.ledger.decided, AtMost),
+            (sql::INSERT_BALANCES, self.balances, AtMost),
+            (sql::RELEASE, self.released, AtMost),
+            (sql::INSERT_OBSERVATIONS, self.observations, Exactly),
+            (sql::INSERT_EVENTS, events, Exactly),
+            (sql::INSERT_CALLS, self.calls, Exactly),
+            (sql::INSERT_DOWNLOADS, self.downloads, Exactly),
+            (sql::SAVE_ACCOUNTS, self.accounts, AtMost),
+            (sql::COUNT_BY_DELTAS, deltas, Exactly),
+            (sql::SET_METAS, metas, Exactly),
+        ];
+        run(conn, all).await?;
         let last_order = match has_orders {
             true => Some(sqlx::query_scalar(sql::LAST_ORDER).fetch_one(conn).await.map_err(super::sort_error)?),
             false => None,
         };
-        let jobs = self.jobs.into_values().map(|loaded| loaded.job).collect();
-        Ok(Left { last_order, touched: self.touched, jobs, changed_bodies, late_events })
+        Ok(Left { last_order, touched: self.touched, jobs, moves, changed_bodies, late_events })
     }
+}
+
+/// In the order of their numbers: rows that lie side by side are written side by side.
+fn in_order(jobs: HashMap<JobId, Loaded>, moves: &mut Moves) -> Vec<(Arc<Job>, Changed)> {
+    let mut loaded: Vec<Loaded> = jobs.into_values().collect();
+    loaded.sort_unstable_by_key(|loaded| loaded.job.id);
+    for Loaded { job, was, .. } in &loaded {
+        moves.add(&job.account, *was, Place::of(job));
+    }
+    loaded.into_iter().map(|loaded| (loaded.job, loaded.changed)).collect()
+}
+
+/// Writes when jobs are asked about next, of many at a time.
+pub async fn write_paces(conn: &mut SqliteConnection, jobs: &[Arc<Job>]) -> Result<(), StoreError> {
+    let mut rows = Rows::default();
+    jobs.iter().for_each(|job| rows.push_pace(job));
+    run(conn, [(sql::UPDATE_PACE, rows, Exactly)]).await
 }
 
 /// What a transaction leaves, once it is committed.
@@ -512,16 +528,17 @@ pub struct Left {
     /// Mailbox rows that show a change.
     pub touched: Vec<String>,
     /// The jobs that it was about, as their rows stand now.
-    pub jobs: Vec<Job>,
+    pub jobs: Vec<(Arc<Job>, Changed)>,
+    pub moves: Moves,
     /// Those of them whose leftovers changed.
     pub changed_bodies: Vec<i64>,
     /// None, unless [`Mutant::EventOutsideTransaction`] is planted.
-    late_events: Vec<Value>,
+    late_events: Rows,
 }
 
 impl Left {
-    pub async fn write_late(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
-        run(conn, sql::INSERT_EVENTS, self.late_events.clone(), Exactly).await
+    pub async fn write_late(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        run(conn, [(sql::INSERT_EVENTS, std::mem::take(&mut self.late_events), Exactly)]).await
     }
 }
 
@@ -532,23 +549,30 @@ enum Touches {
 }
 use Touches::{AtMost, Exactly};
 
-async fn run(
-    conn: &mut SqliteConnection,
-    statement: &'static str,
-    rows: Vec<Value>,
-    touches: Touches,
-) -> Result<(), StoreError> {
-    if rows.is_empty() {
+type Statement = (&'static str, Rows, Touches);
+
+/// Carries out those that have rows, in one trip to SQLite's thread; each must touch what it was meant for.
+async fn run(conn: &mut SqliteConnection, all: impl IntoIterator<Item = Statement>) -> Result<(), StoreError> {
+    let all: Vec<Statement> = all.into_iter().filter(|(_, rows, _)| rows.count() > 0).collect();
+    if all.is_empty() {
         return Ok(());
     }
-    let expected = rows.len() as u64;
-    let rows = Value::Array(rows).to_string();
-    let done = sqlx::query(statement).bind(rows).execute(conn).await.map_err(super::sort_error)?;
-    if touches == Exactly && done.rows_affected() != expected {
-        let verb = statement.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
-        let found = done.rows_affected();
-        return Err(StoreError::Other(format!("{verb} …: {expected} rows were meant and {found} were touched")));
+    let text = sql::in_one(all.iter().map(|(statement, ..)| *statement));
+    let meant: Vec<_> = all.iter().map(|(statement, rows, touches)| (*statement, rows.count(), *touches)).collect();
+    let query = all.into_iter().fold(sqlx::query(text), |query, (_, rows, _)| query.bind(rows.into_text()));
+    let mut done = conn.fetch_many(query);
+    for (statement, expected, touches) in meant {
+        let touched = match done.try_next().await.map_err(super::sort_error)? {
+            Some(Either::Left(done)) => done.rows_affected(),
+            Some(Either::Right(_)) | None => 0,
+        };
+        if touches == Exactly && touched != expected {
+            let verb = statement.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+            return Err(StoreError::Other(format!("{verb} …: {expected} rows were meant and {touched} were touched")));
+        }
     }
+    // To its end: what is left out would not be carried out.
+    while done.try_next().await.map_err(super::sort_error)?.is_some() {}
     Ok(())
 }
 

@@ -1,10 +1,12 @@
-//! What is remembered of rows that are worked with: unfinished jobs as their rows stand, and what was ordered.
+//! What is remembered of rows that are worked with: unfinished jobs as their rows stand, what was ordered, and how often and
+//! when jobs are asked about, which the file learns a moment later.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::{Job, State, Timestamp};
-use crate::store::{DueJob, OrderBody};
+use super::rows::Changed;
+use crate::domain::{Job, JobId, State, Timestamp};
+use crate::store::{DueJob, Lane, OrderBody};
 
 /// Some 8 MB of each.
 const MOST: usize = 8_192;
@@ -17,19 +19,31 @@ pub struct Hot(Arc<Mutex<Rows>>);
 #[derive(Debug, Default)]
 struct Rows {
     /// Nothing but the writer changes a row, and what could not be committed empties this.
-    jobs: HashMap<i64, Job>,
+    jobs: HashMap<i64, Arc<Job>>,
+    /// Jobs whose pace is not in the file yet, as they stand: these are never forgotten.
+    behind: BTreeMap<i64, Arc<Job>>,
     bodies: HashMap<i64, Arc<OrderBody>>,
-    /// Raised when a body changed: what was read before is not remembered after.
-    bodies_changed: u64,
+    /// How many are reading the file now; while somebody does, the writer notes what it changes.
+    readers: usize,
+    changed: HashSet<i64>,
+    /// Raised when all was forgotten: what was read before is not remembered after.
+    forgotten: u64,
 }
 
-/// Bodies as they stood at some time.
-#[derive(Debug, Clone, Copy)]
-pub struct BodiesAsOf(u64);
+/// Somebody reads rows from the file, to remember them.
+#[derive(Debug)]
+pub struct Reading {
+    hot: Hot,
+    forgotten: u64,
+}
 
-/// It waits to be asked about, and its time has come.
-pub fn is_due(job: &Job, now: Timestamp) -> bool {
-    matches!(job.state, State::Waiting | State::InDoubt) && job.due_at.is_some_and(|at| at <= now)
+/// Its time in that lane has come.
+pub fn is_due(job: &Job, lane: Lane, now: Timestamp) -> bool {
+    let waits = match lane {
+        Lane::Submit => job.state == State::Queued,
+        Lane::Free => matches!(job.state, State::Waiting | State::InDoubt),
+    };
+    waits && job.due_at.is_some_and(|at| at <= now)
 }
 
 impl Hot {
@@ -38,53 +52,79 @@ impl Hot {
     }
 
     /// Those that are known, and the ids of those that are to be read.
-    pub fn find(&self, ids: Vec<i64>) -> (Vec<Job>, Vec<i64>) {
+    pub fn find(&self, ids: Vec<i64>) -> (Vec<Arc<Job>>, Vec<i64>) {
         self.with(|rows| {
-            let unknown = ids.iter().copied().filter(|id| !rows.jobs.contains_key(id)).collect();
-            (ids.iter().filter_map(|id| rows.jobs.get(id).cloned()).collect(), unknown)
+            let unknown = ids.iter().copied().filter(|id| rows.job(*id).is_none()).collect();
+            (ids.iter().filter_map(|id| rows.job(*id).map(Arc::clone)).collect(), unknown)
         })
     }
 
     /// Of waiting jobs: those of which everything is known and which are still due, and the ids of those that are to be read.
-    pub fn due(&self, ids: Vec<i64>, now: Timestamp) -> (Vec<DueJob>, Vec<i64>, BodiesAsOf) {
+    pub fn due(&self, ids: Vec<i64>, now: Timestamp) -> (Vec<DueJob>, Vec<i64>) {
         self.with(|rows| {
             let (mut due, mut unknown) = (Vec::with_capacity(ids.len()), Vec::new());
             for id in ids {
-                match (rows.jobs.get(&id), rows.bodies.get(&id)) {
-                    (Some(job), Some(body)) if is_due(job, now) => {
-                        due.push(DueJob { job: job.clone(), body: Arc::clone(body) });
+                match (rows.job(id), rows.bodies.get(&id)) {
+                    (Some(job), Some(body)) if is_due(job, Lane::Free, now) => {
+                        due.push(DueJob { job: Arc::clone(job), body: Arc::clone(body) });
                     }
-                    // It moved on since the file was asked.
+                    // It moved on since it was listed.
                     (Some(_), Some(_)) => {}
                     _ => unknown.push(id),
                 }
             }
-            (due, unknown, BodiesAsOf(rows.bodies_changed))
+            (due, unknown)
         })
     }
 
-    /// Remembers what was ordered, as it was read after `as_of`.
-    pub fn keep_bodies(&self, due: &[DueJob], as_of: BodiesAsOf) {
+    /// Before the file is read: what changes meanwhile is noted.
+    pub fn read(&self) -> Reading {
+        let forgotten = self.with(|rows| {
+            rows.readers += 1;
+            rows.forgotten
+        });
+        Reading { hot: self.clone(), forgotten }
+    }
+
+    /// A job as it stands, where the file is behind.
+    pub fn ahead_of_file(&self, id: JobId) -> Option<Arc<Job>> {
+        self.with(|rows| rows.behind.get(&id.0).map(Arc::clone))
+    }
+
+    /// What the file does not have yet, in the order of its rows.
+    pub fn behind(&self) -> Vec<Arc<Job>> {
+        self.with(|rows| rows.behind.values().map(Arc::clone).collect())
+    }
+
+    pub fn count_behind(&self) -> usize {
+        self.with(|rows| rows.behind.len())
+    }
+
+    /// The file has it now, unless it moved on since.
+    pub fn caught_up(&self, written: &[Arc<Job>]) {
         self.with(|rows| {
-            if rows.bodies_changed != as_of.0 {
-                return;
+            for job in written {
+                if rows.behind.get(&job.id.0).is_some_and(|behind| Arc::ptr_eq(behind, job)) {
+                    rows.behind.remove(&job.id.0);
+                }
             }
-            if rows.bodies.len() + due.len() > MOST {
-                rows.bodies.clear();
-            }
-            rows.bodies.extend(due.iter().take(MOST).map(|due| (due.job.id.0, Arc::clone(&due.body))));
         });
     }
 
-    /// How rows stand after a commit, and of which jobs the bodies changed.
-    pub fn keep(&self, jobs: Vec<Job>, changed_bodies: &[i64]) {
+    /// How rows stand after a commit, and of which jobs the bodies changed. What is merely paced is not in the file yet.
+    pub fn keep(&self, jobs: Vec<(Arc<Job>, Changed)>, changed_bodies: &[i64]) {
         self.with(|rows| {
-            rows.bodies_changed += u64::from(!changed_bodies.is_empty());
-            changed_bodies.iter().for_each(|id| drop(rows.bodies.remove(id)));
-            if rows.jobs.len() + jobs.len() > MOST {
-                rows.jobs.clear();
+            if rows.readers > 0 {
+                rows.changed.extend(jobs.iter().map(|(job, _)| job.id.0).chain(changed_bodies.iter().copied()));
             }
-            for job in jobs {
+            changed_bodies.iter().for_each(|id| drop(rows.bodies.remove(id)));
+            rows.make_room(jobs.len());
+            for (job, changed) in jobs {
+                match changed {
+                    Changed::Pace => drop(rows.behind.insert(job.id.0, Arc::clone(&job))),
+                    Changed::Row => drop(rows.behind.remove(&job.id.0)),
+                    Changed::Nothing => {}
+                }
                 if job.state.is_final() {
                     rows.bodies.remove(&job.id.0);
                 }
@@ -101,7 +141,52 @@ impl Hot {
         self.with(|rows| {
             rows.jobs.clear();
             rows.bodies.clear();
-            rows.bodies_changed += 1;
+            rows.forgotten += 1;
+        });
+    }
+}
+
+impl Rows {
+    fn job(&self, id: i64) -> Option<&Arc<Job>> {
+        self.behind.get(&id).or_else(|| self.jobs.get(&id))
+    }
+
+    fn make_room(&mut self, more: usize) {
+        if self.jobs.len() + more > MOST {
+            self.jobs.clear();
+        }
+        if self.bodies.len() + more > MOST {
+            self.bodies.clear();
+        }
+    }
+}
+
+impl Reading {
+    /// Remembers what was read, but for what changed meanwhile: it may be older than what was committed.
+    pub fn finish(self, read: &[DueJob]) {
+        self.hot.with(|rows| {
+            if rows.forgotten != self.forgotten {
+                return;
+            }
+            rows.make_room(read.len());
+            for due in read.iter().take(MOST) {
+                let id = due.job.id.0;
+                if !rows.changed.contains(&id) && !rows.behind.contains_key(&id) {
+                    rows.bodies.insert(id, Arc::clone(&due.body));
+                    rows.jobs.entry(id).or_insert_with(|| Arc::clone(&due.job));
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.hot.with(|rows| {
+            rows.readers -= 1;
+            if rows.readers == 0 {
+                rows.changed = HashSet::new();
+            }
         });
     }
 }

@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+mod agenda;
 mod backup;
 mod callbacks;
 mod costs;
@@ -37,10 +38,12 @@ mod watches;
 pub mod witness;
 mod writer;
 
+use self::agenda::Agenda;
 use self::disk::{Disk, DiskRules};
 use self::draft::Numbers;
 use self::file::{FileError, FileId};
 use self::hot::Hot;
+use self::reads::Schedule;
 use self::witness::{Mark, Witness};
 use self::writer::{Op, Reply, Request, Writer};
 use super::callbacks::{
@@ -91,6 +94,10 @@ const BUSY: Duration = Duration::from_secs(5);
 const ACQUIRE: Duration = Duration::from_secs(10);
 /// A WAL that grew is cut back to this.
 const WAL_KEPT: &str = "16777216";
+/// The log goes into the file every 10 MiB: what changes often is copied once.
+const CHECKPOINT_PAGES: &str = "2560";
+/// A transaction that outgrows this, in KiB, is written in part before its end.
+const WRITER_CACHE: &str = "-8192";
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +131,8 @@ pub struct SqliteStore {
     health: Arc<Mutex<StoreHealth>>,
     mailbox: Arc<Mutex<MailboxNotes>>,
     hot: Hot,
+    agenda: Agenda,
+    looking: tokio::sync::Mutex<()>,
 }
 
 /// What is known of the mailbox beside the tables.
@@ -194,7 +203,7 @@ impl SqliteStore {
         let health = Arc::new(Mutex::new(StoreHealth::Good));
         let mailbox = Arc::new(Mutex::new(MailboxNotes { mark, ..MailboxNotes::default() }));
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let hot = Hot::default();
+        let (hot, agenda) = (Hot::default(), Agenda::default());
         let store = SqliteStore {
             instance: stands.instance.clone(),
             directory,
@@ -205,6 +214,8 @@ impl SqliteStore {
             health: Arc::clone(&health),
             mailbox: Arc::clone(&mailbox),
             hot: hot.clone(),
+            agenda: agenda.clone(),
+            looking: tokio::sync::Mutex::default(),
         };
         let writer = Writer {
             conn,
@@ -217,6 +228,8 @@ impl SqliteStore {
             disk,
             numbers,
             hot,
+            agenda,
+            catch_up_at: None,
             mailbox,
             commits,
             health,
@@ -224,6 +237,10 @@ impl SqliteStore {
         };
         *store.writer.lock().await = Some(tokio::spawn(crash::watched("store.writer", writer.run(receiver))));
         Ok(store)
+    }
+
+    fn due_jobs(&self) -> Schedule<'_> {
+        Schedule { pool: &self.readers, agenda: &self.agenda, one: &self.looking, hot: &self.hot }
     }
 
     async fn ask(&self, op: Op) -> Result<Reply, StoreError> {
@@ -249,6 +266,10 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .pragma("journal_size_limit", WAL_KEPT)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        // What a statement may have to take back is kept in memory, not in a file.
+        .pragma("temp_store", "MEMORY")
+        .pragma("cache_size", WRITER_CACHE)
         // What is removed is overwritten: people's data must not lie in free pages for years.
         .pragma("secure_delete", "ON")
         .pragma("trusted_schema", "OFF")
@@ -387,7 +408,7 @@ impl Store for SqliteStore {
         self.ask(Op::Reject(rows, at)).await.map(drop)
     }
 
-    async fn apply(&self, batch: Batch) -> Result<Vec<Result<Job, ApplyError>>, StoreError> {
+    async fn apply(&self, batch: Batch) -> Result<Vec<Result<Arc<Job>, ApplyError>>, StoreError> {
         match self.ask(Op::Apply(batch)).await? {
             Reply::Applied(applied) => Ok(applied),
             other => Err(unexpected(other)),
@@ -491,14 +512,11 @@ impl Store for SqliteStore {
         limit: usize,
         under_way: &[JobId],
     ) -> Result<Vec<DueJob>, StoreError> {
-        match lane {
-            Lane::Submit => reads::due_submits(&self.readers, account, now, limit, under_way).await,
-            Lane::Free => reads::due_free(&self.readers, &self.hot, account, now, limit, under_way).await,
-        }
+        self.due_jobs().due(account, lane, now, limit, under_way).await
     }
 
     async fn next_due(&self, account: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        reads::next_due(&self.readers, account, lane, after).await
+        self.due_jobs().next_due(account, lane, after).await
     }
 
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
@@ -510,11 +528,21 @@ impl Store for SqliteStore {
     }
 
     async fn job(&self, id: JobId) -> Result<Option<JobDetails>, StoreError> {
-        reads::job(&self.readers, id).await
+        let mut found = reads::job(&self.readers, id).await?;
+        if let (Some(found), Some(job)) = (&mut found, self.hot.ahead_of_file(id)) {
+            found.job = Arc::unwrap_or_clone(job);
+        }
+        Ok(found)
     }
 
     async fn jobs(&self, filter: JobFilter) -> Result<JobPage, StoreError> {
-        reads::jobs(&self.readers, filter).await
+        let mut page = reads::jobs(&self.readers, filter).await?;
+        for found in &mut page.jobs {
+            if let Some(job) = self.hot.ahead_of_file(found.job.id) {
+                found.job = Arc::unwrap_or_clone(job);
+            }
+        }
+        Ok(page)
     }
 
     async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, StoreError> {

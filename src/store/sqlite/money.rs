@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use sqlx::SqliteConnection;
 
 use super::{sort_error, sql};
@@ -134,9 +135,9 @@ pub async fn spent(conn: &mut SqliteConnection, rules: &Rules, at: Timestamp) ->
 }
 
 /// A line of the ledger as [`sql::INSERT_COSTS`] takes it.
-pub fn ordered_row(job: &Job, token: &str, price: Option<Amount>, at: Timestamp) -> Value {
+pub fn ordered_row<'a>(job: &'a Job, token: &'a str, price: Option<Amount>, at: Timestamp) -> impl Serialize + 'a {
     let sure = Sure::Ordered.as_str();
-    json!([token, at.as_millis(), job.id.0, job.account, job.kind, job.tag, price.map(|price| price.0), sure])
+    (token, at.as_millis(), job.id.0, &job.account, &job.kind, &job.tag, price.map(|price| price.0), sure)
 }
 
 /// How sure an ended attempt is; [`sql::DECIDE_COSTS`] makes `settled` of what was in doubt before it was booked.

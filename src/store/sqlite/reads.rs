@@ -1,14 +1,16 @@
 //! Reads, each on a connection that cannot write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection, SqliteConnection};
+use tokio::sync::Mutex;
 
+use super::agenda::{self, Agenda, Missing, Next};
 use super::hot::{Hot, is_due};
-use super::rows::{self, CallRow, DetailsRow, DueRow, EventRow, FeedRow, MailboxStateRow};
+use super::rows::{self, CallRow, DetailsRow, EventRow, FeedRow, MailboxStateRow};
 use super::{sort_error, sql};
 use crate::domain::{Account, Event, JobId, State, Timestamp};
 use crate::store::{
@@ -25,75 +27,93 @@ fn ids(ids: &[JobId]) -> String {
     Value::from(ids.iter().map(|id| id.0).collect::<Vec<_>>()).to_string()
 }
 
-/// What is to be submitted, read whole from the file: what is paid for is compared with what was ordered.
-pub async fn due_submits(
-    pool: &SqlitePool,
-    account: &str,
-    now: Timestamp,
-    limit: usize,
-    under_way: &[JobId],
-) -> Result<Vec<DueJob>, StoreError> {
-    let rows: Vec<DueRow> = sqlx::query_as(sql::DUE_SUBMITS)
-        .bind(account)
-        .bind(now.as_millis())
-        .bind(limit as i64)
-        .bind(ids(under_way))
-        .fetch_all(pool)
-        .await
-        .map_err(sort_error)?;
-    let mut due = rows.into_iter().map(DueJob::try_from).collect::<Result<Vec<_>, _>>()?;
-    // A join promises no order.
-    due.sort_by_key(|due| (due.job.priority, due.job.due_at, due.job.id));
-    Ok(due)
+/// Where due jobs are looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule<'a> {
+    pub pool: &'a SqlitePool,
+    pub agenda: &'a Agenda,
+    /// The file is asked for the agenda's next part by one at a time.
+    pub one: &'a Mutex<()>,
+    pub hot: &'a Hot,
 }
 
-/// What is to be asked about. The file says which jobs are due; the rows of those at hand are not read again.
-pub async fn due_free(
-    pool: &SqlitePool,
-    hot: &Hot,
-    account: &str,
-    now: Timestamp,
-    limit: usize,
-    under_way: &[JobId],
-) -> Result<Vec<DueJob>, StoreError> {
-    let listed: String = sqlx::query_scalar(sql::DUE_FREE)
-        .bind(account)
-        .bind(now.as_millis())
-        .bind(limit as i64)
-        .bind(ids(under_way))
-        .fetch_one(pool)
-        .await
-        .map_err(sort_error)?;
-    let listed: Vec<i64> = serde_json::from_str(&listed).map_err(|error| StoreError::Other(error.to_string()))?;
-    let (mut due, unknown, as_of) = hot.due(listed, now);
-    if !unknown.is_empty() {
-        let rows: Vec<DueRow> = sqlx::query_as(sql::READ_DUE)
-            .bind(Value::from(unknown).to_string())
-            .fetch_all(pool)
-            .await
-            .map_err(sort_error)?;
-        let read = rows.into_iter().map(DueJob::try_from).collect::<Result<Vec<_>, _>>()?;
-        hot.keep_bodies(&read, as_of);
-        // Some moved on since the file was asked for ids.
-        due.extend(read.into_iter().filter(|due| is_due(&due.job, now)));
+impl Schedule<'_> {
+    /// What is due, in the order of the lane. The agenda says which jobs; the rows of those at hand are not read again, but
+    /// what is to be paid for is read whole from the file.
+    pub async fn due(
+        self,
+        account: &str,
+        lane: Lane,
+        now: Timestamp,
+        limit: usize,
+        under_way: &[JobId],
+    ) -> Result<Vec<DueJob>, StoreError> {
+        let under_way: HashSet<i64> = under_way.iter().map(|id| id.0).collect();
+        let listed = loop {
+            match self.agenda.due(account, lane, now, limit, &under_way) {
+                Ok(listed) => break listed,
+                Err(missing) => self.read_on(account, missing).await?,
+            }
+        };
+        let (mut due, unknown) = match lane {
+            Lane::Submit => (Vec::new(), listed),
+            Lane::Free => self.hot.due(listed, now),
+        };
+        if !unknown.is_empty() {
+            let reading = self.hot.read();
+            let texts: Vec<String> = sqlx::query_scalar(sql::READ_DUE)
+                .bind(Value::from(unknown).to_string())
+                .fetch_all(self.pool)
+                .await
+                .map_err(sort_error)?;
+            let read = texts.iter().map(|text| rows::due_job(text)).collect::<Result<Vec<_>, _>>()?;
+            reading.finish(&read);
+            // Some moved on since they were listed.
+            due.extend(read.into_iter().filter(|due| is_due(&due.job, lane, now)));
+        }
+        // A join promises no order.
+        due.sort_by_key(|due| (if lane == Lane::Submit { due.job.priority } else { 0 }, due.job.due_at, due.job.id));
+        Ok(due)
     }
-    due.sort_by_key(|due| (due.job.due_at, due.job.id));
-    Ok(due)
-}
 
-pub async fn next_due(
-    pool: &SqlitePool,
-    account: &str,
-    lane: Lane,
-    after: Timestamp,
-) -> Result<Option<Timestamp>, StoreError> {
-    let statement = match lane {
-        Lane::Submit => sql::NEXT_SUBMIT,
-        Lane::Free => sql::NEXT_FREE,
-    };
-    let query = sqlx::query_scalar(statement).bind(account).bind(after.as_millis());
-    let at: Option<Option<i64>> = query.fetch_optional(pool).await.map_err(sort_error)?;
-    Ok(at.flatten().map(Timestamp::from_millis))
+    /// The next part of a lane, from the file.
+    async fn read_on(self, account: &str, missing: Missing) -> Result<(), StoreError> {
+        let _one = self.one.lock().await;
+        let reading = self.agenda.read(account, missing);
+        let (statement, priority) = match missing.lane() {
+            Lane::Submit => (sql::AGENDA_SUBMITS, Some(missing.priority())),
+            Lane::Free => (sql::AGENDA_FREE, None),
+        };
+        let mut query = sqlx::query_scalar(statement)
+            .bind(account)
+            .bind(reading.after.0)
+            .bind(reading.after.1)
+            .bind(agenda::CHUNK as i64);
+        if let Some(priority) = priority {
+            query = query.bind(priority);
+        }
+        let text: String = query.fetch_one(self.pool).await.map_err(sort_error)?;
+        reading.finish(serde_json::from_str(&text).map_err(|error| StoreError::Other(error.to_string()))?);
+        Ok(())
+    }
+
+    pub async fn next_due(
+        self,
+        account: &str,
+        lane: Lane,
+        after: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        if let Next::At(at) = self.agenda.next(account, lane, after) {
+            return Ok(at);
+        }
+        let statement = match lane {
+            Lane::Submit => sql::NEXT_SUBMIT,
+            Lane::Free => sql::NEXT_FREE,
+        };
+        let query = sqlx::query_scalar(statement).bind(account).bind(after.as_millis());
+        let at: Option<Option<i64>> = query.fetch_optional(self.pool).await.map_err(sort_error)?;
+        Ok(at.flatten().map(Timestamp::from_millis))
+    }
 }
 
 pub async fn overdue(pool: &SqlitePool, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
@@ -189,12 +209,8 @@ pub async fn last_observations(pool: &SqlitePool, of: &[JobId]) -> Result<BTreeM
 }
 
 pub async fn events(pool: &SqlitePool, after: i64, limit: usize) -> Result<EventPage, StoreError> {
-    // One snapshot: retention must not slip in between the two questions.
-    let mut conn = pool.acquire().await.map_err(sort_error)?;
-    let mut tx = conn.begin_with("BEGIN").await.map_err(sort_error)?;
-    let oldest: Option<i64> =
-        sqlx::query_scalar(sql::OLDEST_EVENT).fetch_optional(&mut *tx).await.map_err(sort_error)?;
-    let last: i64 = sqlx::query_scalar(sql::LAST_EVENT_SEQ).fetch_one(&mut *tx).await.map_err(sort_error)?;
+    let query = sqlx::query_as(sql::EVENTS_AFTER).bind(after).bind(limit as i64);
+    let (oldest, last, rows): (Option<i64>, i64, String) = query.fetch_one(pool).await.map_err(sort_error)?;
     let oldest = oldest.unwrap_or(last + 1);
     if after + 1 < oldest {
         return Ok(EventPage::Gone { oldest });
@@ -202,12 +218,10 @@ pub async fn events(pool: &SqlitePool, after: i64, limit: usize) -> Result<Event
     if after > last {
         return Ok(EventPage::Ahead { last });
     }
-    let rows: Vec<EventRow> = sqlx::query_as(sql::EVENTS_AFTER)
-        .bind(after)
-        .bind(limit as i64)
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(sort_error)?;
+    let rows: Vec<EventRow> = serde_json::from_str(&rows).map_err(|error| {
+        let what = error.to_string();
+        StoreError::Corrupt { table: "events", column: "any", id: after, what }
+    })?;
     Ok(EventPage::Events(rows.into_iter().map(Event::try_from).collect::<Result<_, _>>()?))
 }
 
@@ -279,12 +293,13 @@ pub async fn mailbox_rows(
     conn: &mut SqliteConnection,
     uids: &[String],
 ) -> Result<BTreeMap<String, MailboxRow>, StoreError> {
-    let rows: Vec<MailboxStateRow> = sqlx::query_as(sql::MAILBOX_ROWS)
+    let texts: Vec<String> = sqlx::query_scalar(sql::MAILBOX_ROWS)
         .bind(Value::from(uids.to_vec()).to_string())
         .fetch_all(conn)
         .await
         .map_err(sort_error)?;
-    rows.into_iter().map(|row| Ok((row.uid.clone(), mailbox_row(row)?))).collect()
+    let rows = texts.iter().map(|text| rows::mailbox_state(text));
+    rows.map(|row| row.and_then(|row| Ok((row.uid.clone(), mailbox_row(row)?)))).collect()
 }
 
 fn mailbox_row(row: MailboxStateRow) -> Result<MailboxRow, StoreError> {

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::FromRow;
 
 use crate::domain::{Event, EventType, Job, JobId, Reason, State, Timestamp, Traits};
 use crate::store::callbacks::{Belongs, Callback, CandidateJob, Facts, How};
 use crate::store::{DueJob, JobDetails, OrderBody, StoreError};
 
-#[derive(Debug, FromRow)]
+/// From columns, or from an array in the same order.
+#[derive(Debug, FromRow, Deserialize)]
 pub struct JobRow {
     id: i64,
     kind: String,
@@ -18,6 +20,7 @@ pub struct JobRow {
     priority: i64,
     due_at: Option<i64>,
     deadline: Option<i64>,
+    #[serde(deserialize_with = "not_zero")]
     cancel_requested: bool,
     dedupe_key: Option<String>,
     tag: Option<String>,
@@ -98,99 +101,249 @@ pub fn reason(code: Option<String>, message: Option<String>) -> Option<Reason> {
     code.map(|code| Reason { code, message: message.unwrap_or_default() })
 }
 
-/// A job as [`super::sql::INSERT_JOBS`] takes it.
-pub fn insert_row(job: &Job) -> impl serde::Serialize + '_ {
-    // Tuples serialise up to 16 long: the row is written as one flat array.
-    let ms = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
-    serde_json::json!([
-        job.id.0,
-        job.kind,
-        job.account,
-        job.traits.bits(),
-        job.state.code(),
-        job.priority,
-        ms(job.due_at),
-        ms(job.deadline),
-        i64::from(job.cancel_requested),
-        job.dedupe_key,
-        job.tag,
-        job.remote_id,
-        job.attempt,
-        job.turn,
-        job.submissions,
-        job.polls,
-        job.errors,
-        job.absences,
-        ms(job.doubt_since),
-        job.memo,
-        job.seen,
-        job.reason.as_ref().map(|r| &r.code),
-        job.reason.as_ref().map(|r| &r.message),
-        job.created_at.as_millis(),
-        ms(job.submitted_at),
-        job.updated_at.as_millis(),
-        ms(job.finished_at),
-        job.mailbox_uid,
-        job.retry_of.map(|id| id.0),
-    ])
+/// Rows of one statement, as the JSON text that carries them there.
+#[derive(Debug, Default)]
+pub struct Rows {
+    text: Vec<u8>,
+    count: u64,
 }
 
-/// A job as [`super::sql::UPDATE_JOBS`] takes it.
-pub fn update_row(job: &Job) -> impl serde::Serialize + '_ {
-    let ms = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
-    serde_json::json!([
-        job.id.0,
-        job.state.code(),
-        ms(job.due_at),
-        i64::from(job.cancel_requested),
-        job.remote_id,
-        job.attempt,
-        job.turn,
-        job.submissions,
-        job.polls,
-        job.errors,
-        job.absences,
-        ms(job.doubt_since),
-        job.memo,
-        job.seen,
-        job.reason.as_ref().map(|r| &r.code),
-        job.reason.as_ref().map(|r| &r.message),
-        ms(job.submitted_at),
-        job.updated_at.as_millis(),
-        ms(job.finished_at),
-        ms(job.observed_at),
-        ms(job.stale_since),
-    ])
-}
-
-/// What a poll that found nothing new changes.
-pub fn pace_row(job: &Job) -> impl serde::Serialize + '_ {
-    let ms = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
-    let updated_at = job.updated_at.as_millis();
-    serde_json::json!([job.id.0, ms(job.due_at), job.turn, job.polls, job.memo, updated_at, ms(job.observed_at)])
-}
-
-/// Whether no more than that changed.
-pub fn only_paced(before: &Job, job: &Job) -> bool {
-    let Job { due_at, turn, polls, updated_at, observed_at, .. } = *before;
-    Job { due_at, turn, polls, updated_at, observed_at, memo: before.memo.clone(), ..job.clone() } == *before
-}
-
-#[derive(Debug, FromRow)]
-pub struct DueRow {
-    #[sqlx(flatten)]
-    job: JobRow,
-    params: String,
-    params_hash: String,
-    partial: Option<String>,
-}
-
-impl TryFrom<DueRow> for DueJob {
-    type Error = StoreError;
-    fn try_from(row: DueRow) -> Result<DueJob, StoreError> {
-        let body = OrderBody::new(row.params, row.params_hash, row.partial);
-        Ok(DueJob { job: row.job.try_into()?, body: Arc::new(body) })
+impl Rows {
+    pub fn count(&self) -> u64 {
+        self.count
     }
+
+    /// The array, to be bound.
+    pub fn into_text(mut self) -> String {
+        if self.text.is_empty() {
+            self.text.push(b'[');
+        }
+        self.text.push(b']');
+        String::from_utf8(self.text).unwrap_or_default()
+    }
+
+    fn next(&mut self) {
+        self.text.push(if self.count == 0 { b'[' } else { b',' });
+        self.count += 1;
+    }
+
+    /// A row of one array, or of one plain value.
+    pub fn push(&mut self, row: impl Serialize) {
+        self.next();
+        write(&mut self.text, &row);
+    }
+
+    /// A row of more columns than a tuple may have.
+    fn push_fields(&mut self, fields: &[&dyn Field]) {
+        self.next();
+        for (n, field) in fields.iter().enumerate() {
+            self.text.push(if n == 0 { b'[' } else { b',' });
+            field.write(&mut self.text);
+        }
+        self.text.push(b']');
+    }
+}
+
+fn write(text: &mut Vec<u8>, value: &impl Serialize) {
+    // Numbers and texts in memory: neither can fail.
+    if serde_json::to_writer(&mut *text, value).is_err() {
+        text.extend_from_slice(b"null");
+    }
+}
+
+trait Field {
+    fn write(&self, text: &mut Vec<u8>);
+}
+
+impl<T: Serialize> Field for T {
+    fn write(&self, text: &mut Vec<u8>) {
+        write(text, self);
+    }
+}
+
+fn ms(at: Option<Timestamp>) -> Option<i64> {
+    at.map(Timestamp::as_millis)
+}
+
+impl Rows {
+    /// A job as [`super::sql::INSERT_JOBS`] takes it.
+    pub fn push_new(&mut self, job: &Job) {
+        self.push_fields(&[
+            &job.id.0,
+            &job.kind,
+            &job.account,
+            &job.traits.bits(),
+            &job.state.code(),
+            &job.priority,
+            &ms(job.due_at),
+            &ms(job.deadline),
+            &i64::from(job.cancel_requested),
+            &job.dedupe_key,
+            &job.tag,
+            &job.remote_id,
+            &job.attempt,
+            &job.turn,
+            &job.submissions,
+            &job.polls,
+            &job.errors,
+            &job.absences,
+            &ms(job.doubt_since),
+            &job.memo,
+            &job.seen,
+            &job.reason.as_ref().map(|reason| &reason.code),
+            &job.reason.as_ref().map(|reason| &reason.message),
+            &job.created_at.as_millis(),
+            &ms(job.submitted_at),
+            &job.updated_at.as_millis(),
+            &ms(job.finished_at),
+            &job.mailbox_uid,
+            &job.retry_of.map(|id| id.0),
+        ]);
+    }
+
+    /// A job as [`super::sql::UPDATE_JOBS`] takes it.
+    pub fn push_whole(&mut self, job: &Job) {
+        self.push_fields(&[
+            &job.id.0,
+            &job.state.code(),
+            &ms(job.due_at),
+            &i64::from(job.cancel_requested),
+            &job.remote_id,
+            &job.attempt,
+            &job.turn,
+            &job.submissions,
+            &job.polls,
+            &job.errors,
+            &job.absences,
+            &ms(job.doubt_since),
+            &job.memo,
+            &job.seen,
+            &job.reason.as_ref().map(|reason| &reason.code),
+            &job.reason.as_ref().map(|reason| &reason.message),
+            &ms(job.submitted_at),
+            &job.updated_at.as_millis(),
+            &ms(job.finished_at),
+            &ms(job.observed_at),
+            &ms(job.stale_since),
+        ]);
+    }
+
+    /// What a poll that found nothing new changes.
+    pub fn push_pace(&mut self, job: &Job) {
+        let updated_at = job.updated_at.as_millis();
+        self.push((job.id.0, ms(job.due_at), job.turn, job.polls, &job.memo, updated_at, ms(job.observed_at)));
+    }
+}
+
+/// What of a row a step changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Changed {
+    Nothing,
+    /// No more than [`Rows::push_pace`] writes.
+    Pace,
+    Row,
+}
+
+impl Changed {
+    /// An answer that changes nothing costs no write: the time of the step alone is none.
+    pub fn between(before: &Job, after: &Job) -> Changed {
+        // Every field is named, so that a new one is not forgotten here.
+        let Job {
+            id,
+            kind,
+            account,
+            traits,
+            state,
+            priority,
+            due_at,
+            deadline,
+            cancel_requested,
+            dedupe_key,
+            tag,
+            remote_id,
+            attempt,
+            turn,
+            submissions,
+            polls,
+            errors,
+            absences,
+            doubt_since,
+            memo,
+            seen,
+            reason,
+            created_at,
+            submitted_at,
+            updated_at: _,
+            finished_at,
+            mailbox_uid,
+            retry_of,
+            observed_at,
+            stale_since,
+        } = after;
+        let numbers = (id, traits, state, priority, deadline, cancel_requested, submissions, errors, absences, doubt_since);
+        let old = (
+            &before.id,
+            &before.traits,
+            &before.state,
+            &before.priority,
+            &before.deadline,
+            &before.cancel_requested,
+            &before.submissions,
+            &before.errors,
+            &before.absences,
+            &before.doubt_since,
+        );
+        let texts = (kind, account, dedupe_key, tag, remote_id, attempt, seen, reason, mailbox_uid, retry_of);
+        let old_texts = (
+            &before.kind,
+            &before.account,
+            &before.dedupe_key,
+            &before.tag,
+            &before.remote_id,
+            &before.attempt,
+            &before.seen,
+            &before.reason,
+            &before.mailbox_uid,
+            &before.retry_of,
+        );
+        let times = (created_at, submitted_at, finished_at, stale_since);
+        let old_times = (&before.created_at, &before.submitted_at, &before.finished_at, &before.stale_since);
+        if numbers != old || texts != old_texts || times != old_times {
+            return Changed::Row;
+        }
+        let pace = (due_at, turn, polls, memo, observed_at);
+        let old_pace = (&before.due_at, &before.turn, &before.polls, &before.memo, &before.observed_at);
+        if pace == old_pace { Changed::Nothing } else { Changed::Pace }
+    }
+}
+
+/// SQLite has no booleans.
+fn not_zero<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    i64::deserialize(from).map(|n| n != 0)
+}
+
+/// A job that was read as one text.
+pub fn job(text: &str) -> Result<Job, StoreError> {
+    let row: JobRow = serde_json::from_str(text).map_err(|error| unreadable(text, &error))?;
+    row.try_into()
+}
+
+/// A job with what was ordered, read as one text.
+pub fn due_job(text: &str) -> Result<DueJob, StoreError> {
+    let (row, params, params_hash, partial): (JobRow, String, String, Option<String>) =
+        serde_json::from_str(text).map_err(|error| unreadable(text, &error))?;
+    Ok(DueJob { job: Arc::new(row.try_into()?), body: Arc::new(OrderBody::new(params, params_hash, partial)) })
+}
+
+/// What the mailbox is to show, read as one text.
+pub fn mailbox_state(text: &str) -> Result<MailboxStateRow, StoreError> {
+    serde_json::from_str(text).map_err(|error| unreadable(text, &error))
+}
+
+fn unreadable(text: &str, error: &serde_json::Error) -> StoreError {
+    let digits = text.trim_start_matches('[').split(|c: char| !c.is_ascii_digit()).next();
+    let id = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
+    StoreError::Corrupt { table: "jobs", column: "any", id, what: error.to_string() }
 }
 
 #[derive(Debug, FromRow)]
@@ -208,7 +361,8 @@ impl TryFrom<DetailsRow> for JobDetails {
     }
 }
 
-#[derive(Debug, FromRow)]
+/// From columns, or from an array in the same order.
+#[derive(Debug, FromRow, Deserialize)]
 pub struct EventRow {
     pub seq: i64,
     #[sqlx(rename = "type")]
@@ -245,7 +399,8 @@ pub struct FeedRow {
     pub uid: Option<String>,
 }
 
-#[derive(Debug, FromRow)]
+/// From an array in this order.
+#[derive(Debug, Deserialize)]
 pub struct MailboxStateRow {
     pub uid: String,
     pub job_id: Option<i64>,

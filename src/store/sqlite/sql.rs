@@ -4,6 +4,8 @@
 //! carries. A limit stands as `$n + 0`: for a bare parameter SQLite looks at its value while it plans, and so plans the
 //! statement anew at every execution.
 
+use sqlx::AssertSqlSafe;
+
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
         $($(#[$doc])* pub const $name: &str = $sql;)+
@@ -35,13 +37,9 @@ macro_rules! delivery_columns {
     };
 }
 
-macro_rules! due_at_priority {
-    ($n:literal) => {
-        concat!(
-            "SELECT * FROM (SELECT id FROM jobs WHERE account = $1 AND state = 0 AND due_at IS NOT NULL AND priority = ",
-            $n,
-            " AND due_at <= $2 AND id NOT IN (SELECT value FROM json_each($4)) ORDER BY due_at LIMIT $3 + 0)"
-        )
+macro_rules! job_array {
+    () => {
+        concat!("json_array(", job_columns!(), ")")
     };
 }
 
@@ -81,10 +79,22 @@ macro_rules! each_priority {
     };
 }
 
+/// Many statements as one text, the n-th with the n-th value: a text costs one trip to SQLite's thread, whatever it holds. Each
+/// has one parameter, `$1`.
+pub fn in_one(statements: impl IntoIterator<Item = &'static str>) -> AssertSqlSafe<String> {
+    let numbered = statements.into_iter().enumerate();
+    let all: Vec<String> = numbered.map(|(n, statement)| statement.replace("$1", &format!("${}", n + 1))).collect();
+    AssertSqlSafe(all.join("; "))
+}
+
 statements! {
     // ---- the file itself
+    /// And whose file it is: its epoch.
+    BEGIN_OWNED = "BEGIN IMMEDIATE; SELECT value FROM meta WHERE key = 'epoch'";
     GET_META = "SELECT value FROM meta WHERE key = $1";
     SET_META = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    SET_METAS = "INSERT INTO meta (key, value) SELECT value->>0, value->>1 FROM json_each($1) WHERE true \
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     EMPTY_WAL = "PRAGMA wal_checkpoint(TRUNCATE)";
     LAST_ORDER = "SELECT coalesce(max(id), 0) FROM costs";
     LAST_JOB_ID = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0)";
@@ -105,7 +115,7 @@ statements! {
         SELECT value->>0, value->>1, value->>2 FROM json_each($1)";
     INSERT_MAILBOX_ROWS = "INSERT INTO mailbox_rows (uid, job_id, code, message, at) \
         SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each($1)";
-    LOAD_JOBS = concat!("SELECT ", job_columns!(), " FROM jobs WHERE jobs.id IN (SELECT value FROM json_each($1))");
+    LOAD_JOBS = concat!("SELECT ", job_array!(), " FROM jobs WHERE jobs.id IN (SELECT value FROM json_each($1))");
     UPDATE_JOBS = "UPDATE jobs SET state = j.value->>1, due_at = j.value->>2, cancel_requested = j.value->>3, \
         remote_id = j.value->>4, attempt = j.value->>5, turn = j.value->>6, submissions = j.value->>7, \
         polls = j.value->>8, errors = j.value->>9, absences = j.value->>10, doubt_since = j.value->>11, \
@@ -273,16 +283,16 @@ statements! {
     NEWEST_FIRING = "SELECT coalesce(max(decided_at), 0) FROM schedule_firings";
 
     // ---- reads
-    DUE_SUBMITS = concat!(
-        "SELECT ", job_columns!(), ", bodies.params, bodies.params_hash, bodies.partial FROM (",
-        each_priority!(due_at_priority), " LIMIT $3 + 0) AS due \
-        JOIN jobs ON jobs.id = due.id JOIN bodies ON bodies.job_id = due.id"
-    );
-    DUE_FREE = "SELECT json_group_array(id) FROM \
-        (SELECT id FROM jobs WHERE account = $1 AND state IN (2, 3) AND due_at IS NOT NULL AND due_at <= $2 \
-         AND id NOT IN (SELECT value FROM json_each($4)) ORDER BY due_at LIMIT $3 + 0)";
+    /// Slots of one lane after ($2, $3).
+    AGENDA_SUBMITS = "SELECT json_group_array(json_array(due_at, id)) FROM (SELECT due_at, id FROM jobs WHERE account = $1 \
+        AND state = 0 AND due_at IS NOT NULL AND priority = $5 AND due_at >= $2 AND (due_at > $2 OR id > $3) \
+        ORDER BY due_at, id LIMIT $4 + 0)";
+    AGENDA_FREE = "SELECT json_group_array(json_array(due_at, id)) FROM (SELECT due_at, id FROM jobs WHERE account = $1 \
+        AND state IN (2, 3) AND due_at IS NOT NULL AND due_at >= $2 AND (due_at > $2 OR id > $3) \
+        ORDER BY due_at, id LIMIT $4 + 0)";
+    /// A row is one text: what sqlx does for each column costs more than all that SQLite does.
     READ_DUE = concat!(
-        "SELECT ", job_columns!(), ", bodies.params, bodies.params_hash, bodies.partial FROM json_each($1) AS due \
+        "SELECT json_array(", job_array!(), ", bodies.params, bodies.params_hash, bodies.partial) FROM json_each($1) AS due \
         JOIN jobs ON jobs.id = due.value JOIN bodies ON bodies.job_id = jobs.id"
     );
     NEXT_SUBMIT = concat!("SELECT min(due_at) FROM (", each_priority!(next_at_priority), ")");
@@ -324,18 +334,21 @@ statements! {
         WHERE job_id = $1 AND job_id IS NOT NULL ORDER BY id LIMIT $2 + 0";
     LAST_OBSERVATIONS = "SELECT job_id, data FROM observations WHERE id IN \
         (SELECT (SELECT max(id) FROM observations WHERE job_id = j.value) FROM json_each($1) AS j)";
-    EVENTS_AFTER = "SELECT seq, type, at, job_id, account, mailbox_seq, data FROM events \
-        WHERE seq > $1 ORDER BY seq LIMIT $2 + 0";
-    OLDEST_EVENT = "SELECT seq FROM events ORDER BY seq LIMIT 1";
+    /// The oldest there is, the newest that was given, and those after $1: one statement sees one state of the file.
+    EVENTS_AFTER = "SELECT (SELECT min(seq) FROM events), \
+        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0), \
+        (SELECT json_group_array(json_array(seq, type, at, job_id, account, mailbox_seq, data)) FROM \
+        (SELECT seq, type, at, job_id, account, mailbox_seq, data FROM events WHERE seq > $1 ORDER BY seq LIMIT $2 + 0))";
     GET_ACCOUNTS = "SELECT name, data FROM accounts";
     GET_COUNTS = "SELECT account, kind, state, jobs FROM counters WHERE jobs <> 0";
     MAILBOX_FEED = "SELECT seq, type, at, job_id, account, mailbox_seq, data, uid FROM events \
         WHERE mailbox_seq > $1 AND mailbox_seq IS NOT NULL ORDER BY mailbox_seq LIMIT $2 + 0";
     MAILBOX_SIZES = "SELECT m.uid, coalesce(octet_length(bodies.result), 0) FROM mailbox_rows AS m \
         JOIN bodies ON bodies.job_id = m.job_id WHERE m.uid IN (SELECT value FROM json_each($1))";
-    MAILBOX_ROWS = "SELECT m.uid, m.job_id, m.code, m.message, m.at, jobs.state, jobs.remote_id, jobs.reason_code, \
+    MAILBOX_ROWS = "SELECT json_array(m.uid, m.job_id, m.code, m.message, m.at, jobs.state, jobs.remote_id, jobs.reason_code, \
         jobs.reason, jobs.updated_at, jobs.finished_at, bodies.result, jobs.kind, jobs.account, jobs.priority, \
-        jobs.dedupe_key, jobs.deadline, jobs.tag, bodies.params FROM mailbox_rows AS m LEFT JOIN jobs ON jobs.id = m.job_id LEFT JOIN bodies ON bodies.job_id = m.job_id \
+        jobs.dedupe_key, jobs.deadline, jobs.tag, bodies.params) FROM mailbox_rows AS m \
+        LEFT JOIN jobs ON jobs.id = m.job_id LEFT JOIN bodies ON bodies.job_id = m.job_id \
         WHERE m.uid IN (SELECT value FROM json_each($1))";
 
     // ---- call-backs and files

@@ -9,28 +9,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::{Connection, SqliteConnection};
+use futures_util::TryStreamExt;
+use sqlx::{Connection, Either, Row, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::agenda::Agenda;
 use super::disk::Disk;
-use super::draft::{Draft, Known, Left, Numbers};
+use super::draft::{Draft, Known, Left, Numbers, write_paces};
 use super::file::{FileId, Ownership};
 use super::hot::Hot;
 use super::money::Guard;
-use super::rows::JobRow;
+use super::rows;
 use super::sinks::{self, SinkOp, SinkReply};
 use super::watches::{self, WatchOp};
 use super::witness::{Mark, Witness};
 use super::{MailboxNotes, callbacks, downloads, firing, purge, restore, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
 use crate::crash;
+use crate::domain::state::{Begin, Input};
 use crate::domain::{Job, JobId, NewJob, Timestamp};
 use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback};
 use crate::store::downloads::DownloadEnd;
 use crate::store::upkeep::{Fired, Firing, FiringWork, KnownSchedule, PurgeOutcome};
 use crate::store::{
-    Accepted, ApplyError, Batch, Commit, MailboxMark, RejectedRow, Removed, Retention, StoreError, StoreHealth,
+    Accepted, ApplyError, Batch, Change, Commit, MailboxMark, RejectedRow, Removed, Retention, StoreError, StoreHealth,
 };
 
 /// The most requests that one transaction carries.
@@ -43,6 +46,11 @@ const MOST_MAILBOX_CHANGES: usize = 100_000;
 /// How often an idle store is looked after: its file and its room.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// A free call needs no commit before it leaves: when its job is asked about next is written this much later, of many jobs at
+/// once and in the order of their rows. After a crash some calls of such a moment are made again.
+const BEHIND: Duration = Duration::from_millis(100);
+/// With so many waiting to be written, the next are written at once: some 20 MB.
+const MOST_BEHIND: usize = 32_768;
 
 #[derive(Debug, Clone)]
 pub enum Op {
@@ -68,6 +76,17 @@ pub enum Op {
 }
 
 impl Op {
+    /// It begins free calls and nothing else.
+    fn only_paces(&self) -> bool {
+        let Op::Apply(Batch { at: _, changes, accounts, call, downloads, spending }) = self else { return false };
+        let is_free = |change: &Change| matches!(change.input, Input::Begin(Begin::Free { .. }));
+        changes.iter().all(is_free)
+            && accounts.is_empty()
+            && call.is_none()
+            && downloads.is_empty()
+            && spending.is_none()
+    }
+
     /// It brings new work, for which there must be room.
     fn is_intake(&self) -> bool {
         matches!(self, Op::Accept(..) | Op::Reject(..))
@@ -97,7 +116,7 @@ impl Op {
 #[derive(Debug)]
 pub enum Reply {
     Accepted(Vec<Accepted>),
-    Applied(Vec<Result<Job, ApplyError>>),
+    Applied(Vec<Result<Arc<Job>, ApplyError>>),
     Fired(bool),
     Removed(Removed),
     Kept(Kept),
@@ -137,6 +156,9 @@ pub struct Writer {
     pub disk: Disk,
     pub numbers: Numbers,
     pub hot: Hot,
+    pub agenda: Agenda,
+    /// When what the file is behind with is written to it.
+    pub catch_up_at: Option<Instant>,
     pub(super) mailbox: Arc<Mutex<MailboxNotes>>,
     pub commits: watch::Sender<Commit>,
     pub health: Arc<Mutex<StoreHealth>>,
@@ -147,12 +169,19 @@ impl Writer {
     pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut next_look = Instant::now() + LOOK_EVERY;
         loop {
+            // While nothing can be committed, the look that tries it again does this, too.
+            let catch_up_at = self.catch_up_at.filter(|_| !self.is_blocked());
             let every = if self.is_blocked() { PROBE_EVERY } else { LOOK_EVERY };
             let first = tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(next_look) => {
                     next_look = Instant::now() + every;
                     self.look().await;
+                    continue;
+                }
+                () = tokio::time::sleep_until(catch_up_at.unwrap_or(next_look)), if catch_up_at.is_some() => {
+                    let written = self.commit(&[]).await;
+                    self.note_health(written.as_ref().err());
                     continue;
                 }
                 request = requests.recv() => request,
@@ -164,6 +193,11 @@ impl Writer {
             if self.is_blocked() {
                 next_look = next_look.min(Instant::now() + PROBE_EVERY);
             }
+        }
+        if self.hot.count_behind() > 0
+            && let Err(error) = self.commit(&[]).await
+        {
+            tracing::warn!(error = %error, "when some jobs are asked about next was not written; the next start asks at once");
         }
         self.disk.look();
         if let Err(error) = self.witness.sync() {
@@ -200,7 +234,12 @@ impl Writer {
             }
         }
         let (ops, replies): (Vec<Op>, Vec<_>) = group.into_iter().map(|request| (request.op, request.reply)).unzip();
-        match self.commit(&ops).await {
+        let paced = if ops.iter().all(Op::only_paces) { self.pace(&ops).await.transpose() } else { None };
+        let done = match paced {
+            Some(paced) => paced,
+            None => self.commit(&ops).await,
+        };
+        match done {
             Ok(results) => {
                 self.note_health(None);
                 for (reply, result) in replies.into_iter().zip(results) {
@@ -224,6 +263,39 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Begins free calls without a transaction; none where too much is to be written already.
+    async fn pace(&mut self, ops: &[Op]) -> Result<Option<Vec<Reply>>, StoreError> {
+        if self.hot.count_behind() >= MOST_BEHIND || self.is_blocked() {
+            return Ok(None);
+        }
+        let mut draft = Draft::new(self.numbers, self.epoch);
+        draft.adopt_rows(self.load(ops).await?);
+        let mut replies = Vec::with_capacity(ops.len());
+        for op in ops {
+            if let Op::Apply(batch) = op {
+                replies.push(Reply::Applied(draft.apply(batch.clone())));
+            }
+        }
+        let (jobs, moves) = draft.into_paced();
+        self.hot.keep(jobs, &[]);
+        self.agenda.note(moves);
+        self.note_behind();
+        Ok(Some(replies))
+    }
+
+    fn note_behind(&mut self) {
+        self.catch_up_at = match self.hot.count_behind() {
+            0 => None,
+            _ => self.catch_up_at.or_else(|| Some(Instant::now() + BEHIND)),
+        };
+    }
+
+    /// What this transaction writes of it: nothing before its time, so that it is many at once.
+    fn to_catch_up(&self, ops: &[Op]) -> Vec<Arc<Job>> {
+        let is_time = self.catch_up_at.is_some_and(|at| at <= Instant::now());
+        if ops.is_empty() || is_time || self.hot.count_behind() >= MOST_BEHIND { self.hot.behind() } else { Vec::new() }
     }
 
     /// One transaction; what it did is durable when this returns. A full disk costs the ballast, for outcomes alone.
@@ -254,9 +326,14 @@ impl Writer {
     async fn try_to_commit(&mut self, ops: &[Op]) -> Result<Vec<Reply>, StoreError> {
         self.check_file()?;
         let before = self.numbers;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await.map_err(sort_error)?;
+        let begun = self.begin().await;
         crash::point("store.begun");
-        let written = match self.write(ops, before).await {
+        let behind = self.to_catch_up(ops);
+        let written = match begun {
+            Ok(()) => self.write(ops, before, &behind).await,
+            Err(error) => Err(error),
+        };
+        let written = match written {
             Ok(written) => {
                 crash::point("store.before_commit");
                 sqlx::query("COMMIT").execute(&mut self.conn).await.map(|_| written).map_err(sort_error)
@@ -264,12 +341,18 @@ impl Writer {
             Err(error) => Err(error),
         };
         match written {
-            Ok(Written { mut replies, numbers, left }) => {
+            Ok(Written { mut replies, numbers, mut left }) => {
                 crash::point("store.committed");
                 left.write_late(&mut self.conn).await?;
                 self.numbers = numbers;
                 self.bear_witness(left.last_order);
+                self.hot.caught_up(&behind);
+                if !behind.is_empty() {
+                    self.catch_up_at = None;
+                }
                 self.hot.keep(left.jobs, &left.changed_bodies);
+                self.note_behind();
+                self.agenda.note(left.moves);
                 self.note_mailbox(ops, left.touched);
                 self.commits.send_modify(|commit| {
                     commit.last_seq = numbers.last_seq;
@@ -285,6 +368,7 @@ impl Writer {
             }
             Err(error) => {
                 self.hot.forget();
+                self.agenda.forget();
                 // After some errors SQLite has rolled back by itself; then this says so, and all is well.
                 let _ = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
                 Err(error)
@@ -304,9 +388,9 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, ops: &[Op], before: Numbers) -> Result<Written, StoreError> {
-        self.check_epoch().await?;
-        if ops.is_empty() {
+    async fn write(&mut self, ops: &[Op], before: Numbers, behind: &[Arc<Job>]) -> Result<Written, StoreError> {
+        write_paces(&mut self.conn, behind).await?;
+        if ops.is_empty() && behind.is_empty() {
             // A trial: only what is really written shows that something can be.
             set_meta(&mut self.conn, super::EPOCH, &self.epoch.to_string()).await?;
         }
@@ -405,13 +489,15 @@ impl Writer {
     }
 
     /// Another process that took the store over has raised the epoch: this one's writes must miss.
-    async fn check_epoch(&mut self) -> Result<(), StoreError> {
-        let text: Option<String> = sqlx::query_scalar(sql::GET_META)
-            .bind(super::EPOCH)
-            .fetch_optional(&mut self.conn)
-            .await
-            .map_err(sort_error)?;
-        let theirs = text.and_then(|text| text.parse().ok()).unwrap_or(0);
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        let mut begun = sqlx::raw_sql(sql::BEGIN_OWNED).fetch_many(&mut self.conn);
+        let mut theirs = 0;
+        while let Some(step) = begun.try_next().await.map_err(sort_error)? {
+            if let Either::Right(row) = step {
+                let text: String = row.try_get(0).map_err(sort_error)?;
+                theirs = text.parse().unwrap_or(0);
+            }
+        }
         if theirs == self.epoch { Ok(()) } else { Err(StoreError::Fenced { ours: self.epoch, theirs }) }
     }
 
@@ -470,7 +556,7 @@ impl Writer {
         Ok(known)
     }
 
-    async fn load(&mut self, ops: &[Op]) -> Result<Vec<Job>, StoreError> {
+    async fn load(&mut self, ops: &[Op]) -> Result<Vec<Arc<Job>>, StoreError> {
         let ids: Vec<i64> = ops
             .iter()
             .flat_map(|op| match op {
@@ -498,13 +584,13 @@ impl Writer {
         if ids.is_empty() {
             return Ok(jobs);
         }
-        let rows: Vec<JobRow> = sqlx::query_as(sql::LOAD_JOBS)
+        let texts: Vec<String> = sqlx::query_scalar(sql::LOAD_JOBS)
             .bind(Value::from(ids).to_string())
             .fetch_all(&mut self.conn)
             .await
             .map_err(sort_error)?;
-        for row in rows {
-            jobs.push(Job::try_from(row)?);
+        for text in texts {
+            jobs.push(Arc::new(rows::job(&text)?));
         }
         Ok(jobs)
     }

@@ -110,7 +110,7 @@ struct UserInfo {
 
 impl UserInfo {
     fn of(reply: &Reply) -> Result<UserInfo, Reason> {
-        let data = match &reply.data {
+        let data = match reply.data() {
             Data::Value(data @ Value::Object(_)) if reply.ok && reply.state == ResultState::Done => data,
             Data::Missing | Data::Null | Data::Value(_) => {
                 let message = format!("R-Lab's answer holds no user: {}", lenient::excerpt(&reply.whole.to_string()));

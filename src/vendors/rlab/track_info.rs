@@ -1,11 +1,13 @@
 //! What `gettrackinfo` says of a track.
 
 use std::collections::HashMap;
+use std::io::Write;
 
 use serde_json::{Map, Value, json};
 
 use super::status::meaning;
 use super::wire::{Data, Reply, ResultState, is_echo};
+use crate::domain::exchange::sha256_hex;
 use crate::domain::{Reason, Timestamp};
 use crate::vendors::lenient;
 
@@ -26,7 +28,7 @@ pub fn same(track: &str) -> String {
 
 impl<'a> Items<'a> {
     pub fn of(reply: &'a Reply) -> Result<Items<'a>, Reason> {
-        let list: &[Value] = match &reply.data {
+        let list: &[Value] = match reply.data() {
             Data::Value(Value::Array(items)) => items,
             Data::Value(item @ Value::Object(_)) => std::slice::from_ref(item),
             Data::Null => &[],
@@ -103,8 +105,7 @@ pub fn sight(track: &str, item: &Value) -> Sight {
     if let Some(parsed) = parsed {
         data.insert("parsed".to_owned(), parsed);
     }
-    let data = Value::Object(data);
-    Sight { status, fingerprint: fingerprint(&data), data }
+    Sight { status, fingerprint: fingerprint(item), data: Value::Object(data) }
 }
 
 /// `trackUpdateDate` → `update_date`, for every date that the vendor has or will have.
@@ -114,14 +115,27 @@ fn date_name(name: &str) -> Option<String> {
         .then(|| format!("{}_date", middle.to_ascii_lowercase()))
 }
 
-/// Over everything but the date of the vendor's last update. That date moves when status or info do, and they are compared
-/// themselves; moving alone it says only that the vendor looked, and would make each of its looks an event.
-fn fingerprint(data: &Value) -> String {
-    let mut news = data.clone();
-    if let Some(fields) = news.as_object_mut() {
-        fields.retain(|name, _| name != "update_date" && !name.eq_ignore_ascii_case("trackUpdateDate"));
+/// Over everything that is news, without taking it apart: most looks find what the one before found. The date of the vendor's
+/// last update moves when status or info do, and they are compared themselves; moving alone it says only that the vendor
+/// looked, and would make each of its looks an event.
+pub fn fingerprint(item: &Value) -> String {
+    let status = lenient::integer_field(item, "trackMainStatus");
+    let mut news = Vec::with_capacity(512);
+    let mut add = |name: &str, value: &dyn std::fmt::Display| {
+        // Into memory: it cannot fail.
+        let _ = write!(news, "{name}\0{value}\0");
+    };
+    if let Some(status) = status {
+        add("status", &status);
     }
-    lenient::fingerprint(&news)
+    for (name, value) in item.as_object().into_iter().flatten() {
+        let is_told = ["trackNumber", "trackUpdateDate"].iter().any(|known| known.eq_ignore_ascii_case(name))
+            || (status.is_some() && name.eq_ignore_ascii_case("trackMainStatus"));
+        if !is_told && !is_echo(name) {
+            add(name, value);
+        }
+    }
+    sha256_hex(&news)
 }
 
 const LABELS: [&str; 5] = ["Операция:", "Дата:", "Место проведения операции:", "Атрибут операции:", "Индекс:"];

@@ -8,7 +8,7 @@ use super::adding::{ALREADY_THERE, Adding, CONTRADICTION, PARTLY_ADDED, REFUSED}
 use super::cadence::{self, Memo};
 use super::refusal::{self, Refusal};
 use super::status::DELIVERED;
-use super::track_info::{Items, sight};
+use super::track_info::{Items, fingerprint, sight};
 use super::wire::{Reply, ResultState};
 use super::{Rlab, track_of};
 use crate::domain::exchange::Answer;
@@ -220,15 +220,16 @@ impl Batch<'_> {
     fn sighted(&self, view: &JobView<'_>, track: &str, item: &Value) -> Verdict {
         let (settings, job) = (&self.driver.settings, view.job);
         let memo = Memo::of(job);
-        let sight = sight(track, item);
-        let success = || End::Success { result: sight.data.to_string() };
-        let delivered = sight.status == Some(DELIVERED);
-        if job.seen.as_deref() == Some(sight.fingerprint.as_str()) {
-            if delivered || memo.grace_ends(settings).is_some_and(|end| end <= self.now) {
-                return Outcome::Ended(success()).into();
-            }
+        let is_old = job.seen.as_deref() == Some(fingerprint(item).as_str());
+        let delivered = lenient::integer_field(item, "trackMainStatus") == Some(DELIVERED);
+        if is_old && !delivered && memo.grace_ends(settings).is_none_or(|end| end > self.now) {
             let found_again = (memo.missing > 0).then_some(Memo { missing: 0, ..memo });
             return self.unchanged(job, &memo, found_again);
+        }
+        let sight = sight(track, item);
+        let success = || End::Success { result: sight.data.to_string() };
+        if is_old {
+            return Outcome::Ended(success()).into();
         }
         let news = cadence::changed(job, memo, sight.status, self.now);
         Verdict::Seen(Seen {

@@ -127,11 +127,12 @@ pub struct Reply {
     pub state: ResultState,
     /// The vendor's words.
     pub info: Option<String>,
-    pub data: Data,
     /// The HTTP status was one of success.
     pub ok: bool,
     /// The whole answer, for what has no place of its own.
     pub whole: Value,
+    /// What stood in `resultData` as JSON in a string.
+    inner: Option<Value>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,12 +143,12 @@ pub enum ResultState {
     Refused,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub enum Data {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Data<'a> {
     /// The field is not there at all.
     Missing,
     Null,
-    Value(Value),
+    Value(&'a Value),
 }
 
 impl Reply {
@@ -163,8 +164,20 @@ impl Reply {
             None => return Err(shape("the answer has no resultState")),
         };
         let info = lenient::string_field(&whole, "resultInfo");
-        let data = result_data(&whole);
-        Ok(Reply { state, info, data, ok: (200..300).contains(&answer.status), whole })
+        // JSON in a string was seen at other .NET services.
+        let inner = result_data(&whole).and_then(Value::as_str).and_then(lenient::parse);
+        Ok(Reply { state, info, ok: (200..300).contains(&answer.status), whole, inner })
+    }
+
+    /// What the answer is about.
+    pub fn data(&self) -> Data<'_> {
+        match (&self.inner, result_data(&self.whole)) {
+            (Some(inner), _) => Data::Value(inner),
+            (None, None) => Data::Missing,
+            (None, Some(Value::Null)) => Data::Null,
+            (None, Some(Value::String(text))) if text.trim().is_empty() => Data::Null,
+            (None, Some(value)) => Data::Value(value),
+        }
     }
 
     /// The vendor's words, for a sentence.
@@ -189,18 +202,7 @@ impl Reply {
     }
 }
 
-fn result_data(whole: &Value) -> Data {
-    let fields = whole.as_object().into_iter().flatten();
-    match fields.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("resultData")).map(|(_, value)| value) {
-        None => Data::Missing,
-        Some(Value::Null) => Data::Null,
-        // JSON in a string was seen at other .NET services.
-        Some(Value::String(text)) => {
-            if text.trim().is_empty() {
-                return Data::Null;
-            }
-            Data::Value(lenient::parse(text).unwrap_or_else(|| Value::from(text.as_str())))
-        }
-        Some(value) => Data::Value(value.clone()),
-    }
+fn result_data(whole: &Value) -> Option<&Value> {
+    let mut fields = whole.as_object().into_iter().flatten();
+    fields.find(|(name, _)| name.eq_ignore_ascii_case("resultData")).map(|(_, value)| value)
 }

@@ -144,7 +144,7 @@ impl House {
 
     pub async fn apply(&self, job: i64, input: Input) -> Job {
         let batch = Batch::of(self.clock.now(), vec![Change { job: JobId(job), input }]);
-        self.store.apply(batch).await.expect("a commit").remove(0).expect("a legal step")
+        self.store.apply(batch).await.expect("a commit").remove(0).expect("a legal step").as_ref().clone()
     }
 
     /// A job whose request may have reached the vendor.

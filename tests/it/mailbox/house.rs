@@ -238,7 +238,7 @@ impl House {
 
     pub async fn apply(&self, job: JobId, input: Input) -> Job {
         let batch = Batch::of(now(), vec![Change { job, input }]);
-        self.store.apply(batch).await.unwrap().remove(0).unwrap()
+        self.store.apply(batch).await.unwrap().remove(0).unwrap().as_ref().clone()
     }
 
     pub async fn submit(&self, job: JobId) {
