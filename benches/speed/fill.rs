@@ -31,7 +31,8 @@ pub async fn waiting(path: &Path, jobs: u64, first_due: u64, apart: u64) {
     store.close().await;
     drop(store);
     let conn = Connection::open(path).expect("it opens");
-    conn.execute_batch("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -262144").expect("settings");
+    conn.execute_batch("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -262144")
+        .expect("settings");
     let ordered = crate::now_us() / 1000 - 3_600_000;
     for first in (1..=jobs).step_by(CHUNK as usize) {
         let last = (first + CHUNK - 1).min(jobs);

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 /// The columns that an order has, in a table of its own.
 const TABLE: &str = "CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, \
     params TEXT NOT NULL, tag TEXT, state INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT";
-const INSERT: &str = "INSERT INTO orders (uid, kind, params, tag, state, created_at) VALUES (?1, 'tronk.report', ?2, ?3, 0, ?4)";
+const INSERT: &str =
+    "INSERT INTO orders (uid, kind, params, tag, state, created_at) VALUES (?1, 'tronk.report', ?2, ?3, 0, ?4)";
 
 fn database(dir: &Path, name: &str) -> Connection {
     let conn = Connection::open(dir.join(name)).expect("a database");

@@ -47,7 +47,15 @@ struct Table(Vec<Row>);
 
 impl Table {
     /// `value` is to reach the goals; with `below` it is to stay under them.
-    fn add(&mut self, name: &'static str, what: &'static str, figure: String, value: f64, goals: [(f64, &'static str); 2], below: bool) {
+    fn add(
+        &mut self,
+        name: &'static str,
+        what: &'static str,
+        figure: String,
+        value: f64,
+        goals: [(f64, &'static str); 2],
+        below: bool,
+    ) {
         let met = goals.map(|(goal, _)| if below { value <= goal } else { value >= goal });
         let row = Row { name, what, figure, goals: goals.map(|(_, text)| text), met };
         println!("{}", row.line());
@@ -81,7 +89,10 @@ fn lines(from: u64, count: usize, more: &str) -> String {
     let mut text = String::with_capacity(count * 96);
     for n in from..from + count as u64 {
         let phone = phone(n);
-        let _ = writeln!(text, "{{\"kind\":\"tronk.report\",\"params\":{{\"phone\":\"{phone}\"}},\"tag\":\"{phone}\"{more}}}");
+        let _ = writeln!(
+            text,
+            "{{\"kind\":\"tronk.report\",\"params\":{{\"phone\":\"{phone}\"}},\"tag\":\"{phone}\"{more}}}"
+        );
     }
     text
 }
@@ -207,7 +218,9 @@ async fn p5(table: &mut Table, address: SocketAddr, walls: &mut Vec<(&'static st
     (0..BULK as u64 / 2).for_each(|n| mailbox_insert(&conn, n, Some(2_082_758_400_000)));
     conn.execute_batch("COMMIT").expect("a commit");
     house.launch(&setup);
-    let left = || conn.query_row("SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'new')", (), |row| row.get::<_, i64>(0));
+    let left = || {
+        conn.query_row("SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'new')", (), |row| row.get::<_, i64>(0))
+    };
     let total = left().expect("a count");
     while left().expect("a count") == total {
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -249,10 +262,18 @@ async fn latencies(house: &House, vendor: &Vendor, from: u64) -> (Vec<f64>, Vec<
     vendor.remembers.store(false, Relaxed);
     let (seen, told) = (vendor.take(), told.lock().expect("no panic").clone());
     let between = |later: &HashMap<String, u64>, earlier: &HashMap<String, u64>| {
-        earlier.iter().filter_map(|(key, at)| Some(later.get(key)?.saturating_sub(*at) as f64 / 1e3)).collect::<Vec<_>>()
+        earlier
+            .iter()
+            .filter_map(|(key, at)| Some(later.get(key)?.saturating_sub(*at) as f64 / 1e3))
+            .collect::<Vec<_>>()
     };
     let (wire, events) = (between(&seen.submits, &committed), between(&told, &seen.polls));
-    assert!(wire.len() == SAMPLES && events.len() == SAMPLES, "{} of {SAMPLES} came to the vendor, {} events", wire.len(), events.len());
+    assert!(
+        wire.len() == SAMPLES && events.len() == SAMPLES,
+        "{} of {SAMPLES} came to the vendor, {} events",
+        wire.len(),
+        events.len()
+    );
     (wire, events)
 }
 
@@ -265,7 +286,14 @@ async fn p6_p7(table: &mut Table, vendor: &Vendor, address: SocketAddr) {
     let value = (p50 / 5.0).max(p99 / 25.0);
     let ambitious = (p50 / 2.0).max(p99 / 5.0);
     let figure = format!("{p50:.1} / {p99:.1}");
-    both(table, "P6", "mailbox commit → request on the wire, p50 / p99 ms", figure, [value, ambitious], ["5 / 25", "2 / 5"]);
+    both(
+        table,
+        "P6",
+        "mailbox commit → request on the wire, p50 / p99 ms",
+        figure,
+        [value, ambitious],
+        ["5 / 25", "2 / 5"],
+    );
     let (p50, p99) = percentiles(&mut events);
     let value = (p50 / 3.0).max(p99 / 20.0);
     let ambitious = p50.max(p99 / 5.0);
@@ -274,7 +302,14 @@ async fn p6_p7(table: &mut Table, vendor: &Vendor, address: SocketAddr) {
 }
 
 /// A line whose two goals are about several figures: each share of its goal is to be at most one.
-fn both(table: &mut Table, name: &'static str, what: &'static str, figure: String, shares: [f64; 2], goals: [&'static str; 2]) {
+fn both(
+    table: &mut Table,
+    name: &'static str,
+    what: &'static str,
+    figure: String,
+    shares: [f64; 2],
+    goals: [&'static str; 2],
+) {
     let row = Row { name, what, figure, goals, met: shares.map(|share| share <= 1.0) };
     println!("{}", row.line());
     table.0.push(row);
@@ -383,7 +418,14 @@ async fn p11(table: &mut Table, vendor: &Vendor, address: SocketAddr, walls: &mu
     assert!(late.len() as u64 == count, "{} of {count} were asked about", late.len());
     let (p50, p99) = percentiles(&mut late);
     let figure = format!("{p99:.1} (p50 {p50:.1})");
-    table.add("P11", "1,000,000 waiting, 1,000 due a second: lateness p99 ms", figure, p99, [(100.0, "100"), (25.0, "25")], true);
+    table.add(
+        "P11",
+        "1,000,000 waiting, 1,000 due a second: lateness p99 ms",
+        figure,
+        p99,
+        [(100.0, "100"), (25.0, "25")],
+        true,
+    );
     walls.push(("P11", house.largest_wal()));
 }
 
@@ -408,7 +450,14 @@ async fn p12(table: &mut Table, address: SocketAddr, walls: &mut Vec<(&'static s
     let beside = tokio::task::block_in_place(|| insert_rate(&house, 1_000_000));
     let ratio = beside / alone;
     let figure = format!("{ratio:.2} ({beside:.0}/s ÷ {alone:.0}/s)");
-    table.add("P12", "foreign INSERTs while the daemon drains ÷ stopped", figure, ratio, [(0.5, "0.5"), (0.8, "0.8")], false);
+    table.add(
+        "P12",
+        "foreign INSERTs while the daemon drains ÷ stopped",
+        figure,
+        ratio,
+        [(0.5, "0.5"), (0.8, "0.8")],
+        false,
+    );
     walls.push(("P12", house.largest_wal()));
 }
 
@@ -449,7 +498,9 @@ async fn p13(table: &mut Table, address: SocketAddr) {
         let mut text = String::new();
         for _ in 0..50 {
             let (phone, at) = (phone(2_000 + sent), now_us());
-            let order = format!("{{\"kind\":\"tronk.report\",\"params\":{{\"phone\":\"{phone}\"}},\"tag\":\"at-{at}\"{LATER}}}\n");
+            let order = format!(
+                "{{\"kind\":\"tronk.report\",\"params\":{{\"phone\":\"{phone}\"}},\"tag\":\"at-{at}\"{LATER}}}\n"
+            );
             text.push_str(&order);
             sent += 1;
         }
@@ -473,12 +524,20 @@ async fn p13(table: &mut Table, address: SocketAddr) {
     let grown = house.peak() - before;
     let figure = format!("{worst:.1} ms; +{grown:.1} MB ({healthy} healthy readers, {rate:.0} events/s)");
     let shares = [(worst / 50.0).max(grown / 20.0), (worst / 10.0).max(grown / 5.0)];
-    both(table, "P13", "100 SSE readers, one stuck: slowest healthy lag p99; memory", figure, shares, ["50 ms; +20 MB", "10 ms; +5 MB"]);
+    both(
+        table,
+        "P13",
+        "100 SSE readers, one stuck: slowest healthy lag p99; memory",
+        figure,
+        shares,
+        ["50 ms; +20 MB", "10 ms; +5 MB"],
+    );
 }
 
 #[tokio::main]
 async fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).map(|arg| arg.to_uppercase()).collect();
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).map(|arg| arg.to_uppercase()).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
     let (vendor, address) = Vendor::start().await;
     let (mut table, mut walls) = (Table::default(), Vec::new());
@@ -513,8 +572,16 @@ async fn main() {
     if wants("P13") {
         p13(&mut table, address).await;
     }
-    let (when, wal) = walls.iter().copied().fold(("nothing", 0.0), |most, next| if next.1 > most.1 { next } else { most });
-    table.add("P14", "largest WAL under all of it", format!("{wal:.1} MiB (in {when})"), wal, [(64.0, "64 MiB"), (16.0, "16 MiB")], true);
+    let (when, wal) =
+        walls.iter().copied().fold(("nothing", 0.0), |most, next| if next.1 > most.1 { next } else { most });
+    table.add(
+        "P14",
+        "largest WAL under all of it",
+        format!("{wal:.1} MiB (in {when})"),
+        wal,
+        [(64.0, "64 MiB"), (16.0, "16 MiB")],
+        true,
+    );
     let missed = table.0.iter().filter(|row| !row.met[0]).count();
     println!("{} figures, {missed} below what they must reach", table.0.len());
 }

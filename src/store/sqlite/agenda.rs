@@ -139,9 +139,9 @@ impl Agenda {
         let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match accounts.get_mut(account) {
             Some(queues) => work(queues),
-            None => {
-                work(accounts.entry(account.to_owned()).or_insert_with(|| (0..LANES).map(|_| Queue::default()).collect()))
-            }
+            None => work(
+                accounts.entry(account.to_owned()).or_insert_with(|| (0..LANES).map(|_| Queue::default()).collect()),
+            ),
         }
     }
 

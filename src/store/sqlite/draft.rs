@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
 use futures_util::TryStreamExt;
+use serde_json::{Map, Value, json};
 use sqlx::{Either, Executor, SqliteConnection};
 
 use super::agenda::{Moves, Place};
@@ -438,7 +438,7 @@ impl Draft {
         (in_order(self.jobs, &mut moves), moves)
     }
 
-    /// Writes everything but paces; each statement must touch exactly the rows it was meant for.
+    /// Writes everything; each statement must touch exactly the rows it was meant for.
     pub async fn write(self, conn: &mut SqliteConnection, before: Numbers) -> Result<Left, StoreError> {
         let mut opened = Rows::default();
         for open in &self.opened {
@@ -447,9 +447,15 @@ impl Draft {
             let (job, at) = (open.job.0, open.at.as_millis());
             opened.push((&open.token, job, &open.request_hash, self.epoch, at, unclear_at, ended_at, outcome));
         }
-        let (mut whole, mut moves) = (Rows::default(), self.moves);
+        let (mut whole, mut paced, mut moves) = (Rows::default(), Rows::default(), self.moves);
         let jobs = in_order(self.jobs, &mut moves);
-        jobs.iter().filter(|(_, changed)| *changed == Changed::Row).for_each(|(job, _)| whole.push_whole(job));
+        for (job, changed) in &jobs {
+            match changed {
+                Changed::Row => whole.push_whole(job),
+                Changed::Pace => paced.push_pace(job),
+                Changed::Nothing => {}
+            }
+        }
         let changed_bodies = self.partials.keys().map(|id| id.0).collect();
         let bodies = |bodies: BTreeMap<JobId, String>| {
             let mut rows = Rows::default();
@@ -474,6 +480,7 @@ impl Draft {
             (sql::INSERT_BODIES, self.new_bodies, Exactly),
             (sql::INSERT_MAILBOX_ROWS, self.mailbox_rows, Exactly),
             (sql::UPDATE_JOBS, whole, Exactly),
+            (sql::UPDATE_PACE, paced, Exactly),
             (sql::UPDATE_PARTIALS, bodies(self.partials), Exactly),
             (sql::UPDATE_RESULTS, bodies(self.results), Exactly),
             (sql::MARK_UNCLEAR, self.unclear, Exactly),

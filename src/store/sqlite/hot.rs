@@ -86,6 +86,17 @@ impl Hot {
         Reading { hot: self.clone(), forgotten }
     }
 
+    /// These rows were read from the file; what is remembered of them is newer.
+    pub fn renew(&self, read: &mut [DueJob]) {
+        self.with(|rows| {
+            for due in read {
+                if let Some(job) = rows.job(due.job.id.0) {
+                    due.job = Arc::clone(job);
+                }
+            }
+        });
+    }
+
     /// A job as it stands, where the file is behind.
     pub fn ahead_of_file(&self, id: JobId) -> Option<Arc<Job>> {
         self.with(|rows| rows.behind.get(&id.0).map(Arc::clone))
@@ -111,20 +122,32 @@ impl Hot {
         });
     }
 
-    /// How rows stand after a commit, and of which jobs the bodies changed. What is merely paced is not in the file yet.
+    /// How rows stand while their pace is not in the file yet.
+    pub fn keep_behind(&self, jobs: Vec<(Arc<Job>, Changed)>) {
+        self.with(|rows| {
+            let changed = jobs.iter().filter(|(_, changed)| *changed != Changed::Nothing);
+            rows.behind.extend(changed.map(|(job, _)| (job.id.0, Arc::clone(job))));
+        });
+        self.keep_all(jobs, &[]);
+    }
+
+    /// How rows stand after a commit, and of which jobs the bodies changed.
     pub fn keep(&self, jobs: Vec<(Arc<Job>, Changed)>, changed_bodies: &[i64]) {
+        self.with(|rows| {
+            let written = jobs.iter().filter(|(_, changed)| *changed != Changed::Nothing);
+            written.for_each(|(job, _)| drop(rows.behind.remove(&job.id.0)));
+        });
+        self.keep_all(jobs, changed_bodies);
+    }
+
+    fn keep_all(&self, jobs: Vec<(Arc<Job>, Changed)>, changed_bodies: &[i64]) {
         self.with(|rows| {
             if rows.readers > 0 {
                 rows.changed.extend(jobs.iter().map(|(job, _)| job.id.0).chain(changed_bodies.iter().copied()));
             }
             changed_bodies.iter().for_each(|id| drop(rows.bodies.remove(id)));
             rows.make_room(jobs.len());
-            for (job, changed) in jobs {
-                match changed {
-                    Changed::Pace => drop(rows.behind.insert(job.id.0, Arc::clone(&job))),
-                    Changed::Row => drop(rows.behind.remove(&job.id.0)),
-                    Changed::Nothing => {}
-                }
+            for (job, _) in jobs {
                 if job.state.is_final() {
                     rows.bodies.remove(&job.id.0);
                 }

@@ -66,8 +66,9 @@ impl Schedule<'_> {
                 .fetch_all(self.pool)
                 .await
                 .map_err(sort_error)?;
-            let read = texts.iter().map(|text| rows::due_job(text)).collect::<Result<Vec<_>, _>>()?;
+            let mut read = texts.iter().map(|text| rows::due_job(text)).collect::<Result<Vec<_>, _>>()?;
             reading.finish(&read);
+            self.hot.renew(&mut read);
             // Some moved on since they were listed.
             due.extend(read.into_iter().filter(|due| is_due(&due.job, lane, now)));
         }
@@ -97,12 +98,7 @@ impl Schedule<'_> {
         Ok(())
     }
 
-    pub async fn next_due(
-        self,
-        account: &str,
-        lane: Lane,
-        after: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
+    pub async fn next_due(self, account: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         if let Next::At(at) = self.agenda.next(account, lane, after) {
             return Ok(at);
         }

@@ -280,7 +280,8 @@ impl Changed {
             observed_at,
             stale_since,
         } = after;
-        let numbers = (id, traits, state, priority, deadline, cancel_requested, submissions, errors, absences, doubt_since);
+        let numbers =
+            (id, traits, state, priority, deadline, cancel_requested, submissions, errors, absences, doubt_since);
         let old = (
             &before.id,
             &before.traits,

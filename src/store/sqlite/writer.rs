@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
 use futures_util::TryStreamExt;
+use serde_json::Value;
 use sqlx::{Connection, Either, Row, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -233,13 +233,16 @@ impl Writer {
                 return;
             }
         }
+        if self.hot.count_behind() < MOST_BEHIND && !self.is_blocked() {
+            let (free, rest): (Vec<Request>, Vec<Request>) = group.into_iter().partition(|it| it.op.only_paces());
+            self.pace(free).await;
+            group = rest;
+        }
+        if group.is_empty() {
+            return;
+        }
         let (ops, replies): (Vec<Op>, Vec<_>) = group.into_iter().map(|request| (request.op, request.reply)).unzip();
-        let paced = if ops.iter().all(Op::only_paces) { self.pace(&ops).await.transpose() } else { None };
-        let done = match paced {
-            Some(paced) => paced,
-            None => self.commit(&ops).await,
-        };
-        match done {
+        match self.commit(&ops).await {
             Ok(results) => {
                 self.note_health(None);
                 for (reply, result) in replies.into_iter().zip(results) {
@@ -265,24 +268,33 @@ impl Writer {
         }
     }
 
-    /// Begins free calls without a transaction; none where too much is to be written already.
-    async fn pace(&mut self, ops: &[Op]) -> Result<Option<Vec<Reply>>, StoreError> {
-        if self.hot.count_behind() >= MOST_BEHIND || self.is_blocked() {
-            return Ok(None);
-        }
+    /// Begins free calls without a transaction.
+    async fn pace(&mut self, free: Vec<Request>) {
+        let (ops, replies): (Vec<Op>, Vec<_>) = free.into_iter().map(|request| (request.op, request.reply)).unzip();
+        let loaded = match self.load(&ops).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                for reply in replies {
+                    let _ = reply.send(Err(error.clone()));
+                }
+                return;
+            }
+        };
         let mut draft = Draft::new(self.numbers, self.epoch);
-        draft.adopt_rows(self.load(ops).await?);
-        let mut replies = Vec::with_capacity(ops.len());
-        for op in ops {
+        draft.adopt_rows(loaded);
+        let mut answers = Vec::with_capacity(ops.len());
+        for (op, reply) in ops.into_iter().zip(replies) {
             if let Op::Apply(batch) = op {
-                replies.push(Reply::Applied(draft.apply(batch.clone())));
+                answers.push((reply, Reply::Applied(draft.apply(batch))));
             }
         }
         let (jobs, moves) = draft.into_paced();
-        self.hot.keep(jobs, &[]);
+        self.hot.keep_behind(jobs);
         self.agenda.note(moves);
         self.note_behind();
-        Ok(Some(replies))
+        for (reply, answer) in answers {
+            let _ = reply.send(Ok(answer));
+        }
     }
 
     fn note_behind(&mut self) {
