@@ -305,10 +305,10 @@ pub enum CallbacksCommand {
     /// Give a call-back to a job
     Assign {
         /// The call-back's number
-        #[arg(value_name = "ID", value_parser = job_number())]
+        #[arg(value_name = "ID", value_parser = number)]
         id: i64,
         /// The job's number
-        #[arg(value_name = "JOB", value_parser = job_number())]
+        #[arg(value_name = "JOB", value_parser = number)]
         job: i64,
     },
 }
@@ -337,7 +337,7 @@ pub enum WebhooksCommand {
         #[arg(value_name = "NAME")]
         name: String,
         /// The first event's number
-        #[arg(long, value_name = "SEQ", value_parser = job_number())]
+        #[arg(long, value_name = "SEQ", value_parser = number)]
         from: i64,
     },
     /// Send it one event again, whatever its filter says
@@ -377,7 +377,7 @@ pub struct ManArgs {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct JobArg {
     /// The job's number
-    #[arg(value_name = "ID", value_parser = job_number())]
+    #[arg(value_name = "ID", value_parser = number)]
     pub id: i64,
 }
 
@@ -405,7 +405,7 @@ pub struct WatchArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct WaitArgs {
-    #[arg(required = true, value_name = "ID", value_parser = job_number())]
+    #[arg(required = true, value_name = "ID", value_parser = number)]
     pub ids: Vec<i64>,
     /// Wait at most this long, such as 90s or 2h; then the exit code is 15
     #[arg(long, value_name = "DURATION", value_parser = span)]
@@ -414,7 +414,7 @@ pub struct WaitArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct CancelArgs {
-    #[arg(required = true, value_name = "ID", value_parser = job_number())]
+    #[arg(required = true, value_name = "ID", value_parser = number)]
     pub ids: Vec<i64>,
 }
 
@@ -519,7 +519,7 @@ pub struct ExportArgs {
 #[derive(Debug, Clone, Args)]
 pub struct PurgeArgs {
     /// The job's number; can be given again
-    #[arg(long, required = true, value_name = "ID", value_parser = job_number())]
+    #[arg(long, required = true, value_name = "ID", value_parser = number)]
     pub job: Vec<i64>,
 }
 
@@ -530,8 +530,9 @@ pub struct AccountArg {
     pub name: String,
 }
 
-fn job_number() -> clap::builder::RangedI64ValueParser<i64> {
-    clap::value_parser!(i64).range(1..)
+/// Of a job, an event or a call-back.
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "must be a number from 1 on, such as 812".to_owned())
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

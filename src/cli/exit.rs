@@ -27,7 +27,7 @@ pub enum Exit {
 /// Stands under `opros --help` and `opros wait --help`.
 pub const HELP: &str = "\
 Exit codes:
-   0  done; `wait`: every job succeeded; `health`: ready or degraded
+   0  done; `wait`: every job succeeded; `health`: ready or degraded; `doctor`: no problem
    1  failed in general; `health`: blocked; `doctor`: a problem; `webhooks test`: not taken
    2  the command line or its input is wrong
    3  opros cannot be reached at its socket

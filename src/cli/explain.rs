@@ -6,7 +6,7 @@ use super::Session;
 use super::args::ExplainArgs;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::{BOLD, Term, state_style, styled};
+use super::output::{BAD, BOLD, Term, state_style, styled};
 use super::pages::{self, Page, Place};
 use super::wire::{Account, Job};
 use super::{accounts, text, when};
@@ -25,7 +25,8 @@ pub fn code(term: &mut Term, what: Option<&str>) -> Result<Exit, Failure> {
     let Some(page) = pages::find(what) else {
         let near = pages::near(what);
         let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
-        term.note(format!("no code is called {}.{hint} opros explain lists all", text::line(what)))?;
+        let error = styled(BAD, "error:");
+        term.note(format!("{error} no code is called {}.{hint} opros explain lists all", text::line(what)))?;
         return Ok(Exit::NotFound);
     };
     if term.json {

@@ -164,8 +164,13 @@ fn configuration(sources: &Sources, loaded: Result<&Config, &config::Problems>) 
             all
         }
         Err(problems) => {
-            let to = "mend it; opros config check says the same without the rest";
-            problems.0.iter().map(|problem| Finding::problem("config", problem.to_string(), to)).collect()
+            let finding = |problem: &config::Problem| {
+                let unread = problem.message.starts_with("cannot be read");
+                let todo =
+                    if unread { "is it there, and may you read it? sudo opros doctor" } else { "mend that line" };
+                Finding::problem("config", problem.to_string(), todo)
+            };
+            problems.0.iter().map(finding).collect()
         }
     }
 }

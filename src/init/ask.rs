@@ -23,8 +23,11 @@ pub async fn accounts(term: &mut Term, clock: &SharedClock, no_test: bool) -> Re
             "there is no terminal to ask on: give the accounts as TOML, opros init --accounts FILE (or - for stdin)";
         return Err(Failure::Usage(words.to_owned()));
     }
-    let vendors = FORMS.iter().map(|form| format!("{} ({})", form.vendor, form.about)).collect::<Vec<_>>().join(", ");
-    term.note(format!("Vendors: {vendors}."))?;
+    let vendors = FORMS.iter().map(|form| form.vendor).collect::<Vec<_>>().join(", ");
+    term.note("Which vendors do you have an account at? One after the other; Ctrl-C stops and writes nothing.")?;
+    for form in &FORMS {
+        term.note(format!("  {:7} {}", form.vendor, form.about))?;
+    }
     let mut all = DocumentMut::new();
     loop {
         let count = all.get("accounts").and_then(Item::as_table).map_or(0, Table::len);

@@ -95,7 +95,7 @@ pub async fn init(
     config: Option<&Path>,
 ) -> Result<Exit, Failure> {
     let place = Place::new(args, config);
-    place.check_free(args.force)?;
+    place.check(args.force)?;
     let document = match &args.accounts {
         Some(from) => {
             let given = read(from)?;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
 use tempfile::NamedTempFile;
 use toml_edit::{DocumentMut, Item, Table, value};
 
@@ -36,7 +37,15 @@ impl Place {
         Place { config, secrets, below }
     }
 
-    pub fn check_free(&self, force: bool) -> Result<(), Failure> {
+    /// Before anything is asked: what was typed must not be lost at the end.
+    pub fn check(&self, force: bool) -> Result<(), Failure> {
+        let there = self.config.ancestors().skip(1).find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+        if rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+            return Err(Failure::Usage(format!(
+                "you may not write to {}; sudo opros init, or --dir DIR",
+                there.display()
+            )));
+        }
         if force || fs::symlink_metadata(&self.config).is_err() {
             return Ok(());
         }

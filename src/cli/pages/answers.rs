@@ -5,8 +5,9 @@ use super::Page;
 use super::Place::{Account, Job};
 use super::page;
 
-const ORDER_OR_POLL: super::Money =
-    Says("If it was the answer to an order: perhaps, and the order is in doubt. If to a poll: no more than before.");
+const ORDER_OR_POLL: super::Money = Says(
+    "If it was the answer to an order: perhaps, and the order is in doubt; with HTTP 503 no, and it is sent again. If to a poll: no more than before.",
+);
 
 pub(super) const PAGES: &[Page] = &[
     page(

@@ -5,8 +5,6 @@ use super::Page;
 use super::Place::{Health, Problem};
 use super::page;
 
-const WAITS: &str = "Nothing is lost: new rows wait in the file, and everything else goes on.";
-
 pub(super) const PAGES: &[Page] = &[
     page(
         "stopping",
@@ -90,7 +88,7 @@ pub(super) const PAGES: &[Page] = &[
         &[Health],
         NoMoney,
         "The mailbox cannot be opened or used; the sentence says why.",
-        WAITS,
+        "Mend what the sentence names; opros goes on trying by itself. Nothing is lost: new rows wait in the file, everything else goes on.",
     ),
     page(
         "mailbox_schema",

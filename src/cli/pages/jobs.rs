@@ -44,7 +44,7 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "half_found",
         &[Job],
-        Unknown,
+        Says("Yes for what the list shows; of the rest it is not known yet."),
         "Alta's list shows one of the two requests that a mixed order (wagons and containers) makes. The other may follow, so opros looks again.",
         "Nothing; after the account's settle time opros goes on with what is there.",
     ),
@@ -116,7 +116,7 @@ pub(super) const PAGES: &[Page] = &[
         &[Job],
         NothingSent,
         "The stored params are not what was ordered: their hash differs. The disk or the memory of the machine may be failing.",
-        "Check the disk (smartctl, the kernel's log) and put a backup in place if there is more of it. Order again: opros retry is refused what cannot be read.",
+        "Check the disk (smartctl, the kernel's log), and order it anew from your own side.",
     ),
     page(
         "duplicate",
