@@ -53,8 +53,8 @@ fn judged(at: &str, found: &inspect::Inspection) -> Finding {
             format!("{at} is of another version; opros brings it up to date when it starts"),
         );
     }
-    if found.journal_mode != "wal" {
-        let what = format!("{at} has the journal mode {}; another program changed it", found.journal_mode);
+    if !found.is_wal {
+        let what = format!("{at} does not have the journal mode WAL; another program changed it");
         return Finding::warning("mailbox", what, "nothing: opros sets it to WAL when it starts");
     }
     Finding::ok("mailbox", format!("{at} is whole, its schema is ours, its journal is WAL"))

@@ -107,7 +107,6 @@ statements! {
     // ---- the file itself
     DATA_VERSION = "PRAGMA data_version";
     SCHEMA_VERSION = "PRAGMA schema_version";
-    JOURNAL_MODE = "PRAGMA journal_mode";
     SQLITE_VERSION = "SELECT sqlite_version()";
     USER_VERSION = "PRAGMA user_version";
     /// As many as there are [`MIGRATIONS`].

@@ -140,6 +140,7 @@ fn a_mailbox_that_was_spoiled_is_found_while_no_daemon_runs() {
     make(&mailbox, "");
     house.chmod("mailbox/mailbox.db", 0o660);
     assert!(found(&house).contains("is whole, its schema is ours, its journal is WAL"), "{}", found(&house));
+    assert!(!house.path("mailbox/mailbox.db-shm").exists(), "looking leaves nothing behind");
     house.chmod("mailbox/mailbox.db", 0o600);
     assert!(found(&house).contains("is not for the group"), "{}", found(&house));
     make(&mailbox, "CREATE TRIGGER spy AFTER INSERT ON jobs BEGIN SELECT 1; END");

@@ -189,5 +189,5 @@ const HEAD: &str = "\
 Every code that opros shows, what it means, what to do, and whether money was spent. The same on the terminal: `opros explain CODE`; \
 `opros explain` lists them. Sentences may change, codes do not. What stands after a colon is a name: `account_paused:tronk`.
 
-This page is made from `src/cli/pages/` (`OPROS_DOCS=write cargo test --test it errors_md`).
+This page is made from `src/cli/pages/` (`WRITE_DOCS=write cargo test --test it errors_md`).
 ";

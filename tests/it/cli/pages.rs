@@ -188,9 +188,9 @@ async fn explain_tells_codes_without_a_daemon() {
 #[test]
 fn errors_md_is_made_of_the_pages() {
     let path = source().with_file_name("docs").join("errors.md");
-    if std::env::var_os("OPROS_DOCS").is_some_and(|word| word == "write") {
+    if std::env::var_os("WRITE_DOCS").is_some_and(|word| word == "write") {
         std::fs::write(&path, pages::markdown()).unwrap();
     }
     let is = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(is == pages::markdown(), "docs/errors.md is stale: OPROS_DOCS=write cargo test --test it errors_md");
+    assert!(is == pages::markdown(), "docs/errors.md is stale: WRITE_DOCS=write cargo test --test it errors_md");
 }
