@@ -21,6 +21,11 @@ use crate::config::{self, Config, Sources};
 /// Where systemd keeps the unit's credentials while it runs.
 const UNIT_CREDENTIALS: &str = "/run/credentials/opros.service";
 
+/// Where a finding's words begin, behind verdict and check.
+const INDENT: usize = 21;
+/// On a narrower terminal nothing is gained by breaking lines.
+const LEAST_ROOM: usize = 30;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Ok,
@@ -77,10 +82,20 @@ impl Report<'_> {
                 continue;
             }
             let todo = todo.map(|todo| format!(". To do: {todo}")).unwrap_or_default();
-            let line = text::line(&format!("{check:<11} {what}{todo}"));
-            self.term.say(format!("{} {line}", styled(style, format!("{word:<8}"))))?;
+            let line = text::line(&format!("{what}{todo}"));
+            let head = format!("{} {check:<11} ", styled(style, format!("{word:<8}")));
+            self.term.say(format!("{head}{}", self.folded(line)))?;
         }
         Ok(())
+    }
+
+    /// On a terminal long lines are broken between words; programs get one line a finding.
+    fn folded(&self, line: String) -> String {
+        let room = self.term.width.map(|width| usize::from(width).saturating_sub(INDENT));
+        match room.filter(|room| *room >= LEAST_ROOM) {
+            Some(room) => text::wrapped(&line, room).join(&format!("\n{}", " ".repeat(INDENT))),
+            None => line,
+        }
     }
 
     fn finish(self) -> Result<Exit, Failure> {

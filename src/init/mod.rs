@@ -182,6 +182,13 @@ fn report(term: &mut Term, place: &Place, written: &[PathBuf]) -> Result<(), Fai
         more => format!(", and {more} secrets to {}", place.secrets.display()),
     };
     term.say(format!("Wrote {config}{secrets} (mode 0600)."))?;
+    for secret in written.iter().filter(|path| path.extension().is_some_and(|key| key == "callback_secret")) {
+        let name = secret.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let path = secret.display();
+        term.say(format!(
+            "{name} calls back: give the vendor your proxy's https://…/callbacks/{name}/ and the text of {path} behind it."
+        ))?;
+    }
     if place.config == Path::new(config::DEFAULT_FILE) {
         term.say("Next: sudo opros doctor; sudo systemctl enable --now opros; opros health")?;
     } else {
