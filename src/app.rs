@@ -242,7 +242,11 @@ struct MailboxCauses {
 
 impl mailbox::Causes for MailboxCauses {
     fn set(&self, cause: &'static str, what: String) {
-        self.board.post(cause, Severity::Degraded, what, self.clock.now());
+        self.set_held(cause, what, Duration::ZERO);
+    }
+
+    fn set_held(&self, cause: &'static str, what: String, held: Duration) {
+        self.board.post(cause, Severity::Degraded, what, self.clock.now() - held);
     }
 
     fn clear(&self, cause: &'static str) {

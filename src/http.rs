@@ -29,6 +29,8 @@ const KEPT_CONNECTIONS: usize = 64;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A document may be large and its server slow; nobody waits for it.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(300);
+/// Whoever asks waits in front of a terminal.
+const KNOCK_TIMEOUT: Duration = Duration::from_secs(15);
 /// Retry-After beyond a day is a vendor's slip.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
@@ -137,6 +139,20 @@ impl Client {
         };
         received.answer.body = self.mask(received.answer.body, request);
         Ok(received)
+    }
+
+    /// Whether the vendor's host can be reached: one HEAD of its front page, without a key and without params. Any answer
+    /// is one; says its status.
+    pub async fn knock(&self, host: Host) -> Result<u16, SendError> {
+        let base = match host {
+            Host::Primary => Some(&self.settings.base_url),
+            Host::Reserve => self.settings.reserve_url.as_ref(),
+        };
+        let front = base.and_then(|base| reqwest::Url::parse(base).ok()?.join("/").ok());
+        let front = front.ok_or_else(|| SendError::NotSent("the address cannot be read".to_owned()))?;
+        let patience = self.settings.timeout.min(KNOCK_TIMEOUT);
+        let answer = self.free.head(front).timeout(patience).send().await.map_err(|error| sort(&error))?;
+        Ok(answer.status().as_u16())
     }
 
     /// Fetches a document from an address that the vendor gave, in pieces as they come, so that it never lies in memory.

@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use opros::cli::{self, ClientCommand, Command, ConfigCommand};
 use opros::config::Sources;
-use opros::{app, demo, lifecycle, restore, simulator};
+use opros::{app, demo, doctor, init, lifecycle, restore, simulator};
 
 fn main() -> ExitCode {
     let cli = cli::parse();
     let globals = cli.globals;
     let threads = match &cli.command {
-        Command::Client(_) | Command::Restore(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Command::Client(_) | Command::Restore(_) | Command::Init(_) | Command::Doctor(_) => {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()
+        }
         Command::Serve(_) | Command::Simulate(_) | Command::Demo(_) => {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
         }
@@ -31,6 +33,16 @@ fn main() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::Restore(args) => {
                 restore::run(&Sources::from_process(globals.config.clone(), globals.overrides(&[])), args).await
+            }
+            Command::Init(args) => {
+                let config = globals.config.clone();
+                let init = async |term: &mut _, clock: &_| init::init(term, clock, &args, config.as_deref()).await;
+                cli::run_with(globals.json, init).await.into()
+            }
+            Command::Doctor(args) => {
+                let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
+                let doctor = async |term: &mut _, clock: &_| doctor::doctor(term, clock, sources, &args).await;
+                cli::run_with(globals.json, doctor).await.into()
             }
             Command::Client(ClientCommand::Config(ConfigCommand::Check)) => {
                 cli::check_config(&globals, &app::check).into()

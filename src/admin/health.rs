@@ -18,12 +18,10 @@ use crate::domain::account::Gate;
 use crate::domain::{State as JobState, Timestamp};
 use crate::engine::account::Runner;
 use crate::health::Severity;
-use crate::store::{JobFilter, StoreError, StoreHealth};
+use crate::store::{StoreError, StoreHealth};
 
 /// Long enough to renew it while orders still go out.
 const TARIFF_SHOWN_BEFORE: Duration = Duration::from_secs(7 * 86_400);
-/// Jobs in doubt that are asked for their age: the newest; with more than these the oldest may be older.
-const LOOKED_AT: usize = 20;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HealthView {
@@ -94,11 +92,13 @@ pub async fn look(state: &AdminState) -> HealthView {
         causes.extend(of_budget(&runner));
         causes.extend(of_tariff(&runner));
     }
-    match in_doubt(state).await {
+    let doubt = in_doubt(state).await;
+    let unreadable_since = state.note_readable(doubt.is_ok());
+    match doubt {
         Ok(doubt) => causes.extend(doubt),
         Err(error) => causes.push(CauseView {
             what: format!("the store cannot be read: {error}"),
-            since: None,
+            since: unreadable_since,
             code: "store_unreadable".to_owned(),
             blocks: true,
         }),
@@ -123,7 +123,7 @@ fn of_account(runner: &Runner) -> Option<CauseView> {
             ("account_paused", what, Some(pause.since))
         }
         Gate::Frozen(until) => {
-            ("account_frozen", format!("the vendor of {name} asked for silence until {until}"), account.last_call_at)
+            ("account_frozen", format!("the vendor of {name} asked for silence until {until}"), account.frozen_since)
         }
         Gate::Broken(_) | Gate::Probe => {
             let why = account.last_error.as_ref().map(|reason| format!(": {}", reason.message)).unwrap_or_default();
@@ -148,14 +148,17 @@ fn of_budget(runner: &Runner) -> Option<CauseView> {
 
 fn of_tariff(runner: &Runner) -> Option<CauseView> {
     let name = runner.name();
-    let what = tariff(name, runner.account().tariff_ends_at?, runner.now())?;
-    Some(CauseView::degraded(format!("tariff_ends:{name}"), what, None))
+    let (what, since) = tariff(name, runner.account().tariff_ends_at?, runner.now())?;
+    Some(CauseView::degraded(format!("tariff_ends:{name}"), what, Some(since)))
 }
 
-fn tariff(account: &str, ends: Timestamp, now: Timestamp) -> Option<String> {
-    let verb = if ends > now { "ends" } else { "has ended" };
-    (ends <= now + TARIFF_SHOWN_BEFORE)
-        .then(|| format!("by the vendor's word the tariff of the account {account} {verb} at {ends}: renew it there"))
+/// Since its last week began; once it has ended, since then.
+fn tariff(account: &str, ends: Timestamp, now: Timestamp) -> Option<(String, Timestamp)> {
+    let last_week = ends - TARIFF_SHOWN_BEFORE;
+    let (verb, since) = if ends > now { ("ends", last_week) } else { ("has ended", ends) };
+    (last_week <= now).then(|| {
+        (format!("by the vendor's word the tariff of the account {account} {verb} at {ends}: renew it there"), since)
+    })
 }
 
 async fn in_doubt(state: &AdminState) -> Result<Option<CauseView>, StoreError> {
@@ -164,8 +167,7 @@ async fn in_doubt(state: &AdminState) -> Result<Option<CauseView>, StoreError> {
     if count == 0 {
         return Ok(None);
     }
-    let filter = JobFilter { state: Some(JobState::InDoubt), limit: LOOKED_AT, ..JobFilter::default() };
-    let since = store.jobs(filter).await?.jobs.iter().filter_map(|details| details.job.doubt_since).min();
+    let since = store.oldest_doubt().await?;
     let jobs = if count == 1 { "1 job is".to_owned() } else { format!("{count} jobs are") };
     let what = format!("{jobs} in doubt: the vendor may have been paid; see: opros jobs --state in_doubt");
     Ok(Some(CauseView::degraded("jobs_in_doubt".to_owned(), what, since)))
@@ -191,7 +193,10 @@ mod tests {
         let ends = Timestamp::from_millis(1_800_000_000_000);
         let at = |days: u64| tariff("rlab", ends, ends - Duration::from_secs(days * 86_400));
         assert_eq!(at(8), None);
-        assert!(at(7).unwrap().contains("rlab ends at 2027-01-15T08:00:00.000Z"));
-        assert!(at(0).unwrap().contains("has ended"));
+        let (what, since) = at(7).unwrap();
+        assert!(what.contains("rlab ends at 2027-01-15T08:00:00.000Z"));
+        assert_eq!(at(1).unwrap().1, since, "it does not wander");
+        let (what, since) = at(0).unwrap();
+        assert!(what.contains("has ended") && since == ends);
     }
 }

@@ -1,6 +1,6 @@
 //! What the handlers share.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,8 @@ struct Inner {
     backups: Arc<Semaphore>,
     /// When health first saw that the daemon must stop.
     failed_at: OnceLock<Timestamp>,
+    /// Since when health has not been able to read the store.
+    unreadable_since: Mutex<Option<Timestamp>>,
 }
 
 impl AdminState {
@@ -58,6 +60,7 @@ impl AdminState {
             // Each takes as much room on the disk as the store itself.
             backups: Arc::new(Semaphore::new(1)),
             failed_at: OnceLock::new(),
+            unreadable_since: Mutex::default(),
         };
         Self { inner: Arc::new(inner), callbacks: None, reload: None, sinks: None }
     }
@@ -117,6 +120,13 @@ impl AdminState {
 
     pub fn failed_at(&self) -> Timestamp {
         *self.inner.failed_at.get_or_init(|| self.inner.engine.now())
+    }
+
+    /// The store could be read, or not; since when not.
+    pub fn note_readable(&self, readable: bool) -> Option<Timestamp> {
+        let mut since = self.inner.unreadable_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = (!readable).then(|| since.unwrap_or_else(|| self.inner.engine.now()));
+        *since
     }
 
     /// A place for a live stream; none while all are taken.

@@ -50,6 +50,11 @@ pub enum Command {
     Serve(ServeArgs),
     #[command(flatten)]
     Client(ClientCommand),
+    /// Write a first configuration: asks for accounts and tries them where that is free
+    Init(InitArgs),
+    /// Look at everything around opros that can be wrong, and say what to do; pays and changes nothing
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
     /// Put a backup in the store's place; no daemon may run
     Restore(RestoreArgs),
     /// Play the four vendors on a local port, with faults on demand
@@ -73,8 +78,8 @@ pub enum ClientCommand {
     /// Wait until jobs have ended; the exit code says how
     #[command(after_help = exit::HELP)]
     Wait(WaitArgs),
-    /// Say why a job is not done, and what happens next
-    Explain(JobArg),
+    /// Say why a job is not done and what happens next; or what a code means
+    Explain(ExplainArgs),
     /// Cancel jobs, as soon as their state allows
     Cancel(CancelArgs),
     /// Send held jobs, although an equal order was sent shortly before
@@ -117,6 +122,8 @@ pub enum ClientCommand {
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
+    /// Print the manual page opros(1); or write all of them into a directory
+    Man(ManArgs),
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -130,6 +137,36 @@ pub struct ServeArgs {
     /// Override a setting, such as log.filter=debug; can be given again
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub set: Vec<(String, String)>,
+}
+
+const DOCTOR_HELP: &str = "\
+The exit code is 0 without a problem (there may be warnings), and 1 with one. With or without --online no order is sent: the \
+vendors' hosts get one HEAD request without a key, and with --online one free call for each account, while no daemon runs.";
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct DoctorArgs {
+    /// Also try each account's credentials by a free call of the vendor's, where there is one
+    #[arg(long, conflicts_with = "offline")]
+    pub online: bool,
+    /// Leave the network alone
+    #[arg(long)]
+    pub offline: bool,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct InitArgs {
+    /// Take the accounts from this TOML file ([accounts.NAME] tables) and ask nothing; - reads stdin
+    #[arg(long, value_name = "FILE")]
+    pub accounts: Option<PathBuf>,
+    /// Put configuration, secrets, store, mailbox and socket below this directory, to try opros out
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Replace a configuration that is there; it is kept beside the new one
+    #[arg(long)]
+    pub force: bool,
+    /// Do not try the credentials
+    #[arg(long)]
+    pub no_test: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -268,10 +305,10 @@ pub enum CallbacksCommand {
     /// Give a call-back to a job
     Assign {
         /// The call-back's number
-        #[arg(value_name = "ID", value_parser = job_number())]
+        #[arg(value_name = "ID", value_parser = number)]
         id: i64,
         /// The job's number
-        #[arg(value_name = "JOB", value_parser = job_number())]
+        #[arg(value_name = "JOB", value_parser = number)]
         job: i64,
     },
 }
@@ -300,7 +337,7 @@ pub enum WebhooksCommand {
         #[arg(value_name = "NAME")]
         name: String,
         /// The first event's number
-        #[arg(long, value_name = "SEQ", value_parser = job_number())]
+        #[arg(long, value_name = "SEQ", value_parser = number)]
         from: i64,
     },
     /// Send it one event again, whatever its filter says
@@ -323,10 +360,24 @@ pub enum WebhooksCommand {
     },
 }
 
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// A job's number; or a code that opros has shown, such as no_answer, account_paused or exit-13. Without it: all codes
+    #[arg(value_name = "ID|CODE")]
+    pub what: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ManArgs {
+    /// Write opros.1, a page for each command and opros.toml.5 here
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, Copy, Args)]
 pub struct JobArg {
     /// The job's number
-    #[arg(value_name = "ID", value_parser = job_number())]
+    #[arg(value_name = "ID", value_parser = number)]
     pub id: i64,
 }
 
@@ -354,7 +405,7 @@ pub struct WatchArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct WaitArgs {
-    #[arg(required = true, value_name = "ID", value_parser = job_number())]
+    #[arg(required = true, value_name = "ID", value_parser = number)]
     pub ids: Vec<i64>,
     /// Wait at most this long, such as 90s or 2h; then the exit code is 15
     #[arg(long, value_name = "DURATION", value_parser = span)]
@@ -363,7 +414,7 @@ pub struct WaitArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct CancelArgs {
-    #[arg(required = true, value_name = "ID", value_parser = job_number())]
+    #[arg(required = true, value_name = "ID", value_parser = number)]
     pub ids: Vec<i64>,
 }
 
@@ -468,7 +519,7 @@ pub struct ExportArgs {
 #[derive(Debug, Clone, Args)]
 pub struct PurgeArgs {
     /// The job's number; can be given again
-    #[arg(long, required = true, value_name = "ID", value_parser = job_number())]
+    #[arg(long, required = true, value_name = "ID", value_parser = number)]
     pub job: Vec<i64>,
 }
 
@@ -479,8 +530,9 @@ pub struct AccountArg {
     pub name: String,
 }
 
-fn job_number() -> clap::builder::RangedI64ValueParser<i64> {
-    clap::value_parser!(i64).range(1..)
+/// Of a job, an event or a call-back.
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "must be a number from 1 on, such as 812".to_owned())
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

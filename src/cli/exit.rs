@@ -27,12 +27,12 @@ pub enum Exit {
 /// Stands under `opros --help` and `opros wait --help`.
 pub const HELP: &str = "\
 Exit codes:
-   0  done; `wait`: every job succeeded; `health`: ready or degraded
-   1  failed in general; `health`: blocked; `webhooks test`: not taken
+   0  done; `wait`: every job succeeded; `health`: ready or degraded; `doctor`: no problem
+   1  failed in general; `health`: blocked; `doctor`: a problem; `webhooks test`: not taken
    2  the command line or its input is wrong
    3  opros cannot be reached at its socket
-   4  there is no such job, account or webhook
-   5  opros refused: bad params, wrong state, a bad line in a file
+   4  there is no such job, account, webhook or code
+   5  opros refused: bad params, wrong state, a bad line in a file; `init`: the vendor refused
    6  `watch --exec`: the program failed; the event counts as not taken
   10  `wait`: a job failed               13  `wait`: a job is in doubt and needs you
   11  `wait`: a job was cancelled        14  `wait`: a job was rejected

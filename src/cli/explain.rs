@@ -1,12 +1,78 @@
-//! `explain`: why a job is not done and what happens next, in sentences.
+//! `explain`: why a job is not done and what happens next, in sentences; or the page of a code.
+
+use serde_json::json;
 
 use super::Session;
+use super::args::ExplainArgs;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::{state_style, styled};
+use super::output::{BAD, BOLD, Term, state_style, styled};
+use super::pages::{self, Page, Place};
 use super::wire::{Account, Job};
 use super::{accounts, text, when};
 use crate::domain::{State, Timestamp};
+
+/// The job that is meant; none where it is a code, or nothing.
+pub fn job_number(args: &ExplainArgs) -> Result<Option<i64>, Failure> {
+    let Some(what) = args.what.as_deref().filter(|what| what.parse::<i64>().is_ok()) else { return Ok(None) };
+    let id = what.parse().ok().filter(|id| *id > 0);
+    id.map(Some).ok_or_else(|| Failure::Usage(format!("{what} is no job's number: they begin with 1")))
+}
+
+/// The page of a code, or the list of all codes. Needs no daemon.
+pub fn code(term: &mut Term, what: Option<&str>) -> Result<Exit, Failure> {
+    let Some(what) = what else { return list(term) };
+    let Some(page) = pages::find(what) else {
+        let near = pages::near(what);
+        let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
+        let error = styled(BAD, "error:");
+        term.note(format!("{error} no code is called {}.{hint} opros explain lists all", text::line(what)))?;
+        return Ok(Exit::NotFound);
+    };
+    if term.json {
+        term.say_json(&page_json(page).to_string())?;
+        return Ok(Exit::Ok);
+    }
+    term.say(styled(BOLD, page.code))?;
+    let shown = format!("Shown {}.", page.shown());
+    for (title, words) in [
+        ("", shown.as_str()),
+        ("What it means", page.means),
+        ("What to do", page.todo),
+        ("Money spent?", page.money.words()),
+    ] {
+        if !title.is_empty() {
+            term.say(format!("\n{}", styled(BOLD, title)))?;
+        }
+        for line in text::wrapped(words, usize::from(term.width.unwrap_or(100)).min(100) - 2) {
+            term.say(format!("  {line}"))?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn page_json(page: &Page) -> serde_json::Value {
+    let Page { code, means, todo, money, .. } = page;
+    json!({ "code": code, "shown": page.shown(), "means": means, "todo": todo, "money": money.words() })
+}
+
+fn list(term: &mut Term) -> Result<Exit, Failure> {
+    if term.json {
+        for page in pages::all() {
+            term.say_json(&page_json(page).to_string())?;
+        }
+        return Ok(Exit::Ok);
+    }
+    for place in Place::ALL {
+        term.say(styled(BOLD, place.title()))?;
+        for page in pages::all().filter(|page| page.places.first() == Some(&place)) {
+            let room = usize::from(term.width.unwrap_or(u16::MAX)).saturating_sub(26);
+            term.say(format!("  {:22}  {}", page.code, text::cut(page.short(), room)))?;
+        }
+    }
+    term.note("opros explain CODE has the whole page, opros explain ID a job's.")?;
+    Ok(Exit::Ok)
+}
 
 pub async fn explain(session: &mut Session<'_>, id: i64) -> Result<Exit, Failure> {
     let answer = session.client.get(&["v1", "jobs", &id.to_string()], &[]).await?;
@@ -52,7 +118,13 @@ pub fn sentences(job: &Job, account: Option<&Account>, now: Timestamp) -> Vec<St
     let said = [why.as_str(), hold.as_deref().unwrap_or_default()].concat();
     let next = (!job.state.is_final()).then(|| next(job, account, now));
     let advice = advice(job, account).filter(|advice| !said.contains(command(advice)));
-    [Some(why), error(job, &said), hold, next, advice].into_iter().flatten().collect()
+    [Some(why), error(job, &said), hold, next, advice, more(job)].into_iter().flatten().collect()
+}
+
+/// Where the error's code has a page.
+fn more(job: &Job) -> Option<String> {
+    let code = job.rest.error.as_ref()?.code.as_deref()?;
+    Some(format!("More on this error: opros explain {}", pages::find(code).map(|_| code)?))
 }
 
 /// For a daemon that says nothing.

@@ -4,10 +4,10 @@ use super::Session;
 use super::client::read;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::{BAD, CARE, GOOD, styled};
+use super::output::{BAD, CARE, DIM, GOOD, styled};
 use super::problem::Problem;
 use super::wire::Health;
-use super::{text, when};
+use super::{pages, text, when};
 
 pub async fn health(session: &mut Session<'_>) -> Result<Exit, Failure> {
     let answer = session.client.get_any(&["v1", "health"]).await?;
@@ -34,6 +34,9 @@ fn say(session: &mut Session<'_>, health: &Health) -> Result<(), Failure> {
     for cause in &health.causes {
         let since = cause.since.map(|since| format!(" since {}", when::both(since, now))).unwrap_or_default();
         session.term.say(format!("  {}{since}", text::line(&cause.what)))?;
+        if let Some(page) = cause.code.as_deref().and_then(pages::find) {
+            session.term.say(format!("    {}", styled(DIM, format!("opros explain {}", page.code))))?;
+        }
     }
     Ok(())
 }

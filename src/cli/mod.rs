@@ -19,8 +19,10 @@ pub mod failure;
 pub mod follow;
 pub mod health;
 pub mod jobs;
+pub mod man;
 pub mod operate;
 pub mod output;
+pub mod pages;
 pub mod params;
 pub mod problem;
 pub mod save;
@@ -41,7 +43,7 @@ use clap_complete::Shell;
 pub use self::args::{Cli, ClientCommand, Command, ConfigCommand, DemoArgs, Globals, ServeArgs, SimulateArgs};
 use self::client::Client;
 pub use self::exit::Exit;
-use self::failure::Failure;
+pub use self::failure::Failure;
 use self::output::Term;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Sources;
@@ -68,9 +70,20 @@ pub fn check_config(globals: &Globals, further: config_check::Further<'_>) -> Ex
     }
 }
 
+/// Carries out what needs more of the house than the socket's contract, such as `doctor` and `init`.
+pub async fn run_with(json: bool, command: impl AsyncFnOnce(&mut Term, &SharedClock) -> Result<Exit, Failure>) -> Exit {
+    let mut term = Term::process(json);
+    let done = command(&mut term, &SystemClock::shared()).await;
+    ended(&mut term, done)
+}
+
 /// The same with streams and time handed in.
 pub async fn run_on(term: &mut Term, clock: &SharedClock, globals: &Globals, command: ClientCommand) -> Exit {
     let done = dispatch(term, clock, globals, command).await;
+    ended(term, done)
+}
+
+fn ended(term: &mut Term, done: Result<Exit, Failure>) -> Exit {
     let done = done.and_then(|exit| term.finish().map(|()| exit).map_err(Failure::from));
     match done {
         Ok(exit) => exit,
@@ -104,6 +117,10 @@ async fn dispatch(
             let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
             config_check::check(term, &sources, &|_| Ok(()))
         }
+        ClientCommand::Man(args) => man::man(term, &args),
+        ClientCommand::Explain(args) if explain::job_number(&args)?.is_none() => {
+            explain::code(term, args.what.as_deref())
+        }
         command => {
             let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
             let client = Client::new(sources.client_socket())?;
@@ -127,7 +144,10 @@ async fn talk(session: &mut Session<'_>, command: ClientCommand) -> Result<Exit,
         ClientCommand::Show(args) => jobs::show(session, args).await,
         ClientCommand::Watch(args) => watch::watch(session, args).await,
         ClientCommand::Wait(args) => wait::wait(session, args).await,
-        ClientCommand::Explain(job) => explain::explain(session, job.id).await,
+        ClientCommand::Explain(args) => match explain::job_number(&args)? {
+            Some(id) => explain::explain(session, id).await,
+            None => explain::code(session.term, args.what.as_deref()),
+        },
         ClientCommand::Costs(args) => costs::costs(session, args).await,
         ClientCommand::Cancel(args) => operate::cancel(session, args).await,
         ClientCommand::Release(args) => operate::release(session, args).await,
@@ -144,7 +164,7 @@ async fn talk(session: &mut Session<'_>, command: ClientCommand) -> Result<Exit,
         ClientCommand::Reload => calendar::reload(session).await,
         ClientCommand::Webhooks(args) => webhooks::webhooks(session, args).await,
         ClientCommand::Health => health::health(session).await,
-        ClientCommand::Config(_) | ClientCommand::Completions { .. } => Ok(Exit::Ok),
+        ClientCommand::Config(_) | ClientCommand::Completions { .. } | ClientCommand::Man(_) => Ok(Exit::Ok),
     }
 }
 

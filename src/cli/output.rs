@@ -56,6 +56,13 @@ impl Term {
         self.out.write_all(piece)
     }
 
+    /// A question; what is typed stands behind it.
+    pub fn prompt(&mut self, words: &str) -> io::Result<()> {
+        self.wipe()?;
+        write!(self.err, "{words}")?;
+        self.err.flush()
+    }
+
     /// A remark beside the result.
     pub fn note(&mut self, line: impl Display) -> io::Result<()> {
         self.wipe()?;

@@ -334,6 +334,7 @@ pub struct Health {
 #[serde(default)]
 pub struct Cause {
     pub what: String,
+    pub code: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub since: Option<Timestamp>,
 }

@@ -61,6 +61,9 @@ pub struct Account {
     pub pause: Option<Pause>,
     /// No call before this: the vendor said so (429, Retry-After).
     pub frozen_until: Option<Timestamp>,
+    /// When that silence began.
+    #[serde(default)]
+    pub frozen_since: Option<Timestamp>,
     pub breaker: Breaker,
     #[serde(default)]
     pub hosts: Hosts,
@@ -79,6 +82,9 @@ pub struct Account {
     /// Until when `account.budget_spent` was announced: once for each window.
     #[serde(default)]
     pub budget_announced: Option<Timestamp>,
+    /// Since when that window has been full.
+    #[serde(default)]
+    pub budget_since: Option<Timestamp>,
     /// The vendor driver's own notes on the account, JSON.
     pub memo: Option<String>,
 }
@@ -158,6 +164,9 @@ impl Account {
     /// The vendor asked for silence.
     pub fn freeze(&mut self, wait: Duration, now: Timestamp) {
         let until = now + wait;
+        if self.frozen_until.is_none_or(|until| until <= now) {
+            self.frozen_since = Some(now);
+        }
         self.frozen_until = Some(self.frozen_until.map_or(until, |old| old.max(until)));
     }
 
@@ -176,8 +185,26 @@ impl Account {
     /// Lifts the pause, the freeze and the breaker: the operator says that it is mended.
     pub fn resume(&mut self) -> bool {
         let was_paused = self.pause.take().is_some();
-        self.frozen_until = None;
+        (self.frozen_until, self.frozen_since) = (None, None);
         self.breaker.probe_at = self.breaker.probe_at.map(|_| Timestamp::MIN);
         was_paused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_began_when_the_vendor_first_asked_for_it() {
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let mut account = Account::default();
+        account.freeze(Duration::from_secs(60), at(0));
+        account.freeze(Duration::from_secs(60), at(30));
+        assert_eq!((account.frozen_since, account.frozen_until), (Some(at(0)), Some(at(90))));
+        account.freeze(Duration::from_secs(5), at(200));
+        assert_eq!(account.frozen_since, Some(at(200)), "the one before it was over");
+        account.resume();
+        assert_eq!((account.frozen_since, account.frozen_until), (None, None));
     }
 }

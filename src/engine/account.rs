@@ -269,7 +269,7 @@ impl Runner {
     }
 
     /// The store let only so many orders of a request begin.
-    pub fn budget_ends(&self, begun: usize, spent: BudgetSpent) -> Option<AccountChange> {
+    pub fn budget_ends(&self, begun: usize, mut spent: BudgetSpent) -> Option<AccountChange> {
         if begun > 0 {
             lock(&self.busy).room = Some(begun);
             return None;
@@ -277,9 +277,11 @@ impl Runner {
         let now = self.now();
         let change = self.change(|account| {
             if account.budget_announced.is_some_and(|until| until > now && until >= spent.until) {
+                // Found again, after a restart or another try: it has been full since then.
+                spent.since = account.budget_since.unwrap_or(spent.since);
                 return Vec::new();
             }
-            account.budget_announced = Some(spent.until);
+            (account.budget_announced, account.budget_since) = (Some(spent.until), Some(spent.since));
             let data = json!({ "reason": spent.reason, "window": spent.span, "until": spent.until.to_rfc3339() });
             vec![NewEvent { kind: EventType::AccountBudgetSpent, data }]
         });

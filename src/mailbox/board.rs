@@ -61,6 +61,8 @@ impl Board {
     /// Shows for a while what is mended already.
     pub fn notice(&mut self, cause: &'static str, what: String) {
         tracing::warn!(cause, "{}", masked(&what));
+        // Of this time, not of one before it that is still shown.
+        self.causes.clear(cause);
         self.causes.set(cause, what);
         self.notices.retain(|(shown, _)| *shown != cause);
         self.notices.push((cause, Instant::now() + NOTICED_FOR));
@@ -97,7 +99,7 @@ impl Board {
                 "another program holds a lock on the mailbox; its rows and answers wait"
             );
         }
-        self.causes.set(LOCKED, what);
+        self.causes.set_held(LOCKED, what, held);
     }
 
     pub fn all_well(&mut self, wal_bytes: u64) {

@@ -22,7 +22,7 @@ use crate::store::MailboxMark;
 const DIRECTORY_MODE: u32 = 0o2770;
 const FILE_MODE: u32 = 0o660;
 /// Long enough for a foreign commit, short enough to keep looking at everything else.
-const BUSY: Duration = Duration::from_millis(100);
+pub const BUSY: Duration = Duration::from_millis(100);
 /// A WAL that grew is cut back to this.
 const WAL_KEPT: &str = "4194304";
 /// Rows that opros never saw may have had numbers: a file that lost some goes on this much above the highest one seen.

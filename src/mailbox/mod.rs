@@ -22,6 +22,7 @@ mod board;
 mod damage;
 mod deliver;
 mod file;
+pub mod inspect;
 pub mod row;
 mod schema;
 mod session;
@@ -57,6 +58,11 @@ impl Setup {
 /// Where the mailbox shows what is wrong with it, by one of the words in [`trouble`], until it is not.
 pub trait Causes: Send + Sync + Debug {
     fn set(&self, cause: &'static str, what: String);
+    /// What has been so for a while when it is shown first.
+    fn set_held(&self, cause: &'static str, what: String, held: Duration) {
+        let _ = held;
+        self.set(cause, what);
+    }
     fn clear(&self, cause: &'static str);
 }
 

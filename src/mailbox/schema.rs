@@ -56,6 +56,16 @@ pub async fn check(conn: &mut SqliteConnection) -> Result<SchemaVersion, Trouble
     Ok(SchemaVersion(version))
 }
 
+/// What differs from what our own scripts make, in words; changes nothing.
+pub async fn alteration(conn: &mut SqliteConnection) -> Result<Option<String>, Trouble> {
+    let (ours, found) = (ours().await?, read(conn).await?);
+    let lacking = || {
+        let (kind, name) = ours.iter().find(|(key, whole)| found.get(*key) != Some(whole))?.0;
+        Some(format!("the {kind} {name} is missing or changed; opros puts it back when it starts"))
+    };
+    Ok(objection(ours, &found).or_else(lacking))
+}
+
 /// What our own scripts make.
 async fn ours() -> Result<&'static Objects, Trouble> {
     static OURS: OnceCell<Objects> = OnceCell::const_new();

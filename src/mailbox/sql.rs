@@ -107,6 +107,7 @@ statements! {
     // ---- the file itself
     DATA_VERSION = "PRAGMA data_version";
     SCHEMA_VERSION = "PRAGMA schema_version";
+    SQLITE_VERSION = "SELECT sqlite_version()";
     USER_VERSION = "PRAGMA user_version";
     /// As many as there are [`MIGRATIONS`].
     SET_USER_VERSION = "PRAGMA user_version = 3";

@@ -122,6 +122,9 @@ pub trait Store: SinkStore + WatchStore {
     /// Jobs by account, kind and state; kept by deltas, never counted.
     async fn counts(&self) -> Result<Vec<Count>, StoreError>;
 
+    /// Since when the job that has been in doubt for longest has been so.
+    async fn oldest_doubt(&self) -> Result<Option<Timestamp>, StoreError>;
+
     /// Read from the file itself: not behind what another read has seen, as the signal of [`Store::commits`] can be.
     async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError>;
 

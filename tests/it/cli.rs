@@ -3,5 +3,6 @@
 mod commands;
 mod fake;
 mod jobs;
+mod pages;
 mod streams;
 mod words;

@@ -66,6 +66,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "vendors",
         ],
     ),
+    // Looks at everything from outside, and changes nothing.
+    ("doctor", &["app", "cli", "clock", "config", "domain", "engine", "http", "mailbox", "store", "vendors"]),
+    ("init", &["app", "cli", "clock", "config", "doctor", "store"]),
     ("lifecycle", &["app", "clock", "config", "domain", "telemetry"]),
     ("restore", &["cli", "clock", "config", "lifecycle", "store"]),
     ("demo", &["app", "cli", "clock", "config", "domain", "simulator", "store"]),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use opros::cli::client::Client;
 use opros::simulator::{Fault, FaultPlan, FaultRule, SimConfig, Simulator, TronkSim};
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Connection};
 
 /// Facts are waited for this long; a healthy machine needs a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -249,6 +250,21 @@ async fn a_second_instance_on_the_same_store_is_refused_and_disturbs_nothing() {
     assert!(said(&second).contains("another opros runs on the store"), "{}", said(&second));
     let job = world.submit().await;
     world.until_state(job, "succeeded").await;
+}
+
+/// By whatever means another one has taken the store over: its mark there is what counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_another_has_taken_over_ends_the_daemon_with_its_own_exit_code() {
+    let mut world = World::new().await;
+    world.start().await;
+    let file = world.dir.path().join("store/opros.db");
+    let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    sqlx::query("UPDATE meta SET value = '99' WHERE key = 'epoch'").execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+    let order = json!({ "kind": "tronk.report", "params": { "phone": "79990000111" } });
+    assert!(world.client().post(&["v1", "jobs"], &order).await.is_err());
+    assert_eq!(world.wait().code(), Some(70));
+    assert_eq!(world.paid(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

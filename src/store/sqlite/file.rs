@@ -84,7 +84,7 @@ impl FileId {
 }
 
 /// The network file systems whose locks are known to lie, by their magic numbers (statfs(2)).
-fn network_kind(directory: &Path) -> Option<&'static str> {
+pub fn network_kind(directory: &Path) -> Option<&'static str> {
     let magic = rustix::fs::statfs(directory).ok()?.f_type as u64 & 0xffff_ffff;
     match magic {
         0x6969 => Some("NFS"),

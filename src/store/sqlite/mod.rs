@@ -565,6 +565,10 @@ impl Store for SqliteStore {
         reads::counts(&self.readers).await
     }
 
+    async fn oldest_doubt(&self) -> Result<Option<Timestamp>, StoreError> {
+        reads::oldest_doubt(&self.readers).await
+    }
+
     async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError> {
         let mark = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).mark;
         let mut conn = self.readers.acquire().await.map_err(sort_error)?;

@@ -242,6 +242,12 @@ pub async fn counts(pool: &SqlitePool) -> Result<Vec<Count>, StoreError> {
         .collect()
 }
 
+pub async fn oldest_doubt(pool: &SqlitePool) -> Result<Option<Timestamp>, StoreError> {
+    let since: Option<i64> =
+        sqlx::query_scalar(sql::OLDEST_DOUBT).bind(State::InDoubt.code()).fetch_one(pool).await.map_err(sort_error)?;
+    Ok(since.map(Timestamp::from_millis))
+}
+
 pub async fn mailbox_feed(pool: &SqlitePool, after: i64, limit: usize) -> Result<Vec<MailboxEvent>, StoreError> {
     // One snapshot: the row that goes with an event is never older than the event.
     let mut conn = pool.acquire().await.map_err(sort_error)?;

@@ -271,6 +271,7 @@ statements! {
     BEGIN_SEQUENCE = "INSERT INTO sqlite_sequence (name, seq) SELECT $1, 0 \
         WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = $1)";
     SETTLE_SCHEDULES = "UPDATE schedules SET through = max(through, $1)";
+    OLDEST_DOUBT = "SELECT min(doubt_since) FROM jobs WHERE state = $1 AND state <> 4";
     QUEUED_JOBS = "SELECT id, submissions FROM jobs WHERE state = 0 AND state <> 4 AND id > $1 ORDER BY id LIMIT 5000";
     YOUNGER_JOBS = "SELECT count(*), coalesce(sum(submissions > 0), 0) FROM jobs WHERE id > $1";
     SOME_TAKEN = "SELECT uid, at FROM mailbox_rows WHERE uid > $1 ORDER BY uid LIMIT 5000";

@@ -618,6 +618,8 @@ impl Writer {
             StoreHealth::Good => now,
             StoreHealth::Tight { since, .. } | StoreHealth::Blocked { since, .. } => *since,
         };
+        // A disk that was merely short of room blocks from now on.
+        let blocked_since = if matches!(*health, StoreHealth::Blocked { .. }) { since } else { now };
         let next = match (error, &*health) {
             // What must not go on does not get well by itself.
             (_, StoreHealth::Blocked { fatal: true, .. }) => return,
@@ -629,7 +631,7 @@ impl Writer {
             }
             (Some(error), _) => {
                 let fatal = matches!(error, StoreError::Io(_) | StoreError::Fenced { .. });
-                StoreHealth::Blocked { reason: error.to_string(), since, fatal }
+                StoreHealth::Blocked { reason: error.to_string(), since: blocked_since, fatal }
             }
             (None, _) => match self.disk.shortage() {
                 Some(reason) => StoreHealth::Tight { reason, since },

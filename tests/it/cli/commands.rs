@@ -201,6 +201,7 @@ async fn explain_says_why_and_what_comes_next() {
     Account alta: paused by the vendor since 2026-11-22T02:00:00Z (1 h ago): no money left.
     Next: nothing happens until the account is resumed.
     Once that is mended: opros resume alta
+    More on this error: opros explain no_money
     ");
     let polled = json!({ "why": "The vendor has it and is not done.", "next_at": "2026-11-22T03:00:12Z" });
     insta::assert_snapshot!(explained("waiting", polled).await, @"
@@ -226,13 +227,16 @@ async fn explain_says_why_and_what_comes_next() {
 
 #[tokio::test]
 async fn health_is_told_with_its_causes_and_blocked_is_a_failure() {
-    let causes = json!([{ "what": "the mailbox is locked", "since": "2026-11-22T02:59:00Z" }]);
+    let causes =
+        json!([{ "what": "the mailbox is locked", "since": "2026-11-22T02:59:00Z", "code": "mailbox_locked" }]);
     for (status, word, exit) in [(200, "ready", Exit::Ok), (200, "degraded", Exit::Ok), (503, "blocked", Exit::Failed)]
     {
         let body = json!({ "status": word, "causes": causes });
         let daemon = Daemon::start(move |_| answer_json(status, &body));
         let ran = daemon.run(&["health"]).await;
-        let words = format!("{word}\n  the mailbox is locked since 2026-11-22T02:59:00Z (1 min ago)\n");
+        let words = format!(
+            "{word}\n  the mailbox is locked since 2026-11-22T02:59:00Z (1 min ago)\n    opros explain mailbox_locked\n"
+        );
         assert_eq!((ran.exit, ran.out), (exit, words));
     }
 }

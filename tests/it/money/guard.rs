@@ -81,6 +81,35 @@ async fn an_order_in_doubt_stays_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_budget_that_is_found_spent_again_has_been_so_since_the_first_time() {
+    let mut daemon = start("budget = { per_day = 1 }").await;
+    daemon.submit_all("tronk.report", (0..2).map(phone)).await;
+    daemon.settle().await;
+    let since =
+        |daemon: &TestDaemon| daemon.engine().runner("tronk").unwrap().budget_spent(daemon.now()).map(|it| it.since);
+    let first = since(&daemon).expect("it is spent");
+    daemon.advance(minutes(10)).await;
+    daemon.restart().await;
+    assert_eq!(since(&daemon), Some(first));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_of_many_doubts_says_since_when_there_is_one() {
+    let daemon = start("").await;
+    assert_eq!(daemon.engine().store().oldest_doubt().await.unwrap(), None);
+    daemon.sim.control().set_faults(FaultPlan::one(FaultRule::on("tronk", "setqueue", Fault::DropAfter {}))).unwrap();
+    let first = daemon.submit_all("tronk.report", (0..1).map(phone)).await[0];
+    daemon.settle().await;
+    let began = daemon.job(first).await.doubt_since;
+    assert!(began.is_some());
+    daemon.advance(minutes(10)).await;
+    daemon.submit_all("tronk.report", (1..2).map(phone)).await;
+    daemon.settle().await;
+    assert_eq!(daemon.count(State::InDoubt).await, 2);
+    assert_eq!(daemon.engine().store().oldest_doubt().await.unwrap(), began);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_budget_of_money_counts_prices_and_holds_what_has_none() {
     let more = "budget = { amount_per_day = 100.0 }\nprices = { \"tronk.report\" = 40.0 }";
     let daemon = start(more).await;

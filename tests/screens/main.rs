@@ -1,0 +1,6 @@
+//! What the real binary shows on the screen, and the small ways that need nothing else of the house.
+
+mod doctor;
+mod init;
+mod readme;
+mod screens;
