@@ -17,6 +17,8 @@ pub mod http;
 pub mod lifecycle;
 pub mod listener;
 pub mod mailbox;
+pub mod meters;
+pub mod people;
 pub mod restore;
 pub mod simulator;
 pub mod sinks;

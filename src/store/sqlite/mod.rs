@@ -63,6 +63,7 @@ use crate::crash::{self, Mutant};
 use crate::domain::reconcile::{Ordered, Reading};
 use crate::domain::spending::{Rules, Spent};
 use crate::domain::{Account, Job, JobId, NewJob, Timestamp};
+use crate::meters::StoreMeters;
 
 /// The schema, forward only; embedded, so that the binary is all that is needed.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/store");
@@ -124,6 +125,7 @@ pub struct SqliteStore {
     health: Arc<Mutex<StoreHealth>>,
     mailbox: Arc<Mutex<MailboxNotes>>,
     hot: Hot,
+    meters: StoreMeters,
 }
 
 /// What is known of the mailbox beside the tables.
@@ -195,6 +197,7 @@ impl SqliteStore {
         let mailbox = Arc::new(Mutex::new(MailboxNotes { mark, ..MailboxNotes::default() }));
         let (sender, receiver) = mpsc::channel(QUEUE);
         let hot = Hot::default();
+        let meters = StoreMeters::default();
         let store = SqliteStore {
             instance: stands.instance.clone(),
             directory,
@@ -205,6 +208,7 @@ impl SqliteStore {
             health: Arc::clone(&health),
             mailbox: Arc::clone(&mailbox),
             hot: hot.clone(),
+            meters: meters.clone(),
         };
         let writer = Writer {
             conn,
@@ -221,6 +225,7 @@ impl SqliteStore {
             commits,
             health,
             clock,
+            meters,
         };
         *store.writer.lock().await = Some(tokio::spawn(crash::watched("store.writer", writer.run(receiver))));
         Ok(store)
@@ -374,6 +379,10 @@ impl Store for SqliteStore {
 
     fn health(&self) -> StoreHealth {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn meters(&self) -> StoreMeters {
+        self.meters.clone()
     }
 
     async fn accept(&self, jobs: Vec<NewJob>, at: Timestamp) -> Result<Vec<Accepted>, StoreError> {

@@ -26,6 +26,7 @@ use super::{MailboxNotes, callbacks, downloads, firing, purge, restore, retain, 
 use crate::clock::SharedClock;
 use crate::crash;
 use crate::domain::{Job, JobId, NewJob, Timestamp};
+use crate::meters::StoreMeters;
 use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback};
 use crate::store::downloads::DownloadEnd;
 use crate::store::upkeep::{Fired, Firing, FiringWork, KnownSchedule, PurgeOutcome};
@@ -141,6 +142,7 @@ pub struct Writer {
     pub commits: watch::Sender<Commit>,
     pub health: Arc<Mutex<StoreHealth>>,
     pub clock: SharedClock,
+    pub meters: StoreMeters,
 }
 
 impl Writer {
@@ -228,7 +230,9 @@ impl Writer {
 
     /// One transaction; what it did is durable when this returns. A full disk costs the ballast, for outcomes alone.
     async fn commit(&mut self, ops: &[Op]) -> Result<Vec<Reply>, StoreError> {
+        let begun = Instant::now();
         let done = self.try_to_commit(ops).await;
+        self.meters.commit(ops.len(), begun.elapsed(), done.is_ok());
         if !matches!(done, Err(StoreError::Full(_))) {
             return done;
         }
