@@ -149,6 +149,7 @@ fn no_scrape_counts_rows() {
         "next_due",
         "oldest_delivery",
         "parent",
+        "register",
         "spent",
         "with_extension",
     ];
