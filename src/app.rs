@@ -10,19 +10,23 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod doors;
+mod logs;
 mod reload;
 mod setups;
 
+use self::doors::AdminDoors;
 use self::reload::Reloader;
 pub use self::reload::{Origin, Reloaded};
 pub use self::setups::{account_setups, check, schedules};
-use crate::admin::{self, AdminState, ReloadError};
+use crate::admin::{self, AdminState, Exports, ReloadError};
 use crate::callbacks::files::{FileError, FileStore};
 use crate::callbacks::parse::Limits as CallbackLimits;
 use crate::callbacks::{self, Callbacks, door};
 use crate::clock::SharedClock;
 use crate::config::{self, Account, AccountKind, Config, Problems};
 use crate::crash;
+use crate::domain::Timestamp;
 use crate::downloads::{Downloads, Rules as DownloadRules};
 use crate::engine::Engine;
 use crate::engine::backup::Backups;
@@ -32,6 +36,7 @@ use crate::health::{HealthBoard, Severity};
 use crate::http::{self, AnswerBudget, ClientError};
 use crate::listener::{self, unix};
 use crate::mailbox;
+use crate::meters::{AdminMeters, ListenerMeters};
 use crate::sinks::{self, Sinks, SinksError, SystemNames};
 use crate::store::sqlite::disk::DiskRules;
 use crate::store::sqlite::{OpenError, SqliteStore};
@@ -51,6 +56,8 @@ pub enum StartError {
     Socket(#[from] unix::BindError),
     #[error(transparent)]
     Files(#[from] FileError),
+    #[error("[admin]: {0}")]
+    Admin(std::io::Error),
     #[error("[callbacks]: {0}")]
     Callbacks(std::io::Error),
     #[error("the configuration is wrong:\n{0}")]
@@ -76,6 +83,10 @@ pub struct Daemon {
     doors: CancellationToken,
     tasks: TaskTracker,
     reloader: Arc<Reloader>,
+    started_at: Timestamp,
+    callback_meters: ListenerMeters,
+    /// Where TCP clients of the admin's door connect, with the port that was really taken.
+    admin_address: Option<SocketAddr>,
 }
 
 impl Daemon {
@@ -86,7 +97,7 @@ impl Daemon {
 
     /// The same, of a configuration that can be read again.
     pub async fn start_from(config: &Config, origin: Origin, clock: SharedClock) -> Result<Daemon, StartError> {
-        let failstop = FailStop::default();
+        let (failstop, started_at) = (FailStop::default(), clock.now());
         let board = HealthBoard::default();
         let config::Store { path, allow_network_fs, free_floor, ballast } = &config.store;
         let disk = DiskRules { free_floor: *free_floor, ballast: *ballast, ..DiskRules::default() };
@@ -96,7 +107,7 @@ impl Daemon {
         let setups = setups::setups(config, &setups::secrets_of(config), &budget, &clock)?;
         crash::point("start.store_open");
         // Before anything is called: a second daemon must not get as far as that.
-        let socket = unix::bind(&config.admin.socket, config.admin.mode).await?;
+        let admin_doors = AdminDoors::bind(&config.admin).await?;
         // And before an order leaves: its call-back may come before its answer.
         let door = callback_door(config).await?;
         let settings = callback_settings(config)?;
@@ -120,7 +131,19 @@ impl Daemon {
             budget,
         };
         let reloader = Arc::new(Reloader::new(config, origin, live));
-        let daemon = Daemon { engine, board, callbacks, sinks, callback_address, doors, tasks, reloader };
+        let daemon = Daemon {
+            engine,
+            board,
+            callbacks,
+            sinks,
+            callback_address,
+            doors,
+            tasks,
+            reloader,
+            started_at,
+            callback_meters: ListenerMeters::default(),
+            admin_address: admin_doors.tcp_address(),
+        };
         daemon.take_callbacks(config, door);
         daemon.settle_mailbox(config).await;
         crash::point("start.doors_bound");
@@ -129,7 +152,7 @@ impl Daemon {
         daemon.reloader.live().backups.set(setups::backup_plan(&config.backup));
         daemon.sinks.start(&daemon.tasks, &daemon.doors);
         daemon.tasks.spawn(crash::watched("downloads", downloads.run(daemon.doors.clone())));
-        daemon.open_doors(config, socket).await;
+        daemon.open_doors(config, admin_doors).await;
         crash::point("start.ready");
         Ok(daemon)
     }
@@ -141,7 +164,8 @@ impl Daemon {
             let trusted = config.callbacks.trusted_proxies.clone();
             let clock = Arc::clone(self.engine.clock());
             let router = door::router(self.callbacks.clone(), clock, keys, trusted);
-            let serving = listener::serve(door, router, listener::Limits::default(), self.doors.clone());
+            let (limits, meters) = (listener::Limits::default(), self.callback_meters.clone());
+            let serving = listener::serve_metered(door, router, limits, meters, self.doors.clone());
             self.tasks.spawn(crash::watched("callbacks.listener", serving));
             self.tasks.spawn(crash::watched("callbacks.matcher", self.callbacks.clone().run(self.doors.clone())));
         }
@@ -167,14 +191,8 @@ impl Daemon {
         }
     }
 
-    async fn open_doors(&self, config: &Config, socket: listener::Socket) {
-        let state = AdminState::new(self.engine.clone(), self.board.clone(), self.doors.clone())
-            .with_callbacks(self.callbacks.clone())
-            .with_reload(Arc::clone(&self.reloader) as Arc<dyn admin::Reload>)
-            .with_sinks(self.sinks.clone());
-        let router = admin::router(state);
-        let serving = listener::serve(socket, router, listener::Limits::default(), self.doors.clone());
-        self.tasks.spawn(crash::watched("admin.listener", serving));
+    async fn open_doors(&self, config: &Config, admin_doors: AdminDoors) {
+        self.open_admin(config, admin_doors);
         let opened = Arc::new(Notify::new());
         let live = self.reloader.live();
         if let Some(path) = config.mailbox.path.clone() {
@@ -198,6 +216,25 @@ impl Daemon {
         }
     }
 
+    fn open_admin(&self, config: &Config, doors: AdminDoors) {
+        let exports = Exports {
+            started_at: Some(self.started_at),
+            store: Some(config.store.path.clone()),
+            mailbox: config.mailbox.path.clone(),
+            free_floor: config.store.free_floor,
+            listeners: doors.meters().chain([("callbacks", self.callback_meters.clone())]).collect(),
+            admin: AdminMeters::default(),
+        };
+        let refusals = exports.admin.clone();
+        let state = AdminState::new(self.engine.clone(), self.board.clone(), self.doors.clone())
+            .with_callbacks(self.callbacks.clone())
+            .with_reload(Arc::clone(&self.reloader) as Arc<dyn admin::Reload>)
+            .with_sinks(self.sinks.clone())
+            .with_log(self.reloader.log().map(|log| Arc::new(log) as Arc<dyn admin::LogSwitch>))
+            .with_exports(exports);
+        doors.open(&admin::router(state), &refusals, &self.tasks, &self.doors);
+    }
+
     /// Reads the configuration again and goes on by it; a wrong one changes nothing.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         self.reloader.run().await
@@ -209,6 +246,11 @@ impl Daemon {
 
     pub fn board(&self) -> &HealthBoard {
         &self.board
+    }
+
+    /// Where the admin's routes are served over TCP, with the port that was really taken.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
     }
 
     /// Where vendors call back, with the port that was really taken.

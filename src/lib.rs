@@ -19,6 +19,8 @@ pub mod init;
 pub mod lifecycle;
 pub mod listener;
 pub mod mailbox;
+pub mod meters;
+pub mod people;
 pub mod restore;
 pub mod simulator;
 pub mod sinks;

@@ -17,20 +17,22 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub mod body;
 mod guard;
+mod places;
+pub mod secret;
 pub mod unix;
 
 use self::body::TimedBody;
 use self::guard::WriteGuard;
+use self::places::{Place, Places};
 use self::unix::UnixSocket;
-
 use crate::crash;
+use crate::meters::ListenerMeters;
 
 /// The head of a request, and how much of an answer is buffered before its source is asked for more.
 const BUFFER: usize = 64 << 10;
@@ -40,7 +42,8 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// What one listener bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Open at a time; who comes later waits in the kernel's queue.
+    /// Open at a time. Who comes later takes the place of the connection that has been silent longest, or waits while all
+    /// are busy.
     pub connections: usize,
     /// From the connection's start, or the end of the request before, to the end of the head.
     pub header_timeout: Duration,
@@ -131,16 +134,25 @@ pub async fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
 /// Serves until `stop`, then lets requests under way end within the grace period. The Unix socket's file is gone as soon
 /// as nothing new is accepted. Handlers of endless streams hold the same `stop` and end with it.
 pub async fn serve(socket: Socket, router: Router, limits: Limits, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(limits.connections));
+    serve_metered(socket, router, limits, ListenerMeters::default(), stop).await;
+}
+
+/// The same, with its connections counted.
+pub async fn serve_metered(
+    socket: Socket,
+    router: Router,
+    limits: Limits,
+    meters: ListenerMeters,
+    stop: CancellationToken,
+) {
+    meters.connections_limit.set(limits.connections as i64);
+    let places = Places::new(limits.connections, meters);
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     while let Some((stream, peer, place)) = next(&socket, &places, &stop).await {
-        let connection = Connection { router: router.clone(), limits, stop: stop.clone(), cut: cut.clone() };
-        let work = async move {
-            connection.run(stream, peer).await;
-            drop(place);
-        };
-        connections.spawn(crash::watched("listener.connection", work));
+        let connection =
+            Connection { router: router.clone(), limits, place: Arc::new(place), stop: stop.clone(), cut: cut.clone() };
+        connections.spawn(crash::watched("listener.connection", connection.run(stream, peer)));
     }
     drop(socket);
     connections.close();
@@ -152,24 +164,15 @@ pub async fn serve(socket: Socket, router: Router, limits: Limits, stop: Cancell
 }
 
 /// The next connection, once there is a place for it; none after `stop`.
-async fn next(
-    socket: &Socket,
-    places: &Arc<Semaphore>,
-    stop: &CancellationToken,
-) -> Option<(Stream, Peer, OwnedSemaphorePermit)> {
-    let place = tokio::select! {
-        biased;
-        () = stop.cancelled() => return None,
-        place = Arc::clone(places).acquire_owned() => place.ok()?,
-    };
-    loop {
+async fn next(socket: &Socket, places: &Places, stop: &CancellationToken) -> Option<(Stream, Peer, Place)> {
+    let (stream, peer) = loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return None,
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => return Some((stream, peer, place)),
+            Ok(accepted) => break accepted,
             // The peer left before it was its turn.
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
             }
@@ -178,12 +181,18 @@ async fn next(
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        place = places.take() => Some((stream, peer, place)),
     }
 }
 
 struct Connection {
     router: Router,
     limits: Limits,
+    place: Arc<Place>,
     stop: CancellationToken,
     /// The grace period is over.
     cut: CancellationToken,
@@ -193,14 +202,17 @@ impl Connection {
     async fn run(self, stream: Stream, peer: Peer) {
         let limits = self.limits;
         let router = TowerToHyperService::new(self.router);
+        let place = Arc::clone(&self.place);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let keep_busy = place.begin();
             let mut request = request.map(|body| Body::new(TimedBody::new(body, limits.body_timeout)));
             request.extensions_mut().insert(peer);
-            router.call(request)
+            let answer = router.call(request);
+            async move { answer.await.map(|response| response.map(keep_busy)) }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(BUFFER);
-        let io = TokioIo::new(WriteGuard::new(stream, limits.write_timeout));
+        let io = TokioIo::new(WriteGuard::new(stream, limits.write_timeout, Arc::clone(&self.place.stuck)));
         let mut connection = std::pin::pin!(http.serve_connection(io, service));
         let mut ending = false;
         loop {
@@ -212,6 +224,14 @@ impl Connection {
                     return;
                 }
                 () = self.stop.cancelled(), if !ending => {
+                    ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.place.leave.cancelled(), if !ending => {
+                    if self.place.is_silent() {
+                        return;
+                    }
+                    // A request came in the last moment: it is answered.
                     ending = true;
                     connection.as_mut().graceful_shutdown();
                 }

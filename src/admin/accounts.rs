@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::Extension;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -13,13 +12,13 @@ use utoipa::ToSchema;
 use super::body::{self, Nothing};
 use super::params::{AccountPath, Params};
 use super::problem::Problem;
-use super::state::{AdminState, carry_through, uid};
+use super::state::{AdminState, carry_through};
 use super::views::time;
+use super::who::{Who, audit};
 use crate::domain::account::Gate;
 use crate::domain::spending::BudgetSpent;
 use crate::domain::{Account, PauseSource, State as JobState, Timestamp};
 use crate::engine::account::Runner;
-use crate::listener::Peer;
 use crate::store::{Count, Lane, Store, StoreError};
 use crate::vendors::registry;
 
@@ -291,7 +290,7 @@ pub struct PauseBody {
 pub async fn pause(
     State(state): State<AdminState>,
     AccountPath(name): AccountPath,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
@@ -303,13 +302,13 @@ pub async fn pause(
         let message = format!("reason must have at most {LONGEST_REASON} bytes");
         return Err(Problem::field("too_long", "/reason", message));
     }
-    let (engine, uid, account) = (state.engine().clone(), uid(peer.as_deref()), name.clone());
+    let (engine, account) = (state.engine().clone(), name.clone());
     if engine.runner(&name).is_none() {
         return Err(no_account(&state, &name));
     }
     carry_through(async move {
         engine.pause(&account, reason).await?;
-        tracing::info!(uid, account, "an operator paused an account");
+        audit!(who, account, "an operator paused an account");
         Ok(())
     })
     .await?;
@@ -328,20 +327,20 @@ pub async fn pause(
 pub async fn resume(
     State(state): State<AdminState>,
     AccountPath(name): AccountPath,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
 ) -> Result<Json<AccountView>, Problem> {
     params.only(&[])?;
     let Nothing {} = body::of_move(&state, &headers, content).await?;
-    let (engine, uid, account) = (state.engine().clone(), uid(peer.as_deref()), name.clone());
+    let (engine, account) = (state.engine().clone(), name.clone());
     if engine.runner(&name).is_none() {
         return Err(no_account(&state, &name));
     }
     carry_through(async move {
         engine.resume(&account).await?;
-        tracing::info!(uid, account, "an operator resumed an account");
+        audit!(who, account, "an operator resumed an account");
         Ok(())
     })
     .await?;

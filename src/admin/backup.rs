@@ -2,7 +2,6 @@
 
 use std::io::Read;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -13,8 +12,8 @@ use futures_util::stream;
 use super::body::{self, Nothing};
 use super::params::Params;
 use super::problem::Problem;
-use super::state::{AdminState, uid};
-use crate::listener::Peer;
+use super::state::AdminState;
+use super::who::{Who, audit};
 
 /// The SHA-256 of the whole copy, in hex.
 pub const HASH: &str = "x-opros-sha256";
@@ -31,7 +30,7 @@ const PIECE: usize = 256 << 10;
 )]
 pub async fn backup(
     State(state): State<AdminState>,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
@@ -41,7 +40,7 @@ pub async fn backup(
     let place = state.backup_place();
     let place = place.ok_or_else(|| Problem::too_busy("a backup is being made already: wait for it"))?;
     let copy = state.engine().store().copy().await?;
-    tracing::info!(uid = uid(peer.as_deref()), bytes = copy.bytes, "a backup was made and checked, and is handed out");
+    audit!(who, bytes = copy.bytes, "a backup was made and checked, and is handed out");
     let (bytes, sha256) = (copy.bytes, copy.sha256);
     let pieces = stream::try_unfold((copy.file, place), |(mut file, place)| async move {
         let read = tokio::task::spawn_blocking(move || {

@@ -25,6 +25,7 @@ use super::lines::{BATCH, LONGEST_LINE, Line, Lines};
 use super::problem::Problem;
 use super::request;
 use super::state::AdminState;
+use super::who::{Who, audit};
 use crate::crash;
 use crate::domain::NewJob;
 use crate::listener::body::WholeBody;
@@ -133,16 +134,16 @@ impl Array {
 }
 
 /// NDJSON for NDJSON, while it is still being sent.
-pub fn ndjson(state: AdminState, uid: u32, body: Body) -> Response {
-    answer(state, uid, Source::Lines(Lines::new(body)), Format::Ndjson)
+pub fn ndjson(state: AdminState, who: Who, body: Body) -> Response {
+    answer(state, who, Source::Lines(Lines::new(body)), Format::Ndjson)
 }
 
 /// An array for an array.
-pub fn array(state: AdminState, uid: u32, body: WholeBody) -> Result<Response, Problem> {
-    Ok(answer(state, uid, Source::Array(Array::read(body)?), Format::Json))
+pub fn array(state: AdminState, who: Who, body: WholeBody) -> Result<Response, Problem> {
+    Ok(answer(state, who, Source::Array(Array::read(body)?), Format::Json))
 }
 
-fn answer(state: AdminState, uid: u32, source: Source, format: Format) -> Response {
+fn answer(state: AdminState, who: Who, source: Source, format: Format) -> Response {
     let (out, pieces) = mpsc::channel(PIECES);
     // A task of its own: a batch that was begun is committed and its accounts are woken even when the client has left.
     let work = async move {
@@ -150,7 +151,7 @@ fn answer(state: AdminState, uid: u32, source: Source, format: Format) -> Respon
         let mut bulk = Bulk { state, out, format, text: String::new(), first: true, taken: 0, known: 0, refused: 0 };
         let heard = bulk.run(source).await;
         let (taken, known, refused) = (bulk.taken, bulk.known, bulk.refused);
-        tracing::info!(uid, taken, known, refused, heard, "jobs were handed in in bulk");
+        audit!(who, taken, known, refused, heard, "jobs were handed in in bulk");
     };
     tokio::spawn(crash::watched("admin.bulk", work));
     let kind = match format {

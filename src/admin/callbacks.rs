@@ -1,9 +1,9 @@
 //! Call-backs: what came, whose it is, and an operator's word on it.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,10 +11,10 @@ use super::body;
 use super::jobs::view;
 use super::params::{CallbackPath, Params};
 use super::problem::Problem;
-use super::state::{AdminState, carry_through, uid};
+use super::state::{AdminState, carry_through};
 use super::views::{JobView, time};
+use super::who::{Who, audit};
 use crate::domain::{JobId, Timestamp};
-use crate::listener::Peer;
 use crate::store::callbacks::{Callback, CallbackFilter};
 
 const FILTERS: &[&str] = &["account", "matched", "limit", "cursor"];
@@ -138,7 +138,7 @@ pub struct AssignBody {
 pub async fn assign(
     State(state): State<AdminState>,
     CallbackPath(id): CallbackPath,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
@@ -146,10 +146,10 @@ pub async fn assign(
     params.only(&[])?;
     let AssignBody { job } = body::of_move(&state, &headers, content).await?;
     let job = job.map(JobId).ok_or_else(|| Problem::field("missing", "/job", "job is missing: say whose it is"))?;
-    let (callbacks, uid) = (state.callbacks()?.clone(), uid(peer.as_deref()));
+    let callbacks = state.callbacks()?.clone();
     carry_through(async move {
         callbacks.assign(id, job).await?;
-        tracing::info!(uid, callback = id, job = job.0, "an operator gave a call-back to a job");
+        audit!(who, callback = id, job = job.0, "an operator gave a call-back to a job");
         Ok(())
     })
     .await?;

@@ -75,6 +75,7 @@ pub struct CostView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LedgerBalanceView)]
 pub struct BalanceView {
     account: String,
     unit: String,

@@ -174,6 +174,11 @@ async fn in_doubt(state: &AdminState) -> Result<Option<CauseView>, StoreError> {
 }
 
 impl HealthView {
+    /// The stable words of its causes.
+    pub fn codes(&self) -> impl Iterator<Item = &str> {
+        self.causes.iter().map(|cause| cause.code.as_str())
+    }
+
     /// 0 ready, 1 degraded, 2 blocked: for metrics.
     pub fn level(&self) -> i64 {
         match self.status {

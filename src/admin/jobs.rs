@@ -1,6 +1,5 @@
 //! Handing in jobs and looking at one.
 
-use axum::Extension;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -12,11 +11,11 @@ use super::bulk::{self, Verdict};
 use super::params::{JobPath, Params};
 use super::problem::Problem;
 use super::request;
-use super::state::{AdminState, carry_through, uid};
+use super::state::{AdminState, carry_through};
 use super::views::{JobView, TimelineView};
+use super::who::{Who, audit};
 use crate::domain::JobId;
 use crate::downloads;
-use crate::listener::Peer;
 use crate::store::{Accepted, StoreError};
 
 /// The body of `POST /v1/jobs`, for the OpenAPI page; [`request::read`] reads it.
@@ -43,6 +42,17 @@ pub struct JobBody {
     tag: Option<String>,
 }
 
+/// What an answer of 200 holds, for the OpenAPI page.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes what is written elsewhere")]
+#[serde(untagged)]
+pub enum Taken {
+    /// Of one job: the one that was there.
+    Job(Box<JobView>),
+    /// Of an array: a verdict on each.
+    Verdicts(Vec<Verdict>),
+}
+
 /// Hand in one job, or many: an array or `application/x-ndjson` gets one verdict a line.
 #[utoipa::path(
     post, path = "/v1/jobs", tag = "jobs",
@@ -50,7 +60,7 @@ pub struct JobBody {
     responses(
         (status = 201, description = "Taken", body = JobView),
         (status = 200, description = "An unfinished job has the same dedupe_key: that job; or the verdicts of a bulk",
-            content((JobView = "application/json"), (Verdict = "application/x-ndjson"))),
+            content((Taken = "application/json"), (Verdict = "application/x-ndjson"))),
         (status = 400, description = "No JSON", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Wrong content type", body = Problem, content_type = "application/problem+json"),
@@ -60,32 +70,31 @@ pub struct JobBody {
 )]
 pub async fn submit(
     State(state): State<AdminState>,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Problem> {
     params.only(&[])?;
-    let uid = uid(peer.as_deref());
     if body::format(&headers)? == Format::Ndjson {
-        return Ok(bulk::ndjson(state, uid, content));
+        return Ok(bulk::ndjson(state, who, content));
     }
     let content = body::whole(&state, content).await?;
     match content.bytes.trim_ascii_start().first() {
         None => Err(Problem::empty_body()),
-        Some(b'[') => bulk::array(state, uid, content),
-        Some(_) => one(state, uid, &content.bytes).await,
+        Some(b'[') => bulk::array(state, who, content),
+        Some(_) => one(state, who, &content.bytes).await,
     }
 }
 
-async fn one(state: AdminState, uid: u32, text: &[u8]) -> Result<Response, Problem> {
+async fn one(state: AdminState, who: Who, text: &[u8]) -> Result<Response, Problem> {
     let job = request::read(&state.engine().intake(), text)?;
     let engine = state.engine().clone();
     let accepted = carry_through(async move {
         let (kind, account) = (job.kind.clone(), job.account.clone());
         let accepted = engine.submit(vec![job]).await?.into_iter().next();
         if let Some(Accepted::New(id)) = accepted {
-            tracing::info!(uid, job = id.0, kind, account, "a job was handed in");
+            audit!(who, job = id.0, kind, account, "a job was handed in");
         }
         Ok(accepted)
     })

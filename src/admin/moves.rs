@@ -1,6 +1,5 @@
 //! The operator's moves on a job: cancel, release, retry, resolve.
 
-use axum::Extension;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -14,10 +13,10 @@ use super::body::{self, Nothing};
 use super::jobs::{taken, view};
 use super::params::{JobPath, Params};
 use super::problem::Problem;
-use super::state::{AdminState, carry_through, uid};
+use super::state::{AdminState, carry_through};
 use super::views::JobView;
+use super::who::{Who, audit};
 use crate::domain::state::Resolution;
-use crate::listener::Peer;
 
 /// The longest id of a vendor's that can be adopted.
 const LONGEST_REMOTE_ID: usize = 200;
@@ -34,17 +33,17 @@ const LONGEST_REMOTE_ID: usize = 200;
 pub async fn cancel(
     State(state): State<AdminState>,
     JobPath(id): JobPath,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
 ) -> Result<(StatusCode, Json<JobView>), Problem> {
     params.only(&[])?;
     let Nothing {} = body::of_move(&state, &headers, content).await?;
-    let (engine, uid) = (state.engine().clone(), uid(peer.as_deref()));
+    let engine = state.engine().clone();
     carry_through(async move {
         let job = engine.cancel(id).await?;
-        tracing::info!(uid, job = id.0, state = job.state.as_str(), "an operator wished to cancel a job");
+        audit!(who, job = id.0, state = job.state.as_str(), "an operator wished to cancel a job");
         Ok(())
     })
     .await?;
@@ -63,17 +62,17 @@ pub async fn cancel(
 pub async fn release(
     State(state): State<AdminState>,
     JobPath(id): JobPath,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
 ) -> Result<Json<JobView>, Problem> {
     params.only(&[])?;
     let Nothing {} = body::of_move(&state, &headers, content).await?;
-    let (engine, uid) = (state.engine().clone(), uid(peer.as_deref()));
+    let engine = state.engine().clone();
     carry_through(async move {
         engine.release(id).await?;
-        tracing::info!(uid, job = id.0, "an operator released a job");
+        audit!(who, job = id.0, "an operator released a job");
         Ok(())
     })
     .await?;
@@ -102,18 +101,18 @@ pub struct RetryBody {
 pub async fn retry(
     State(state): State<AdminState>,
     JobPath(id): JobPath,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Problem> {
     params.only(&[])?;
     let RetryBody { force } = body::of_move(&state, &headers, content).await?;
-    let (engine, uid) = (state.engine().clone(), uid(peer.as_deref()));
+    let engine = state.engine().clone();
     let accepted = carry_through(async move {
         let accepted = engine.retry(id, force).await?;
         let again = accepted.job().map(|id| id.0);
-        tracing::info!(uid, job = again, retry_of = id.0, force, "an operator ordered a job again");
+        audit!(who, job = again, retry_of = id.0, force, "an operator ordered a job again");
         Ok(accepted)
     })
     .await?;
@@ -174,7 +173,7 @@ impl ResolveBody {
 pub async fn resolve(
     State(state): State<AdminState>,
     JobPath(id): JobPath,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
@@ -187,10 +186,10 @@ pub async fn resolve(
         Resolution::Adopt(_) => "adopt",
         Resolution::Fail => "fail",
     };
-    let (engine, uid) = (state.engine().clone(), uid(peer.as_deref()));
+    let engine = state.engine().clone();
     carry_through(async move {
         let job = engine.resolve(id, resolution).await?;
-        tracing::info!(uid, job = id.0, action, state = job.state.as_str(), "an operator settled a job in doubt");
+        audit!(who, job = id.0, action, state = job.state.as_str(), "an operator settled a job in doubt");
         Ok(())
     })
     .await?;

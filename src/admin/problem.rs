@@ -120,6 +120,15 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "The path does not know this method", detail)
     }
 
+    pub fn read_only(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "read-only", "You may read here, and change nothing", detail)
+    }
+
+    pub fn no_token() -> Self {
+        let detail = "show the token of admin.token as: Authorization: Bearer TOKEN (opros: --token-file FILE)";
+        Self::new(StatusCode::UNAUTHORIZED, "no-token", "A token is needed here", detail)
+    }
+
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "wrong-state", "The state does not allow it", detail)
     }

@@ -1,18 +1,18 @@
 //! Removing what a job holds of a person.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::{self, Nothing};
 use super::params::{JobPath, Params};
 use super::problem::Problem;
-use super::state::{AdminState, carry_through, uid};
+use super::state::{AdminState, carry_through};
+use super::who::{Who, audit};
 use crate::domain::JobId;
-use crate::listener::Peer;
 use crate::store::upkeep::{PurgeOutcome, Purged};
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,14 +47,13 @@ pub struct PurgeView {
 pub async fn purge(
     State(state): State<AdminState>,
     JobPath(id): JobPath,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
 ) -> Result<Json<PurgeView>, Problem> {
     params.only(&[])?;
     let Nothing {} = body::of_move(&state, &headers, content).await?;
-    let uid = uid(peer.as_deref());
     carry_through(async move {
         let engine = state.engine();
         let purged = match engine.store().purge(id, engine.now()).await? {
@@ -71,7 +70,7 @@ pub async fn purge(
             Ok(callbacks) => callbacks.remove_files(&purged.hashes).await?,
             Err(_) => 0,
         };
-        tracing::info!(uid, job = id.0, files, log_emptied = purged.log_emptied, "an operator purged a job");
+        audit!(who, job = id.0, files, log_emptied = purged.log_emptied, "an operator purged a job");
         Ok(Json(view(id, purged, files)))
     })
     .await

@@ -1,19 +1,19 @@
 //! Reading the configuration again, by the word of whoever put the daemon together.
 
 use async_trait::async_trait;
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::{self, Nothing};
 use super::params::Params;
 use super::problem::Problem;
-use super::state::{AdminState, carry_through, uid};
+use super::state::{AdminState, carry_through};
+use super::who::{Who, audit};
 use crate::engine::intake::FieldProblem;
-use crate::listener::Peer;
 
 /// Who can read the configuration again.
 #[async_trait]
@@ -101,7 +101,7 @@ impl From<ReloadError> for Problem {
 )]
 pub async fn reload(
     State(state): State<AdminState>,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
@@ -109,9 +109,8 @@ pub async fn reload(
     params.only(&[])?;
     let Nothing {} = body::of_move(&state, &headers, content).await?;
     let reload = state.reload().ok_or(ReloadError::NoFile)?;
-    let uid = uid(peer.as_deref());
     carry_through(async move {
-        tracing::info!(uid, "the configuration is to be read again");
+        audit!(who, "the configuration is to be read again");
         let reloaded = reload.reload().await.inspect_err(|error| tracing::warn!("{error}"))?;
         Ok(Json(reloaded))
     })

@@ -6,13 +6,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use utoipa::OpenApi;
+use utoipa::openapi::{Content, Ref, ResponseBuilder, Responses};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::state::AdminState;
 use super::{
-    accounts, backup, callbacks, costs, events, export, files, health, jobs, list, metrics, moves, purge, reload,
+    accounts, backup, callbacks, costs, events, export, files, health, jobs, list, logs, metrics, moves, purge, reload,
     schedules, webhooks,
 };
 
@@ -64,13 +65,51 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(webhooks::enable))
         .routes(routes!(costs::costs))
         .routes(routes!(health::health))
+        .routes(routes!(logs::look, logs::change, logs::reset))
         .routes(routes!(metrics::metrics))
 }
 
 /// The contract as JSON, OpenAPI 3.1.
 pub fn openapi() -> String {
+    let mut contract = routes().into_openapi();
+    for item in contract.paths.paths.values_mut() {
+        for operation in [&mut item.get].into_iter().flatten() {
+            refusals(&mut operation.responses, &REFUSALS);
+        }
+        for operation in [&mut item.post, &mut item.put, &mut item.delete].into_iter().flatten() {
+            refusals(&mut operation.responses, &REFUSALS);
+            refusals(&mut operation.responses, &REFUSALS_OF_CHANGES);
+        }
+    }
     // Made of texts and numbers: it can always be written.
-    routes().into_openapi().to_json().unwrap_or_default()
+    contract.to_json().unwrap_or_default()
+}
+
+/// What every path may answer, whatever it does.
+const REFUSALS: [(&str, &str); 3] = [
+    ("400", "The query or the path cannot be read"),
+    ("401", "On admin.listen: no token, or a wrong one"),
+    ("503", "The store cannot be read, or there is no room at the moment"),
+];
+
+/// And those that have a body or change something.
+const REFUSALS_OF_CHANGES: [(&str, &str); 5] = [
+    ("403", "On admin.read_socket, or with the token for reading: nothing can be changed here"),
+    ("408", "The body stopped coming"),
+    ("413", "The body is too large"),
+    ("415", "The content type is not read here"),
+    ("422", "The body is JSON, and not what is wanted"),
+];
+
+/// Adds those that an operation does not describe in its own words.
+fn refusals(responses: &mut Responses, known: &[(&str, &str)]) {
+    for (status, words) in known {
+        if !responses.responses.contains_key(*status) {
+            let content = Content::new(Some(Ref::from_schema_name("Problem")));
+            let response = ResponseBuilder::new().description(*words).content("application/problem+json", content);
+            responses.responses.insert((*status).to_owned(), response.build().into());
+        }
+    }
 }
 
 /// Everything that the admin socket serves.

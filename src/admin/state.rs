@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::logs::LogSwitch;
+use super::metrics::Exports;
 use super::pages::Pages;
 use super::problem::Problem;
 use super::reload::Reload;
@@ -13,7 +15,6 @@ use crate::crash;
 use crate::domain::Timestamp;
 use crate::engine::Engine;
 use crate::health::HealthBoard;
-use crate::listener::Peer;
 use crate::listener::body::BodyBudget;
 use crate::sinks::Sinks;
 
@@ -28,6 +29,8 @@ pub struct AdminState {
     callbacks: Option<Callbacks>,
     reload: Option<Arc<dyn Reload>>,
     sinks: Option<Sinks>,
+    log: Option<Arc<dyn LogSwitch>>,
+    exports: Exports,
 }
 
 #[derive(Debug)]
@@ -62,7 +65,14 @@ impl AdminState {
             failed_at: OnceLock::new(),
             unreadable_since: Mutex::default(),
         };
-        Self { inner: Arc::new(inner), callbacks: None, reload: None, sinks: None }
+        Self {
+            inner: Arc::new(inner),
+            callbacks: None,
+            reload: None,
+            sinks: None,
+            log: None,
+            exports: Exports::default(),
+        }
     }
 
     /// Lets call-backs be assigned and files be fetched.
@@ -100,6 +110,24 @@ impl AdminState {
 
     pub fn sinks(&self) -> Result<&Sinks, Problem> {
         self.sinks.as_ref().ok_or_else(|| Problem::not_found("there are no webhooks here"))
+    }
+
+    /// Lets be changed what is logged.
+    pub fn with_log(self, log: Option<Arc<dyn LogSwitch>>) -> Self {
+        Self { log, ..self }
+    }
+
+    pub fn log(&self) -> Result<&Arc<dyn LogSwitch>, Problem> {
+        self.log.as_ref().ok_or_else(|| Problem::not_found("nothing is logged here"))
+    }
+
+    /// What `/metrics` shows beside the engine and the store.
+    pub fn with_exports(self, exports: Exports) -> Self {
+        Self { exports, ..self }
+    }
+
+    pub fn exports(&self) -> &Exports {
+        &self.exports
     }
 
     pub fn engine(&self) -> &Engine {
@@ -150,9 +178,4 @@ pub async fn carry_through<T: Send + 'static>(
         Ok(result) => result,
         Err(_) => Err(Problem::internal("the change could not be carried through; see the log of opros")),
     }
-}
-
-/// Who asks, for the log: 4294967295 (nobody's number) where the kernel named none.
-pub fn uid(peer: Option<&Peer>) -> u32 {
-    peer.and_then(Peer::uid).unwrap_or(u32::MAX)
 }

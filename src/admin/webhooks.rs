@@ -1,20 +1,20 @@
 //! Webhooks and commands: how far each was told, what waits, and an operator's moves.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::{self, Nothing};
 use super::params::{Params, SinkPath};
 use super::problem::Problem;
-use super::state::{AdminState, carry_through, uid};
+use super::state::{AdminState, carry_through};
 use super::views::{ReasonView, time};
+use super::who::{Who, audit};
 use crate::domain::delivery::{Attempt, Delivery};
 use crate::domain::{Reason, Timestamp};
-use crate::listener::Peer;
 use crate::sinks::{Sinks, Standing};
 use crate::store::sinks::{DeliveryFilter, Resent};
 
@@ -239,7 +239,7 @@ pub struct ReplayBody {
 pub async fn replay(
     State(state): State<AdminState>,
     SinkPath(name): SinkPath,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
@@ -254,11 +254,11 @@ pub async fn replay(
             format!("from must be the number of an event, 1 to {end} (after the newest)"),
         )
     })?;
-    let (sinks, uid, sink) = (state.sinks()?.clone(), uid(peer.as_deref()), name.clone());
+    let (sinks, sink) = (state.sinks()?.clone(), name.clone());
     known(&sinks, &name)?;
     carry_through(async move {
         sinks.replay(&sink, from).await?;
-        tracing::info!(uid, sink, from, "an operator had a sink told again");
+        audit!(who, sink, from, "an operator had a sink told again");
         Ok(())
     })
     .await?;
@@ -286,7 +286,7 @@ pub struct ResendBody {
 pub async fn resend(
     State(state): State<AdminState>,
     SinkPath(name): SinkPath,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
@@ -299,11 +299,11 @@ pub async fn resend(
     let seq = number.parse::<i64>().ok().filter(|seq| *seq > 0).ok_or_else(|| {
         Problem::field("bad_id", "/id", "id must be the id of one of this store's events, or its number")
     })?;
-    let (sinks, uid, sink) = (state.sinks()?.clone(), uid(peer.as_deref()), name.clone());
+    let (sinks, sink) = (state.sinks()?.clone(), name.clone());
     known(&sinks, &name)?;
     let resent = carry_through(async move {
         let resent = sinks.resend(&sink, seq).await?;
-        tracing::info!(uid, sink, seq, "an operator had an event sent again");
+        audit!(who, sink, seq, "an operator had an event sent again");
         Ok(resent)
     })
     .await?;
@@ -326,6 +326,7 @@ pub async fn resend(
 pub async fn test(
     State(state): State<AdminState>,
     SinkPath(name): SinkPath,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
@@ -334,6 +335,7 @@ pub async fn test(
     let Nothing {} = body::of_move(&state, &headers, content).await?;
     let sinks = state.sinks()?;
     let attempt = sinks.test(&name).await.ok_or_else(|| no_sink(sinks, &name))?;
+    audit!(who, sink = name, "an operator had a test event sent");
     let failed = |reason: Reason, status| TestView { delivered: false, status, error: Some(reason.into()) };
     Ok(Json(match attempt {
         Attempt::Acknowledged { status } => TestView { delivered: true, status, error: None },
@@ -355,18 +357,18 @@ pub async fn test(
 pub async fn enable(
     State(state): State<AdminState>,
     SinkPath(name): SinkPath,
-    peer: Option<Extension<Peer>>,
+    who: Who,
     params: Params,
     headers: HeaderMap,
     content: Body,
 ) -> Result<Json<WebhookView>, Problem> {
     params.only(&[])?;
     let Nothing {} = body::of_move(&state, &headers, content).await?;
-    let (sinks, uid, sink) = (state.sinks()?.clone(), uid(peer.as_deref()), name.clone());
+    let (sinks, sink) = (state.sinks()?.clone(), name.clone());
     known(&sinks, &name)?;
     carry_through(async move {
         sinks.enable(&sink).await?;
-        tracing::info!(uid, sink, "an operator enabled a sink");
+        audit!(who, sink, "an operator enabled a sink");
         Ok(())
     })
     .await?;

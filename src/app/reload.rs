@@ -96,6 +96,11 @@ impl Reloader {
         &self.live
     }
 
+    /// Of a process that logs.
+    pub fn log(&self) -> Option<LogControl> {
+        self.origin.log.clone()
+    }
+
     pub fn longest_call(&self) -> Duration {
         Duration::from_millis(self.longest_call.load(Ordering::Relaxed))
     }
@@ -153,7 +158,7 @@ impl Reloader {
         backups.set(setups::backup_plan(&config.backup));
         if let Some(log) = &self.origin.log {
             // Checked while it was read.
-            log.set_filter(&config.log.filter).map_err(|error| ReloadError::Failed(error.to_string()))?;
+            log.configure(&config.log.filter).map_err(|error| ReloadError::Failed(error.to_string()))?;
         }
         *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = secrets.into_iter().collect();
         // A call that began before may take as long as it was allowed then.
@@ -166,6 +171,9 @@ impl Reloader {
         named(restart, "store", &old.store, &new.store);
         named(restart, "mailbox", &old.mailbox, &new.mailbox);
         named(restart, "admin", &old.admin, &new.admin);
+        if old.admin.tokens != new.admin.tokens {
+            restart.push("admin.token".to_owned());
+        }
         named(restart, "callbacks", &old.callbacks, &new.callbacks);
         if old.log.format != new.log.format {
             restart.push("log.format".to_owned());

@@ -14,7 +14,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 
 use super::keep::Arrival;
 use super::parse::Limits;
@@ -24,6 +23,7 @@ use crate::clock::SharedClock;
 use crate::crash;
 use crate::listener::Peer;
 use crate::listener::body::{BodyBudget, BodyError};
+use crate::listener::secret::SecretHash;
 use crate::store::callbacks::Kept;
 
 /// Bytes of large bodies that are held at a time: one of the largest, and some smaller ones.
@@ -69,7 +69,7 @@ struct Inner {
 #[derive(Debug)]
 struct Key {
     account: String,
-    hash: [u8; 32],
+    hash: SecretHash,
 }
 
 /// The keys of all accounts; a reload changes them.
@@ -78,24 +78,12 @@ pub struct Keys(Arc<RwLock<Vec<Key>>>);
 
 impl Keys {
     pub fn set(&self, accounts: Vec<Account>) {
-        let key =
-            |account: Account| Key { hash: hash(&account.name, account.secret.expose_secret()), account: account.name };
+        let key = |account: Account| Key {
+            hash: SecretHash::of(&[&account.name, account.secret.expose_secret()]),
+            account: account.name,
+        };
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = accounts.into_iter().map(key).collect();
     }
-}
-
-/// Of both segments: comparing hashes tells nothing about where they differ.
-fn hash(account: &str, secret: &str) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    digest.update((account.len() as u64).to_be_bytes());
-    digest.update(account);
-    digest.update(secret);
-    digest.finalize().into()
-}
-
-/// Looks at every byte, wherever the first difference is.
-fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    std::hint::black_box(a.iter().zip(b).fold(0, |found, (a, b)| found | (a ^ b))) == 0
 }
 
 /// What the call-back listener serves.
@@ -147,6 +135,7 @@ async fn receive(
     let Some(account) = door.opens(&account, &secret) else { return door.refuse(client) };
     if !door.inner.vendors.take(&account, door.inner.clock.now()) {
         door.complain(&account, client, "more call-backs than any vendor sends: 429");
+        door.inner.callbacks.meters().count(&account, "too_many");
         return too_many();
     }
     let content_type = content_type(&headers);
@@ -156,11 +145,15 @@ async fn receive(
         Ok(whole) => whole,
         Err(error) => {
             door.complain(&account, client, &error.to_string());
-            return match error {
-                BodyError::TooLarge(_) => answer(StatusCode::PAYLOAD_TOO_LARGE, "{\"error\":\"too large\"}"),
-                BodyError::Stalled => answer(StatusCode::REQUEST_TIMEOUT, "{\"error\":\"too slow\"}"),
-                BodyError::Broken => answer(StatusCode::BAD_REQUEST, "{\"error\":\"the body broke off\"}"),
+            let (outcome, answer) = match error {
+                BodyError::TooLarge(_) => {
+                    ("too_large", answer(StatusCode::PAYLOAD_TOO_LARGE, "{\"error\":\"too large\"}"))
+                }
+                BodyError::Stalled => ("too_slow", answer(StatusCode::REQUEST_TIMEOUT, "{\"error\":\"too slow\"}")),
+                BodyError::Broken => ("cut_off", answer(StatusCode::BAD_REQUEST, "{\"error\":\"the body broke off\"}")),
             };
+            door.inner.callbacks.meters().count(&account, outcome);
+            return answer;
         }
     };
     crash::point("callback.body_read");
@@ -196,11 +189,11 @@ impl Door {
     /// The account, when the secret is its own. Every key is compared, whether one has fitted or not.
     fn opens(&self, account: &str, secret: &str) -> Option<String> {
         let short = account.len() <= LONGEST_SEGMENT && secret.len() <= LONGEST_SEGMENT;
-        let given = if short { hash(account, secret) } else { [0; 32] };
+        let given = if short { SecretHash::of(&[account, secret]) } else { SecretHash::of(&[]) };
         let keys = self.inner.keys.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut fits = None;
         for key in keys.iter() {
-            if same(&key.hash, &given) {
+            if key.hash.is(&given) {
                 fits = Some(key);
             }
         }
@@ -208,6 +201,7 @@ impl Door {
     }
 
     fn refuse(&self, client: IpAddr) -> Response {
+        self.inner.callbacks.meters().refused.inc();
         let now = self.inner.clock.now();
         if self.inner.lines.take(&(), now) {
             tracing::warn!(%client, "a call-back with a wrong account or secret was refused");
@@ -229,10 +223,12 @@ impl Door {
                     Kept::New(id) => (id, false),
                     Kept::Repeated(id) => (id, true),
                 };
+                self.inner.callbacks.meters().count(&account, if repeated { "repeated" } else { "stored" });
                 tracing::debug!(callback = id, account, client, bytes, repeated, "a call-back is stored");
                 Some(kept)
             }
             Err(error) => {
+                self.inner.callbacks.meters().count(&account, "not_stored");
                 tracing::error!(account, client, bytes, error = %error, "a call-back could not be stored; the vendor was told 503");
                 None
             }

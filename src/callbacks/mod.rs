@@ -27,6 +27,7 @@ use tokio::sync::{Mutex, Notify};
 use self::files::{FileError, FileHash, FileStore};
 use crate::clock::SharedClock;
 use crate::domain::JobId;
+use crate::meters::CallbackMeters;
 use crate::store::callbacks::JobFile;
 use crate::store::{Store, StoreError};
 
@@ -73,6 +74,7 @@ struct Inner {
     giving: Mutex<()>,
     /// A call-back came.
     arrived: Notify,
+    meters: CallbackMeters,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +93,12 @@ impl Callbacks {
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, settings: Settings) -> Self {
         let Settings { files, accounts, secrets, retention } = settings;
         let rules = RwLock::new(Arc::new(Rules::new(accounts, &secrets, retention)));
-        let (giving, arrived) = (Mutex::default(), Notify::new());
-        Self { inner: Arc::new(Inner { store, clock, files, rules, giving, arrived }) }
+        let (giving, arrived, meters) = (Mutex::default(), Notify::new(), CallbackMeters::default());
+        Self { inner: Arc::new(Inner { store, clock, files, rules, giving, arrived, meters }) }
+    }
+
+    pub fn meters(&self) -> &CallbackMeters {
+        &self.inner.meters
     }
 
     fn rules(&self) -> Arc<Rules> {

@@ -31,6 +31,12 @@ pub struct Globals {
     /// The admin socket [default: OPROS_ADMIN__SOCKET, the configuration's, or /run/opros/admin.sock]
     #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// The daemon's admin.listen, such as http://127.0.0.1:8078, instead of its socket; needs a token
+    #[arg(long, global = true, value_name = "URL", env = "OPROS_URL")]
+    pub url: Option<String>,
+    /// A file with the token for --url
+    #[arg(long, global = true, value_name = "FILE", env = "OPROS_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
     /// Print what opros said, as JSON; lists and streams one value a line
     #[arg(long, global = true)]
     pub json: bool,
@@ -114,6 +120,8 @@ pub enum ClientCommand {
     Webhooks(WebhooksArgs),
     /// Say whether opros is well, and why not
     Health,
+    /// Show what is logged; or log more or less, for a while
+    Log(LogArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -130,6 +138,27 @@ pub enum ClientCommand {
 pub enum ConfigCommand {
     /// Check the configuration without a daemon; says everything that is wrong at once
     Check,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    #[command(subcommand)]
+    pub command: Option<LogCommand>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum LogCommand {
+    /// Log by this filter from now on
+    Set {
+        /// Levels by module, such as debug, or info,opros::engine=debug
+        #[arg(value_name = "FILTER")]
+        filter: String,
+        /// Go back to the configured filter after this long [default: at opros log reset, or the next start]
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse)]
+        lasts: Option<Duration>,
+    },
+    /// Log what the configuration says again
+    Reset,
 }
 
 #[derive(Debug, Clone, Default, Args)]

@@ -1,16 +1,18 @@
-//! The client of the admin socket: HTTP/1.1 over a Unix socket, one connection a request.
+//! The client of the admin socket: HTTP/1.1 over a Unix socket, or over TCP with a token; one connection a request.
 
 use std::error::Error as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::{Body, Method, RequestBuilder, Response, Url, header, redirect};
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
 use super::problem::Problem;
+use super::reach::Reach;
 use super::socket;
 
 /// A plain call reads or writes a few rows; a daemon that takes longer is in trouble.
@@ -21,7 +23,7 @@ const LARGEST_ANSWER: usize = 512 << 20;
 
 pub struct Client {
     http: reqwest::Client,
-    socket: PathBuf,
+    reach: Reach,
 }
 
 /// A whole answer that is a success.
@@ -48,25 +50,31 @@ impl Client {
         clippy::disallowed_methods,
         reason = "src/http.rs speaks to vendors; this client speaks to our own socket"
     )]
-    pub fn new(socket: PathBuf) -> Result<Client, Failure> {
-        let http = reqwest::Client::builder()
-            .unix_socket(socket.as_path())
+    pub fn reach(reach: Reach) -> Result<Client, Failure> {
+        let builder = reqwest::Client::builder();
+        let builder = match &reach {
+            Reach::Socket(path) => builder.unix_socket(path.as_path()),
+            Reach::Tcp { .. } => builder,
+        };
+        let encrypted = matches!(&reach, Reach::Tcp { url, .. } if url.scheme() == "https");
+        // Where nothing is encrypted, the machine's certificates would be read for nothing at every start.
+        let builder = if encrypted { builder } else { builder.tls_certs_only([]) };
+        let http = builder
             .connect_timeout(CONNECT)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .gzip(false)
-            // Nothing is encrypted here; without this the machine's certificates are read at every start.
-            .tls_certs_only([])
             // A restarted daemon must not meet requests on a connection of its predecessor: they could be sent twice.
             .pool_max_idle_per_host(0)
             .user_agent(concat!("opros-cli/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Failure::Broken(format!("cannot make an HTTP client: {error}")))?;
-        Ok(Client { http, socket })
+        Ok(Client { http, reach })
     }
 
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// At its socket.
+    pub fn new(socket: PathBuf) -> Result<Client, Failure> {
+        Client::reach(Reach::Socket(socket))
     }
 
     pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Answer, Failure> {
@@ -75,6 +83,14 @@ impl Client {
 
     pub async fn post(&self, path: &[&str], body: &impl Serialize) -> Result<Answer, Failure> {
         self.call(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub async fn put(&self, path: &[&str], body: &impl Serialize) -> Result<Answer, Failure> {
+        self.call(self.request(Method::PUT, path).json(body)).await
+    }
+
+    pub async fn delete(&self, path: &[&str]) -> Result<Answer, Failure> {
+        self.call(self.request(Method::DELETE, path)).await
     }
 
     /// Of any status: what `/v1/health` says with 503 is an answer too.
@@ -103,10 +119,17 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        let mut url = Url::parse("http://opros/").expect("a constant");
+        let mut url = match &self.reach {
+            Reach::Socket(_) => Url::parse("http://opros/").expect("a constant"),
+            Reach::Tcp { url, .. } => url.clone(),
+        };
         // Escapes what an account's name may hold.
         url.path_segments_mut().expect("http has paths").clear().extend(path);
-        self.http.request(method, url)
+        let request = self.http.request(method, url);
+        match &self.reach {
+            Reach::Socket(_) => request,
+            Reach::Tcp { token, .. } => request.bearer_auth(token.expose_secret()),
+        }
     }
 
     async fn call(&self, request: RequestBuilder) -> Result<Answer, Failure> {
@@ -154,22 +177,30 @@ impl Client {
         let mut root = error.to_string();
         while let Some(inner) = cause {
             if let Some(io) = inner.downcast_ref::<io::Error>().filter(|_| connecting) {
-                return Failure::Unreachable(socket::explain(&self.socket, io));
+                return Failure::Unreachable(match &self.reach {
+                    Reach::Socket(path) => socket::explain(path, io),
+                    Reach::Tcp { .. } => {
+                        let at = self.reach.shown();
+                        format!(
+                            "opros is not answering at {at}: {io}. Is it running, with admin.listen at that address?"
+                        )
+                    }
+                });
             }
             root = inner.to_string();
             cause = inner.source();
         }
-        Failure::Broken(format!("the connection to opros at {} broke: {root}", self.socket.display()))
+        Failure::Broken(format!("the connection to opros at {} broke: {root}", self.reach.shown()))
     }
 
     pub fn too_slow(&self) -> Failure {
-        let (at, limit) = (self.socket.display(), CALL.as_secs());
+        let (at, limit) = (self.reach.shown(), CALL.as_secs());
         Failure::Unreachable(format!("opros at {at} did not answer within {limit} s. See: systemctl status opros"))
     }
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("socket", &self.socket).finish_non_exhaustive()
+        f.debug_struct("Client").field("reach", &self.reach).finish_non_exhaustive()
     }
 }

@@ -19,12 +19,14 @@ pub mod failure;
 pub mod follow;
 pub mod health;
 pub mod jobs;
+pub mod logs;
 pub mod man;
 pub mod operate;
 pub mod output;
 pub mod pages;
 pub mod params;
 pub mod problem;
+pub mod reach;
 pub mod save;
 pub mod socket;
 pub mod sse;
@@ -45,6 +47,7 @@ use self::client::Client;
 pub use self::exit::Exit;
 pub use self::failure::Failure;
 use self::output::Term;
+use self::reach::Reach;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Sources;
 
@@ -123,7 +126,7 @@ async fn dispatch(
         }
         command => {
             let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
-            let client = Client::new(sources.client_socket())?;
+            let client = Client::reach(Reach::of(globals, &sources)?)?;
             talk(&mut Session { term, client: &client, clock }, command).await
         }
     }
@@ -164,6 +167,7 @@ async fn talk(session: &mut Session<'_>, command: ClientCommand) -> Result<Exit,
         ClientCommand::Reload => calendar::reload(session).await,
         ClientCommand::Webhooks(args) => webhooks::webhooks(session, args).await,
         ClientCommand::Health => health::health(session).await,
+        ClientCommand::Log(args) => logs::log(session, args).await,
         ClientCommand::Config(_) | ClientCommand::Completions { .. } | ClientCommand::Man(_) => Ok(Exit::Ok),
     }
 }

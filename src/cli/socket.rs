@@ -4,6 +4,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::people;
+
 /// One line with what to do.
 pub fn explain(socket: &Path, error: &io::Error) -> String {
     let at = socket.display();
@@ -34,12 +36,5 @@ fn who_may(socket: &Path) -> String {
 
 /// The group's name, or its number where /etc/group does not know it.
 fn group_name(gid: u32) -> String {
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    let number = gid.to_string();
-    let named = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == number).then(|| name.to_owned())
-    });
-    named.unwrap_or(number)
+    people::group_name(gid).unwrap_or_else(|| gid.to_string())
 }

@@ -120,10 +120,13 @@ pub(super) const PREFIX: &str = "OPROS_";
 /// Names the configuration file; no setting.
 pub(super) const CONFIG_VARIABLE: &str = "OPROS_CONFIG";
 
+/// The command line's own, and no settings.
+const NO_SETTINGS: [&str; 3] = [CONFIG_VARIABLE, "OPROS_URL", "OPROS_TOKEN_FILE"];
+
 fn environment(env: &[(String, String)], file: &Dict) -> (Dict, BTreeMap<String, String>) {
     let mut values = Dict::new();
     let mut variables = BTreeMap::new();
-    for (variable, value) in env.iter().filter(|(variable, _)| variable != CONFIG_VARIABLE) {
+    for (variable, value) in env.iter().filter(|(variable, _)| !NO_SETTINGS.contains(&variable.as_str())) {
         let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
         let mut path = split(&rest.to_lowercase(), "__");
         adopt_dashes(&mut path, file);

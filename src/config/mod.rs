@@ -5,6 +5,7 @@
 //! becomes a [`Problem`] with its place. A new key is a line in the shipped file, a field, and a line that reads it.
 
 mod accounts;
+mod admin;
 mod base_url;
 mod document;
 pub mod duration;
@@ -29,7 +30,7 @@ pub use self::accounts::{
 pub use self::base_url::BaseUrl;
 pub use self::problem::{Problem, Problems};
 pub use self::schedules::{Backup, Misfire, Schedule};
-pub use self::sections::{Admin, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
+pub use self::sections::{Admin, AdminTokens, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
 pub use self::shipped::SHIPPED;
 pub use self::sinks::{Command, EventFilter, Webhook, WebhookFormat, WebhookUrl};
 pub use self::sources::{DEFAULT_FILE, Sources};

@@ -1,14 +1,15 @@
 //! From merged layers to the sections, and what must hold between their keys.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::accounts::Account;
+use super::admin;
 use super::findings::Findings;
 use super::reader::Section;
 use super::schedules;
-use super::sections::{Admin, Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
+use super::sections::{Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
 use super::sinks;
 
 /// Shorter would remove what nobody had a chance to read.
@@ -19,11 +20,6 @@ const LARGEST_FLOOR: u64 = 1 << 40;
 /// It is written at each start.
 const LARGEST_BALLAST: u64 = 64 << 20;
 
-/// `sun_path` of Linux, without its NUL.
-const LONGEST_SOCKET_PATH: usize = 107;
-
-const OTHERS: u32 = 0o007;
-
 /// Reads everything; `findings` holds what was wrong.
 pub(super) fn config(findings: &Findings) -> Config {
     let root = findings.root();
@@ -33,7 +29,7 @@ pub(super) fn config(findings: &Findings) -> Config {
     let config = Config {
         mailbox: mailbox(&root, &store.path),
         store,
-        admin: admin(&root),
+        admin: admin::read(&root),
         log: log(&root),
         callbacks: callbacks(&root),
         retention: retention(&root),
@@ -70,35 +66,15 @@ fn mailbox(root: &Section<'_>, store: &Path) -> Mailbox {
     Mailbox { path }
 }
 
-fn admin(root: &Section<'_>) -> Admin {
-    let section = root.section("admin");
-    let socket: PathBuf = section.path("socket");
-    if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
-        section.problem(
-            "socket",
-            format!("must be at most {LONGEST_SOCKET_PATH} bytes long, as every Unix socket's path"),
-        );
-    }
-    let text = section.text("mode");
-    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
-    let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
-    match mode {
-        None if section.is_sound("mode") => {
-            section.problem("mode", "must be octal permissions in quotes, such as \"0660\"")
-        }
-        Some(mode) if mode & OTHERS != 0 => {
-            section.warning("mode", "lets every user of this machine submit paid jobs; \"0660\" lets the group");
-        }
-        _ => {}
-    }
-    section.finish();
-    Admin { socket, mode: mode.unwrap_or_default() }
-}
-
 fn log(root: &Section<'_>) -> Log {
     let section = root.section("log");
-    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("journald", LogFormat::Journald)];
-    let format = section.one_of("format", &formats, LogFormat::Text);
+    let formats = [
+        ("auto", LogFormat::Auto),
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+        ("journald", LogFormat::Journald),
+    ];
+    let format = section.one_of("format", &formats, LogFormat::Auto);
     let filter = section.text("filter");
     if section.is_sound("filter") && tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
         section.problem("filter", "must be a filter such as \"info\" or \"info,opros::engine=debug\"");

@@ -179,6 +179,14 @@ impl<'a> Section<'a> {
         self.read(key, shape, address).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
+    /// `""` stands for none.
+    pub(super) fn address_or_none(&self, key: &str) -> Option<SocketAddr> {
+        match self.value(key).and_then(Value::as_str) {
+            Some("") => None,
+            _ => Some(self.address(key)),
+        }
+    }
+
     pub(super) fn hosts(&self, key: &str) -> Vec<IpAddr> {
         let host = |value: &Value| value.as_str()?.parse().ok();
         let shape = "a list of IP addresses, such as [\"127.0.0.1\", \"::1\"]";

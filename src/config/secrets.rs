@@ -24,6 +24,13 @@ impl Section<'_> {
         SecretString::from(text.and_then(|text| self.checked(key, text)).unwrap_or_default())
     }
 
+    /// A secret that need not be there.
+    pub(super) fn secret_or_none(&self, key: &str) -> Option<SecretString> {
+        let file_key = format!("{key}_file");
+        let given = [self.value(key), self.value(&file_key)].iter().any(Option::is_some);
+        (given || !self.credentials(key).is_empty()).then(|| self.secret(key))
+    }
+
     /// A secret, or two of them while one is replaced by the other: in a list, or in one text with a blank or a new line between.
     pub(super) fn secrets(&self, key: &str) -> Vec<SecretString> {
         let listed = self.value(key).and_then(figment::value::Value::as_array);

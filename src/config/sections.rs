@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::accounts::Account;
@@ -39,7 +39,8 @@ impl Config {
     /// Every configured secret, for whoever masks them. Derived secrets (Alta's md5, R-Lab's request keys) are the drivers'.
     pub fn secrets(&self) -> Vec<&SecretString> {
         let accounts = self.accounts.values().flat_map(|account| account.kind.secrets());
-        accounts.chain(self.webhooks.iter().flat_map(Webhook::secrets)).collect()
+        let sinks = self.webhooks.iter().flat_map(Webhook::secrets);
+        accounts.chain(sinks).chain(self.admin.tokens.secrets()).collect()
     }
 }
 
@@ -65,14 +66,54 @@ pub struct Mailbox {
     pub path: Option<PathBuf>,
 }
 
-/// The Unix socket.
+/// The Unix socket, and what else serves the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Admin {
     pub socket: PathBuf,
     /// Permission bits, such as `0o660`.
     #[serde(serialize_with = "octal")]
     pub mode: u32,
+    /// By name or number; the daemon's own where there is none.
+    #[serde(serialize_with = "text_or_empty")]
+    pub group: Option<String>,
+    /// A second socket, for reading alone.
+    #[serde(serialize_with = "path_or_empty")]
+    pub read_socket: Option<PathBuf>,
+    #[serde(serialize_with = "octal")]
+    pub read_mode: u32,
+    #[serde(serialize_with = "text_or_empty")]
+    pub read_group: Option<String>,
+    /// TCP as well; needs a token.
+    #[serde(serialize_with = "text_or_empty")]
+    pub listen: Option<SocketAddr>,
+    /// Also on an address that others can reach.
+    pub allow_remote: bool,
+    #[serde(skip)]
+    pub tokens: AdminTokens,
 }
+
+/// What TCP clients of the admin's door have to know. Never shown.
+#[derive(Debug, Clone, Default)]
+pub struct AdminTokens {
+    /// For everything.
+    pub all: Option<SecretString>,
+    /// For reading alone.
+    pub read: Option<SecretString>,
+}
+
+impl AdminTokens {
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        self.all.iter().chain(&self.read)
+    }
+}
+
+impl PartialEq for AdminTokens {
+    fn eq(&self, other: &Self) -> bool {
+        self.secrets().map(ExposeSecret::expose_secret).eq(other.secrets().map(ExposeSecret::expose_secret))
+    }
+}
+
+impl Eq for AdminTokens {}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Log {
@@ -84,6 +125,8 @@ pub struct Log {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// Journal fields where stderr is systemd's journal, else text.
+    Auto,
     Text,
     Json,
     Journald,
@@ -121,6 +164,10 @@ fn count_or_zero<S: serde::Serializer>(count: &Option<u64>, out: S) -> Result<S:
 
 pub(super) fn path_or_empty<S: serde::Serializer>(path: &Option<PathBuf>, out: S) -> Result<S::Ok, S::Error> {
     path.clone().unwrap_or_default().serialize(out)
+}
+
+fn text_or_empty<S: serde::Serializer>(text: &Option<impl ToString>, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(&text.as_ref().map(ToString::to_string).unwrap_or_default())
 }
 
 fn octal<S: serde::Serializer>(mode: &u32, out: S) -> Result<S::Ok, S::Error> {

@@ -162,6 +162,18 @@ pub enum Attempt {
     Forgotten,
 }
 
+impl Attempt {
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Attempt::Acknowledged { .. } => "acknowledged",
+            Attempt::Failed { .. } => "failed",
+            Attempt::Silence { .. } => "silence",
+            Attempt::Gone { .. } => "gone",
+            Attempt::Forgotten => "forgotten",
+        }
+    }
+}
+
 /// Carries what an attempt brought into the delivery and its sink; says why, when that disables the sink.
 pub fn settle(sink: &mut Sink, delivery: &mut Delivery, attempt: Attempt, now: Timestamp) -> Option<Reason> {
     delivery.updated_at = now;

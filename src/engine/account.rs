@@ -19,6 +19,7 @@ use crate::domain::privacy::masked;
 use crate::domain::spending::{BudgetSpent, Rules};
 use crate::domain::{Account, EventType, JobId, NewEvent, Pause, PauseSource, Reason, Timestamp};
 use crate::http::Client;
+use crate::meters::EngineMeters;
 use crate::store::{AccountChange, Store};
 use crate::vendors::{AccountCall, AccountNews, Floor, Vendor};
 
@@ -65,6 +66,7 @@ pub struct Shared {
     pub deadlines: Arc<Wake>,
     /// An account has looked for work and rests.
     pub rested: Arc<Notify>,
+    pub meters: EngineMeters,
 }
 
 #[derive(Debug)]

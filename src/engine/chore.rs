@@ -87,6 +87,7 @@ async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried
             hear_account(runner, host, reading.unwrap_or_default(), &mut accounts)
         }
     };
+    runner.shared.meters.request(runner.name(), "account", outcome, runner.now().since(sent_at));
     let record = CallRecord {
         account: runner.name().to_owned(),
         call: None,

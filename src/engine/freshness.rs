@@ -62,12 +62,16 @@ async fn look(shared: &Shared, objectives: &BTreeMap<String, Duration>) -> Resul
             let results = shared.store.apply(Batch::of(now, stale)).await?;
             for (job, result) in called.into_iter().zip(results) {
                 match result {
-                    Ok(job) => tracing::warn!(
-                        job = job.id.0,
-                        account = job.account,
-                        "the tracker was not observed for longer than its account's stale_after; see: opros explain {}",
-                        job.id
-                    ),
+                    Ok(job) => {
+                        shared.meters.went_stale(&job.account);
+                        tracing::warn!(
+                            job = job.id.0,
+                            kind = job.kind,
+                            account = job.account,
+                            "the tracker was not observed for longer than its account's stale_after; see: opros explain {}",
+                            job.id
+                        );
+                    }
                     // It was observed, or ended, meanwhile.
                     Err(_) => again.push((job, Some(now + LOOK_EVERY))),
                 }

@@ -2,20 +2,20 @@
 
 use crate::domain::privacy::masked;
 use crate::domain::state::{End, Outcome};
-use crate::domain::{Job, State};
+use crate::domain::{Job, Reason, State};
 
 /// An outcome in a word, and why, where that is not plain.
-pub fn describe(outcome: &Outcome) -> (&'static str, Option<&str>) {
+pub fn describe(outcome: &Outcome) -> (&'static str, Option<&Reason>) {
     match outcome {
-        Outcome::NotTaken { reason, .. } => ("not_taken", Some(&reason.message)),
-        Outcome::AccountHeld { reason } => ("account_held", Some(&reason.message)),
-        Outcome::Unclear { reason } => ("unclear", Some(&reason.message)),
+        Outcome::NotTaken { reason, .. } => ("not_taken", Some(reason)),
+        Outcome::AccountHeld { reason } => ("account_held", Some(reason)),
+        Outcome::Unclear { reason } => ("unclear", Some(reason)),
         Outcome::Accepted { .. } => ("accepted", None),
         Outcome::Unchanged { .. } => ("unchanged", None),
         Outcome::Observed { .. } => ("observed", None),
         Outcome::Progressed { .. } => ("progressed", None),
         Outcome::Ended(End::Success { .. }) => ("succeeded", None),
-        Outcome::Ended(End::Failure { reason, .. }) => ("failed", Some(&reason.message)),
+        Outcome::Ended(End::Failure { reason, .. }) => ("failed", Some(reason)),
         Outcome::Found { .. } => ("found", None),
         Outcome::Absent { .. } => ("absent", None),
         Outcome::Told { .. } => ("told", None),
@@ -30,6 +30,7 @@ pub fn log_end(job: &Job) {
             job = id,
             kind,
             account,
+            attempt = job.submissions,
             code = reason.code,
             reason = masked(&reason.message),
             "in doubt: the vendor may have taken it and been paid; it is not sent again by itself"

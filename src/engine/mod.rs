@@ -18,6 +18,7 @@ pub mod intake;
 mod keeper;
 mod log;
 mod meaning;
+mod measure;
 #[cfg(feature = "crashtest")]
 mod mutants;
 pub mod ops;
@@ -36,6 +37,7 @@ use self::wake::Rest;
 use crate::clock::SharedClock;
 use crate::crash;
 use crate::domain::Timestamp;
+use crate::meters::EngineMeters;
 use crate::store::{Store, StoreError};
 use crate::vendors::AccountCall;
 
@@ -78,7 +80,14 @@ impl Engine {
         setups: Vec<AccountSetup>,
     ) -> Result<Self, StoreError> {
         let known = store.accounts().await?;
-        let shared = Shared { store, clock, failstop, deadlines: Arc::default(), rested: Arc::default() };
+        let shared = Shared {
+            store,
+            clock,
+            failstop,
+            deadlines: Arc::default(),
+            rested: Arc::default(),
+            meters: EngineMeters::default(),
+        };
         let intake = intake_of(&setups);
         let runners = setups
             .into_iter()
@@ -213,6 +222,10 @@ impl Engine {
     /// As the accounts are now; cheap.
     pub fn intake(&self) -> Intake {
         self.accounts().intake.clone()
+    }
+
+    pub fn meters(&self) -> &EngineMeters {
+        &self.inner.shared.meters
     }
 
     pub fn failstop(&self) -> &FailStop {

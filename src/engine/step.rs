@@ -14,6 +14,7 @@ use super::account::{AccountSetup, Runner};
 use super::claim::{Claimed, Group};
 use super::log::{describe, log_end};
 use super::meaning::{class, learn};
+use super::measure;
 use crate::crash::{self, Mutant};
 use crate::domain::exchange::{Request, SendError};
 use crate::domain::privacy::masked;
@@ -76,6 +77,7 @@ async fn make_call(runner: &Runner, group: Group) {
     // Before the intent is stored: what is hashed is what is sent, and where to.
     request.host = host;
     let intent = (call == Call::Submit).then(|| request.hash());
+    let known = measure::known(&jobs);
     crash::point_of(call.as_str(), "built");
     let early = match crash::is(Mutant::CommitAfterSend) {
         true => Some(send(runner, &setup, &request, Some(call)).await),
@@ -83,6 +85,7 @@ async fn make_call(runner: &Runner, group: Group) {
     };
     let Some(jobs) = begin(runner, call, jobs, intent.as_deref(), change).await else { return };
     crash::point_of(call.as_str(), "intent_committed");
+    measure::begun(runner, call, &jobs, oldest_due);
     let (sent_at, exchange) = match intent.filter(|intent| request.hash() != *intent) {
         None => match early {
             Some(sent) => sent,
@@ -106,6 +109,7 @@ async fn make_call(runner: &Runner, group: Group) {
     };
     let (outcomes, accounts) = class(runner, call, host, &jobs, exchange).await;
     let outcomes = learn(runner, call, set, &jobs, outcomes, oldest_due);
+    measure::observed(runner, &jobs, &known, &outcomes);
     crash::point_of(call.as_str(), "read");
     finish(runner, call, jobs, outcomes, accounts, record).await;
     crash::point_of(call.as_str(), "outcome_committed");
@@ -205,10 +209,12 @@ pub async fn send(
 ) -> (Timestamp, Result<Received, SendError>) {
     let interval = setup.limits.min_interval;
     if !interval.is_zero() {
+        let ready = runner.now();
         let mut last = runner.last_sent.lock().await;
         if let Some(at) = *last {
             runner.shared.clock.sleep_until(at + interval).await;
         }
+        runner.shared.meters.limited(runner.name(), runner.now().since(ready));
         // It may have waited for its turn: the distance to the next one counts from here.
         runner.take_slot(runner.now());
         *last = Some(runner.now());
@@ -233,18 +239,22 @@ async fn finish(
     accounts: Vec<AccountChange>,
     mut record: CallRecord,
 ) {
-    let (word, note) = outcomes.first().map_or(("nothing", None), describe);
+    let (word, reason) = outcomes.first().map_or(("nothing", None), describe);
+    runner.shared.meters.request(runner.name(), call.as_str(), word, record.took);
     record.outcome = word.to_owned();
-    record.note = note.map(|text| text.chars().take(500).collect());
-    if let Some(note) = &record.note {
+    record.note = reason.map(|reason| reason.message.chars().take(500).collect());
+    if let Some((note, reason)) = record.note.as_ref().zip(reason) {
         tracing::info!(
             account = runner.name(),
             job = jobs[0].job.id.0,
+            kind = jobs[0].job.kind,
+            attempt = jobs[0].job.submissions,
             jobs = jobs.len(),
             call = call.as_str(),
             op = record.op,
             status = record.status,
             outcome = word,
+            code = reason.code,
             ms = record.took.as_millis() as u64,
             reason = masked(note),
             "the call did not bring what was hoped for"

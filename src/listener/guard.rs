@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,14 +17,17 @@ pub struct WriteGuard<S> {
     limit: Duration,
     /// Runs while the kernel takes no more.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// The same for others: something is still to be written.
+    stuck: Arc<AtomicBool>,
 }
 
 impl<S> WriteGuard<S> {
-    pub fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, stalled: None }
+    pub fn new(stream: S, limit: Duration, stuck: Arc<AtomicBool>) -> Self {
+        Self { stream, limit, stalled: None, stuck }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.stuck.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.stalled = None;
             return written;

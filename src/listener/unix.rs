@@ -17,6 +17,15 @@ pub enum BindError {
     NotASocket(PathBuf),
     #[error("another opros answers at {0}: stop it first, or set another path for the socket")]
     Live(PathBuf),
+    #[error(
+        "the socket {path} cannot be given to the group with number {gid}: {source}. The user that opros runs as has to be a \
+         member of it"
+    )]
+    Group { path: PathBuf, gid: u32, source: io::Error },
+    #[error(
+        "admin.{key}: there is no group {name:?} in /etc/group; make it (groupadd --system {name}), or name another"
+    )]
+    NoGroup { key: &'static str, name: String },
     #[error("cannot make the socket {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
 }
@@ -55,6 +64,11 @@ impl Drop for UnixSocket {
 /// The socket is made in a private directory beside its place, gets its mode there and is then moved: umask, which belongs
 /// to the whole process, plays no part, and nobody can connect before the mode is set.
 pub async fn bind(path: &Path, mode: u32) -> Result<Socket, BindError> {
+    bind_for(path, mode, None).await
+}
+
+/// The same for the members of another group than the daemon's own.
+pub async fn bind_for(path: &Path, mode: u32, group: Option<u32>) -> Result<Socket, BindError> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -72,6 +86,10 @@ pub async fn bind(path: &Path, mode: u32) -> Result<Socket, BindError> {
         .map_err(failed)?;
     let born = private.path().join("s");
     let listener = UnixListener::bind(&born).map_err(failed)?;
+    if let Some(gid) = group {
+        let given = std::os::unix::fs::chown(&born, None, Some(gid));
+        given.map_err(|source| BindError::Group { path: path.to_owned(), gid, source })?;
+    }
     fs::set_permissions(&born, Permissions::from_mode(mode)).map_err(failed)?;
     let file = identity(&born).map_err(failed)?;
     fs::rename(&born, path).map_err(failed)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Post, Way, body};
@@ -216,8 +217,10 @@ impl Courier {
             let lane = due.lane.clone();
             let attempt = match &due.event {
                 Some(event) => {
-                    let parcel = body::parcel(post.shared.store.instance(), event);
-                    way.transport.deliver(&parcel, post.shared.clock.now()).await
+                    let (parcel, begun) = (body::parcel(post.shared.store.instance(), event), Instant::now());
+                    let attempt = way.transport.deliver(&parcel, post.shared.clock.now()).await;
+                    post.meters.attempt(&post.name, attempt.as_str(), begun.elapsed());
+                    attempt
                 }
                 None => Attempt::Forgotten,
             };

@@ -34,6 +34,7 @@ use crate::domain::delivery::{Attempt, Filter, Sink, SinkKind};
 use crate::domain::{Event, Timestamp};
 use crate::health::HealthBoard;
 use crate::http::ClientError;
+use crate::meters::SinkMeters;
 use crate::store::{Store, StoreError, random_hex};
 
 /// A sink as the configuration has it.
@@ -137,6 +138,7 @@ struct Post {
     nudge: Notify,
     /// Up to where events were looked at; the stored cursor may lie behind by what was not wanted.
     looked: AtomicI64,
+    meters: SinkMeters,
 }
 
 /// The sinks of this daemon; cheap to clone.
@@ -146,6 +148,7 @@ pub struct Sinks {
     inner: Arc<Mutex<Inner>>,
     /// How long the story of a delivery is kept.
     kept: Arc<watch::Sender<Duration>>,
+    meters: SinkMeters,
 }
 
 #[derive(Debug, Default)]
@@ -169,7 +172,7 @@ impl Sinks {
     /// Sets them up and makes them known to the store. Nothing is delivered before [`Sinks::start`].
     pub async fn new(shared: Shared, plan: Plan) -> Result<Sinks, SinksError> {
         let kept = Arc::new(watch::Sender::new(plan.kept));
-        let sinks = Sinks { shared, inner: Arc::default(), kept };
+        let sinks = Sinks { shared, inner: Arc::default(), kept, meters: SinkMeters::default() };
         let checked = sinks.check(plan)?;
         sinks.change(checked).await?;
         Ok(sinks)
@@ -197,7 +200,8 @@ impl Sinks {
         for (name, way) in ways {
             let (nudge, looked) = (Notify::new(), AtomicI64::new(0));
             let way = watch::Sender::new(Some(way));
-            let post = Arc::new(Post { name: name.clone(), way, shared: self.shared.clone(), nudge, looked });
+            let (shared, meters) = (self.shared.clone(), self.meters.clone());
+            let post = Arc::new(Post { name: name.clone(), way, shared, nudge, looked, meters });
             if let Some((tasks, stop)) = &inner.running {
                 tasks.spawn(crash::watched("sinks.courier", Courier::new(Arc::clone(&post)).run(stop.clone())));
             }
@@ -214,6 +218,10 @@ impl Sinks {
         }
         inner.running = Some((tasks.clone(), stop.clone()));
         tasks.spawn(crash::watched("sinks.tidy", self.clone().keep_tidy(stop.clone())));
+    }
+
+    pub fn meters(&self) -> &SinkMeters {
+        &self.meters
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -27,6 +27,7 @@ use crate::domain::reconcile::{Ordered, Reading};
 use crate::domain::spending::{BudgetSpent, Rules, Spent};
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
+use crate::meters::StoreMeters;
 
 pub mod callbacks;
 pub mod costs;
@@ -47,6 +48,9 @@ pub trait Store: SinkStore + WatchStore {
 
     /// The writer's state of health.
     fn health(&self) -> StoreHealth;
+
+    /// The writer's instruments.
+    fn meters(&self) -> StoreMeters;
 
     // ---- writes: each is part of some group commit --------------------------------------------------------------
 

@@ -47,6 +47,9 @@ pub trait SinkStore: Send + Sync + Debug {
     /// When the next one is due, of lanes in which nothing is under way.
     async fn next_delivery(&self, sink: &str, under_way: &[String]) -> Result<Option<Timestamp>, StoreError>;
 
+    /// Since when the oldest delivery that is pending has waited.
+    async fn oldest_delivery(&self, sink: &str) -> Result<Option<Timestamp>, StoreError>;
+
     /// Newest events first.
     async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError>;
 }

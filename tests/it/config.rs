@@ -65,7 +65,7 @@ fn the_shipped_file_is_valid_as_it_stands_and_changes_nothing() {
     assert_eq!(shipped.store.path, PathBuf::from("/var/lib/opros/store/opros.db"));
     assert_eq!(shipped.mailbox.path, Some(PathBuf::from("/var/lib/opros/mailbox/mailbox.db")));
     assert_eq!((shipped.admin.socket.as_path(), shipped.admin.mode), ("/run/opros/admin.sock".as_ref(), 0o660));
-    assert_eq!((shipped.log.format, shipped.log.filter.as_str()), (LogFormat::Text, "info"));
+    assert_eq!((shipped.log.format, shipped.log.filter.as_str()), (LogFormat::Auto, "info"));
     assert_eq!(shipped.callbacks.listen.to_string(), "127.0.0.1:8077");
     assert_eq!(duration::format(shipped.retention.calls), "14d");
 }
@@ -181,7 +181,13 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     vendor = "vagvin"
 
     [admin]
+    allow_remote = false
+    group = ""
+    listen = ""
     mode = "0660"
+    read_group = ""
+    read_mode = "0660"
+    read_socket = ""
     socket = "/run/opros/admin.sock"
 
     [backup]
@@ -196,7 +202,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
 
     [log]
     filter = "info"
-    format = "text"
+    format = "auto"
 
     [mailbox]
     path = "/var/lib/opros/mailbox/mailbox.db"
@@ -315,11 +321,35 @@ fn every_mistake_is_told_with_its_place() {
         ("[store]\npath = \"\"".into(), "2: store.path: must be a path in quotes"),
         ("[store]\nallow_network_fs = \"yes\"".into(), "2: store.allow_network_fs: must be true or false"),
         ("[admin]\nmode = 660".into(), "2: admin.mode: must be a text in quotes"),
+        (
+            "[admin]\nread_socket = \"/run/opros/admin.sock\"".into(),
+            "2: admin.read_socket: must not be admin.socket: it is the one over which nothing can be changed",
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:8078\"".into(),
+            "2: admin.listen: needs a token: set token_file, or read_token_file for reading alone",
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:8078\"\ntoken = \"short\"".into(),
+            "3: admin.token: must have at least 16 visible ASCII characters, such as: openssl rand -hex 32",
+        ),
+        (
+            "[admin]\nlisten = \"192.0.2.1:8078\"\ntoken = \"0123456789abcdef\"".into(),
+            "2: admin.listen: is no loopback address: the token and all data would go over the network in plain text. Put a proxy with TLS before a loopback address; or, in a network that you trust, say allow_remote = true",
+        ),
+        (
+            "[admin]\nlisten = \"[::1]:8078\"\ntoken = \"0123456789abcdef\"\nread_token = \"0123456789abcdef\"".into(),
+            "4: admin.read_token: must not be admin.token: whoever has it could change everything",
+        ),
+        (
+            "[admin]\nlisten = \"8078\"".into(),
+            "2: admin.listen: must be an IP address and port, such as \"127.0.0.1:8077\" or \"[::1]:8077\"",
+        ),
         ("[admin]\nmode = \"0888\"".into(), "2: admin.mode: must be octal permissions in quotes, such as \"0660\""),
         ("[admin]\nmode = \"+660\"".into(), "2: admin.mode: must be octal permissions in quotes, such as \"0660\""),
         (
             "[log]\nformat = \"jsn\"".into(),
-            "2: log.format: must be one of text, json, journald; did you mean \"json\"?",
+            "2: log.format: must be one of auto, text, json, journald; did you mean \"json\"?",
         ),
         (
             "[log]\nfilter = \"a=b=c\"".into(),

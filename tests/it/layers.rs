@@ -11,19 +11,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("crash", &[]),
     ("vendors", &["domain"]),
     ("http", &["clock", "crash", "domain"]),
-    ("store", &["clock", "crash", "domain"]),
+    // What others count and measure with; names of users and groups.
+    ("meters", &[]),
+    ("people", &[]),
+    ("store", &["clock", "crash", "domain", "meters"]),
     ("health", &["domain"]),
-    ("listener", &["crash"]),
+    ("listener", &["crash", "meters"]),
     // Which addresses may be connected to: the configuration judges by it, and deliveries do.
     ("guard", &[]),
     ("config", &["domain", "guard"]),
-    ("telemetry", &["config"]),
-    ("engine", &["clock", "crash", "domain", "health", "http", "store", "vendors"]),
+    ("telemetry", &["clock", "config", "domain"]),
+    ("engine", &["clock", "crash", "domain", "health", "http", "meters", "store", "vendors"]),
     // Webhooks and commands know the store, and nothing of the engine or the vendors.
-    ("sinks", &["clock", "crash", "domain", "guard", "health", "http", "store"]),
+    ("sinks", &["clock", "crash", "domain", "guard", "health", "http", "meters", "store"]),
     ("mailbox", &["clock", "crash", "domain", "engine", "health", "store"]),
     ("downloads", &["callbacks", "domain", "engine", "http", "store"]),
-    ("callbacks", &["clock", "crash", "domain", "engine", "health", "listener", "store", "vendors"]),
+    ("callbacks", &["clock", "crash", "domain", "engine", "health", "listener", "meters", "store", "vendors"]),
     (
         "admin",
         &[
@@ -35,13 +38,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "engine",
             "health",
             "listener",
+            "meters",
+            "people",
             "sinks",
             "store",
             "vendors",
         ],
     ),
     // The client knows the socket's contract and nothing of the daemon's inside.
-    ("cli", &["clock", "config", "domain"]),
+    ("cli", &["clock", "config", "domain", "people"]),
     // The simulated vendors know nothing of the daemon.
     ("simulator", &["cli", "clock", "domain"]),
     (
@@ -60,6 +65,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "http",
             "listener",
             "mailbox",
+            "meters",
+            "people",
             "sinks",
             "store",
             "telemetry",

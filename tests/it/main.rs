@@ -13,6 +13,7 @@ mod lifecycle_table;
 mod mailbox;
 mod memory;
 mod money;
+mod observe;
 mod process;
 mod rlab;
 mod simulator;

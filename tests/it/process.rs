@@ -314,3 +314,29 @@ async fn a_change_is_logged_once_with_the_users_number_and_without_params() {
     }
     assert!(!log.contains("79990000111"), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_changed_while_it_runs_and_set_back_and_says_by_whom() {
+    let mut world = World::new().await;
+    world.start().await;
+    let log = || std::fs::read_to_string(world.dir.path().join("log")).unwrap();
+    assert!(said(&world.run(&["log"])).starts_with("info (text)"), "{}", said(&world.run(&["log"])));
+    let wrong = world.run(&["log", "set", "debgu"]);
+    assert_eq!(wrong.status.code(), Some(5), "{}", said(&wrong));
+    assert!(said(&wrong).contains("\"debgu\" is no level"), "{}", said(&wrong));
+    assert!(!log().contains(" DEBUG "));
+    assert!(
+        world.run(&["log", "set", "info,opros::engine=trace,opros::callbacks=debug", "--for", "1h"]).status.success()
+    );
+    assert!(said(&world.run(&["log"])).contains("back to it: opros log reset"));
+    assert!(world.run(&["reload"]).status.success());
+    assert!(said(&world.run(&["log"])).starts_with("info,opros::engine=trace"), "a reload leaves it");
+    assert!(world.run(&["log", "reset"]).status.success());
+    assert!(said(&world.run(&["log"])).starts_with("info (text)"));
+    let uid = format!(" uid={} pid=", rustix::process::getuid().as_raw());
+    for words in ["an operator changed what is logged", "an operator had the configured log again"] {
+        let text = log();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(words)).collect();
+        assert!(lines.len() == 1 && lines[0].contains(&uid), "{text}");
+    }
+}

@@ -66,6 +66,7 @@ use crate::crash::{self, Mutant};
 use crate::domain::reconcile::{Ordered, Reading};
 use crate::domain::spending::{Rules, Spent};
 use crate::domain::{Account, Job, JobId, NewJob, Timestamp};
+use crate::meters::StoreMeters;
 
 /// The schema, forward only; embedded, so that the binary is all that is needed.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/store");
@@ -133,6 +134,7 @@ pub struct SqliteStore {
     hot: Hot,
     agenda: Agenda,
     looking: tokio::sync::Mutex<()>,
+    meters: StoreMeters,
 }
 
 /// What is known of the mailbox beside the tables.
@@ -204,6 +206,7 @@ impl SqliteStore {
         let mailbox = Arc::new(Mutex::new(MailboxNotes { mark, ..MailboxNotes::default() }));
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (hot, agenda) = (Hot::default(), Agenda::default());
+        let meters = StoreMeters::default();
         let store = SqliteStore {
             instance: stands.instance.clone(),
             directory,
@@ -216,6 +219,7 @@ impl SqliteStore {
             hot: hot.clone(),
             agenda: agenda.clone(),
             looking: tokio::sync::Mutex::default(),
+            meters: meters.clone(),
         };
         let writer = Writer {
             conn,
@@ -234,6 +238,7 @@ impl SqliteStore {
             commits,
             health,
             clock,
+            meters,
         };
         *store.writer.lock().await = Some(tokio::spawn(crash::watched("store.writer", writer.run(receiver))));
         Ok(store)
@@ -395,6 +400,10 @@ impl Store for SqliteStore {
 
     fn health(&self) -> StoreHealth {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn meters(&self) -> StoreMeters {
+        self.meters.clone()
     }
 
     async fn accept(&self, jobs: Vec<NewJob>, at: Timestamp) -> Result<Vec<Accepted>, StoreError> {

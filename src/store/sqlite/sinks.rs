@@ -329,6 +329,12 @@ impl SinkStore for SqliteStore {
         Ok(at.map(Timestamp::from_millis))
     }
 
+    async fn oldest_delivery(&self, sink: &str) -> Result<Option<Timestamp>, StoreError> {
+        let query = sqlx::query_scalar(sql::OLDEST_DELIVERY).bind(sink);
+        let at: Option<i64> = query.fetch_optional(&self.readers).await.map_err(sort_error)?;
+        Ok(at.map(Timestamp::from_millis))
+    }
+
     async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>, StoreError> {
         let statement = match filter.progress {
             None => sql::LIST_DELIVERIES,

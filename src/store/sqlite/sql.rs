@@ -441,6 +441,7 @@ statements! {
         AND d.lane NOT IN (SELECT value FROM json_each($3)) ORDER BY d.due_at, d.seq LIMIT $4 + 0";
     NEXT_DELIVERY = "SELECT due_at FROM deliveries WHERE sink = $1 AND state = 0 AND due_at IS NOT NULL \
         AND lane NOT IN (SELECT value FROM json_each($2)) ORDER BY due_at, seq LIMIT 1";
+    OLDEST_DELIVERY = "SELECT created_at FROM deliveries WHERE sink = $1 AND state = 0 ORDER BY seq LIMIT 1";
     LIST_DELIVERIES = concat!(
         "SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3 + 0"
     );

@@ -29,6 +29,7 @@ use crate::clock::SharedClock;
 use crate::crash;
 use crate::domain::state::{Begin, Input};
 use crate::domain::{Job, JobId, NewJob, Timestamp};
+use crate::meters::StoreMeters;
 use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback};
 use crate::store::downloads::DownloadEnd;
 use crate::store::upkeep::{Fired, Firing, FiringWork, KnownSchedule, PurgeOutcome};
@@ -163,6 +164,7 @@ pub struct Writer {
     pub commits: watch::Sender<Commit>,
     pub health: Arc<Mutex<StoreHealth>>,
     pub clock: SharedClock,
+    pub meters: StoreMeters,
 }
 
 impl Writer {
@@ -312,7 +314,9 @@ impl Writer {
 
     /// One transaction; what it did is durable when this returns. A full disk costs the ballast, for outcomes alone.
     async fn commit(&mut self, ops: &[Op]) -> Result<Vec<Reply>, StoreError> {
+        let begun = Instant::now();
         let done = self.try_to_commit(ops).await;
+        self.meters.commit(ops.len(), begun.elapsed(), done.is_ok());
         if !matches!(done, Err(StoreError::Full(_))) {
             return done;
         }

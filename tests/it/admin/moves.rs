@@ -167,11 +167,15 @@ async fn the_contract_lists_every_path_and_metrics_are_text() {
     assert_eq!(house.get("/v1/openapi.json").await.json(), contract);
     for path in ["/metrics", "/v1/metrics"] {
         let metrics = house.get(path).await;
-        assert_eq!(metrics.status, 200);
+        assert_eq!((metrics.status, metrics.kind.as_str()), (200, "text/plain; version=0.0.4; charset=utf-8"));
         let line = r#"opros_jobs{account="tronk",kind="tronk.report",state="queued"} 1"#;
         assert!(metrics.text.contains(line), "{}", metrics.text);
-        assert!(metrics.text.contains("opros_build_info{version=") && metrics.text.ends_with("# EOF\n"));
+        assert!(metrics.text.contains("opros_build_info{version=") && !metrics.text.contains("# EOF"));
         assert!(metrics.text.contains(r#"opros_account_paused{account="tronk",vendor="tronk"} 0"#));
+        let open =
+            house.request("GET", path).header("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+        let open = house.send(open).await;
+        assert!(open.kind.starts_with("application/openmetrics-text; version=1.0.0") && open.text.ends_with("# EOF\n"));
     }
 }
 

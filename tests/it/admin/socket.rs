@@ -127,17 +127,61 @@ async fn what_is_no_http_is_refused() {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
 }
 
+/// A live stream: a request that is not answered to its end.
+async fn watcher(house: &House) -> UnixStream {
+    let mut stream = UnixStream::connect(house.socket()).await.unwrap();
+    let head = b"GET /v1/events HTTP/1.1\r\nhost: opros\r\naccept: text/event-stream\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    soon(stream.readable()).await.unwrap();
+    stream
+}
+
 #[tokio::test]
-async fn over_the_cap_a_connection_waits_until_another_ends() {
+async fn over_the_cap_a_connection_waits_while_all_others_are_busy() {
     let house = House::with(Limits { connections: 2, ..Limits::default() }).await;
-    let first = UnixStream::connect(house.socket()).await.unwrap();
-    let _second = UnixStream::connect(house.socket()).await.unwrap();
+    let first = watcher(&house).await;
+    let _second = watcher(&house).await;
     let third = house.get("/v1/health");
     tokio::pin!(third);
     let waited = tokio::time::timeout(Duration::from_millis(100), third.as_mut()).await;
     assert!(waited.is_err(), "there was no place for it");
     drop(first);
     assert_eq!(soon(third).await.status, 200);
+}
+
+#[tokio::test]
+async fn silent_connections_make_room_the_longest_silent_first() {
+    let house =
+        House::with(Limits { connections: 3, header_timeout: Duration::from_secs(3600), ..Limits::default() }).await;
+    let mut busy = watcher(&house).await;
+    let mut silent = UnixStream::connect(house.socket()).await.unwrap();
+    let mut used = UnixStream::connect(house.socket()).await.unwrap();
+    let head = b"GET /v1/nothing HTTP/1.1\r\nhost: opros\r\n\r\n";
+    used.write_all(head).await.unwrap();
+    soon(used.readable()).await.unwrap();
+    // All places are taken, and nobody ends. Who never spoke goes first.
+    let mut fresh = UnixStream::connect(house.socket()).await.unwrap();
+    fresh.write_all(head).await.unwrap();
+    soon(fresh.readable()).await.unwrap();
+    assert_eq!(read_to_end(&mut silent).await, "");
+    // Then who was answered and keeps his connection; who is being answered stays.
+    assert_eq!(house.get("/v1/health").await.status, 200);
+    let answer = read_to_end(&mut used).await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    let mut bytes = [0; 4096];
+    let count = soon(busy.read(&mut bytes)).await.unwrap();
+    assert!(count > 0, "the stream is open");
+}
+
+#[tokio::test]
+async fn two_hundred_silent_connections_keep_nobody_out() {
+    let house =
+        House::with(Limits { connections: 16, header_timeout: Duration::from_secs(3600), ..Limits::default() }).await;
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        crowd.push(soon(UnixStream::connect(house.socket())).await.unwrap());
+    }
+    assert_eq!(soon(house.get("/v1/health")).await.status, 200);
 }
 
 /// A stream whose client never reads: everything that the kernel takes is taken, and then it stands still.

@@ -1,0 +1,138 @@
+//! Lines in their formats, to where they are read.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use super::journal::Journal;
+use super::line::{Line, name};
+use crate::clock::SharedClock;
+use crate::domain::Timestamp;
+
+/// Where lines go, and in which form.
+pub struct Out {
+    form: Form,
+    /// stderr; also of the journal's, for what it does not take.
+    file: Mutex<Box<dyn Write + Send>>,
+}
+
+enum Form {
+    Text { colour: bool },
+    Json,
+    Journal(Journal),
+}
+
+impl Out {
+    pub fn text(file: Box<dyn Write + Send>, colour: bool) -> Self {
+        Self { form: Form::Text { colour }, file: Mutex::new(file) }
+    }
+
+    pub fn json(file: Box<dyn Write + Send>) -> Self {
+        Self { form: Form::Json, file: Mutex::new(file) }
+    }
+
+    pub fn journal(journal: Journal) -> Self {
+        Self { form: Form::Journal(journal), file: Mutex::new(Box::new(std::io::stderr())) }
+    }
+
+    fn write(&self, line: &Line, at: Timestamp) {
+        match &self.form {
+            Form::Text { colour } => self.print(&text(line, at, *colour)),
+            Form::Json => self.print(&json(line, at)),
+            Form::Journal(journal) => {
+                if journal.send(line).is_err() {
+                    self.print(&text(line, at, false));
+                }
+            }
+        }
+    }
+
+    /// In one piece: lines of several threads do not mix.
+    fn print(&self, text: &str) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where nobody reads any more there is nobody to tell.
+        let _ = file.write_all(text.as_bytes()).and_then(|()| file.flush());
+    }
+}
+
+fn text(line: &Line, at: Timestamp, colour: bool) -> String {
+    let (at, level, text) = (at.to_rfc3339(), line.level.as_str(), line.text());
+    if !colour {
+        return format!("{at} {level:>5} {text}\n");
+    }
+    let code = match line.level {
+        Level::ERROR => 31,
+        Level::WARN => 33,
+        Level::INFO => 32,
+        Level::DEBUG => 34,
+        Level::TRACE => 35,
+    };
+    format!("\u{1b}[2m{at}\u{1b}[0m \u{1b}[{code}m{level:>5}\u{1b}[0m {text}\n")
+}
+
+fn json(line: &Line, at: Timestamp) -> String {
+    let mut text = String::from("{");
+    let head = [("timestamp", Value::from(at.to_rfc3339())), ("level", line.level.as_str().into())];
+    let who = [("target", Value::from(line.target)), ("message", line.message.as_str().into())];
+    for (index, (name, value)) in head.iter().chain(&who).enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        text.push_str(&format!("{comma}\"{name}\":{value}"));
+    }
+    for (field, value) in &line.fields {
+        text.push_str(&format!(",{}:{value}", Value::from(name(field))));
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// How many lines were written, by level.
+#[derive(Debug, Clone, Default)]
+pub struct Lines(Arc<[AtomicU64; 5]>);
+
+impl Lines {
+    const LEVELS: [(Level, &'static str); 5] = [
+        (Level::ERROR, "error"),
+        (Level::WARN, "warn"),
+        (Level::INFO, "info"),
+        (Level::DEBUG, "debug"),
+        (Level::TRACE, "trace"),
+    ];
+
+    fn count(&self, level: Level) {
+        let index = Self::LEVELS.iter().position(|(known, _)| *known == level);
+        if let Some(counter) = index.and_then(|index| self.0.get(index)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn all(&self) -> [(&'static str, u64); 5] {
+        std::array::from_fn(|index| (Self::LEVELS[index].1, self.0[index].load(Ordering::Relaxed)))
+    }
+}
+
+/// Hears events and has them written.
+#[derive(Debug)]
+pub struct Printer {
+    out: Out,
+    lines: Lines,
+    clock: SharedClock,
+}
+
+impl Printer {
+    pub fn new(out: Out, lines: Lines, clock: SharedClock) -> Self {
+        Self { out, lines, clock }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Printer {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let line = Line::of(event);
+        self.lines.count(line.level);
+        self.out.write(&line, self.clock.now());
+    }
+}
