@@ -59,6 +59,17 @@ pub enum StartError {
     Sinks(#[from] SinksError),
 }
 
+impl StartError {
+    /// Somebody has to change something first: starting again does not help.
+    pub fn is_config(&self) -> bool {
+        match self {
+            StartError::Config(_) => true,
+            StartError::Socket(error) => error.is_config(),
+            _ => false,
+        }
+    }
+}
+
 /// A mailbox that cannot be opened holds up the start no longer than this.
 const MAILBOX_PATIENCE: Duration = Duration::from_secs(3);
 const MAILBOX_AGAIN: Duration = Duration::from_millis(50);
@@ -96,7 +107,7 @@ impl Daemon {
         let setups = setups::setups(config, &setups::secrets_of(config), &budget, &clock)?;
         crash::point("start.store_open");
         // Before anything is called: a second daemon must not get as far as that.
-        let socket = unix::bind(&config.admin.socket, config.admin.mode).await?;
+        let socket = unix::open(&config.admin.socket, config.admin.mode).await?;
         // And before an order leaves: its call-back may come before its answer.
         let door = callback_door(config).await?;
         let settings = callback_settings(config)?;

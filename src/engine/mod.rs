@@ -21,6 +21,7 @@ mod meaning;
 #[cfg(feature = "crashtest")]
 mod mutants;
 pub mod ops;
+mod pulse;
 mod recover;
 pub mod schedule;
 mod step;

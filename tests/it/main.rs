@@ -19,6 +19,7 @@ mod simulator;
 mod sinks;
 mod store;
 mod support;
+mod systemd;
 mod tronk;
 mod upkeep;
 mod vendors;

@@ -376,6 +376,10 @@ impl Store for SqliteStore {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    async fn heartbeat(&self) -> Result<(), StoreError> {
+        self.ask(Op::Heartbeat).await.map(drop)
+    }
+
     async fn accept(&self, jobs: Vec<NewJob>, at: Timestamp) -> Result<Vec<Accepted>, StoreError> {
         match self.ask(Op::Accept(jobs, at)).await? {
             Reply::Accepted(accepted) => Ok(accepted),

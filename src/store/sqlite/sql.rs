@@ -85,6 +85,7 @@ statements! {
     // ---- the file itself
     GET_META = "SELECT value FROM meta WHERE key = $1";
     SET_META = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    HEARTBEAT = "SELECT 1";
     EMPTY_WAL = "PRAGMA wal_checkpoint(TRUNCATE)";
     LAST_ORDER = "SELECT coalesce(max(id), 0) FROM costs";
     LAST_JOB_ID = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0)";
