@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Engine;
 use super::account::Runner;
 use crate::store::StoreError;
+
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Returns once the store's writer has answered and every loop has looked for work after this was called; an idle one is
@@ -22,13 +25,14 @@ impl Engine {
         loop {
             let mut rested = pin!(self.rested());
             rested.as_mut().enable();
-            // Accounts that a reload took away meanwhile look for nothing any more.
+            // Accounts that a reload took away meanwhile look for nothing any more, and tell nobody: hence the short wait.
             let all = deadlines.has_looked(deadline) && self.runners().iter().all(looked);
             if all || self.is_stopping() {
                 return Ok(());
             }
             tokio::select! {
                 () = rested => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
                 () = self.inner.stop.cancelled() => {}
             }
         }

@@ -2,6 +2,7 @@
 //! nobody to tell, and all of this does nothing.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -9,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::State;
 use crate::engine::Engine;
+use crate::store::StoreError;
 
 /// A start that takes longer says so this often, and asks for this much more time each time.
 const STARTING_EVERY: Duration = Duration::from_secs(10);
@@ -54,14 +56,11 @@ pub async fn keep_alive(engine: Engine) {
     let every = sd_notify::watchdog_enabled().map_or(LOOK_EVERY, |limit| (limit / 3).min(LOOK_EVERY));
     let mut shown = String::new();
     loop {
-        match timeout(every, engine.heartbeat()).await {
-            Ok(Ok(())) => notify(&[NotifyState::Watchdog]),
-            Ok(Err(error)) => {
-                tracing::error!(error = %error, "the store's writer does not work any more; systemd's watchdog is not fed")
-            }
-            Err(_) => tracing::error!(
-                waited_s = every.as_secs_f64(),
-                "the store's writer or an account's loop has not answered; systemd's watchdog is not fed until they do"
+        match heartbeat(&engine, every).await {
+            Ok(()) => notify(&[NotifyState::Watchdog]),
+            Err(error) => tracing::error!(
+                error = %error,
+                "the store's writer does not work any more; systemd's watchdog is not fed"
             ),
         }
         if let Ok(Some(text)) = timeout(STATUS_PATIENCE, status(&engine)).await
@@ -71,6 +70,21 @@ pub async fn keep_alive(engine: Engine) {
             shown = text;
         }
         sleep(every).await;
+    }
+}
+
+/// A slow answer is an answer: nothing is given up and asked anew, systemd's patience is the limit.
+async fn heartbeat(engine: &Engine, every: Duration) -> Result<(), StoreError> {
+    let mut beat = pin!(engine.heartbeat());
+    let begun = Instant::now();
+    loop {
+        if let Ok(answer) = timeout(every, &mut beat).await {
+            return answer;
+        }
+        tracing::error!(
+            waited_s = begun.elapsed().as_secs(),
+            "the store's writer or an account's loop has not answered; systemd's watchdog is not fed until they do"
+        );
     }
 }
 

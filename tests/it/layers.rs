@@ -66,7 +66,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "vendors",
         ],
     ),
-    ("lifecycle", &["app", "clock", "config", "domain", "engine", "telemetry"]),
+    ("lifecycle", &["app", "clock", "config", "domain", "engine", "store", "telemetry"]),
     ("restore", &["cli", "clock", "config", "lifecycle", "store"]),
     ("demo", &["app", "cli", "clock", "config", "domain", "simulator", "store"]),
 ];
