@@ -66,6 +66,17 @@ pub enum StartError {
     Sinks(#[from] SinksError),
 }
 
+impl StartError {
+    /// Somebody has to change something first: starting again does not help.
+    pub fn is_config(&self) -> bool {
+        match self {
+            StartError::Config(_) => true,
+            StartError::Socket(error) => error.is_config(),
+            _ => false,
+        }
+    }
+}
+
 /// A mailbox that cannot be opened holds up the start no longer than this.
 const MAILBOX_PATIENCE: Duration = Duration::from_secs(3);
 const MAILBOX_AGAIN: Duration = Duration::from_millis(50);

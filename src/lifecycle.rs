@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{self, Daemon, Origin, StartError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, Sources};
 use crate::telemetry;
+
+mod systemd;
 
 /// The configuration is wrong: starting again does not help (systemd: RestartPreventExitStatus).
 pub const EXIT_CONFIG: u8 = 78;
@@ -49,7 +50,7 @@ pub async fn serve(sources: Sources) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("opros does not start: {error}");
-            ExitCode::from(EXIT_START)
+            ExitCode::from(if error.is_config() { EXIT_CONFIG } else { EXIT_START })
         }
     }
 }
@@ -58,7 +59,7 @@ async fn run(config: &Config, origin: Origin, clock: SharedClock) -> Result<Exit
     // Before anything is sent: a signal that comes while the daemon starts is heard once it has.
     let (mut term, mut int) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
     let mut hangup = listen(SignalKind::hangup());
-    let daemon = Daemon::start_from(config, origin, clock).await?;
+    let daemon = systemd::while_starting(Daemon::start_from(config, origin, clock)).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         accounts = config.accounts.len(),
@@ -66,8 +67,9 @@ async fn run(config: &Config, origin: Origin, clock: SharedClock) -> Result<Exit
         store = %config.store.path.display(),
         "opros is ready"
     );
-    notify(&[NotifyState::Ready]);
+    systemd::ready();
     let failstop = daemon.engine().failstop().clone();
+    let alive = tokio::spawn(systemd::keep_alive(daemon.engine().clone()));
     let failed = loop {
         tokio::select! {
             () = heard(&mut term) => break false,
@@ -76,11 +78,13 @@ async fn run(config: &Config, origin: Origin, clock: SharedClock) -> Result<Exit
             () = heard(&mut hangup) => reload(&daemon).await,
         }
     };
+    alive.abort();
     let calls = daemon.engine().calls_in_flight();
     tracing::info!(calls, "stopping: no new calls; those under way are waited for (a second signal stops at once)");
-    notify(&[NotifyState::Stopping]);
+    systemd::stopping(calls);
     let patience = daemon.longest_call() + DRAIN_MARGIN;
     tokio::select! {
+        () = systemd::while_stopping() => {}
         stopped = tokio::time::timeout(patience, daemon.stop()) => match stopped {
             Ok(()) => tracing::info!("stopped; nothing was cut off"),
             Err(_) => tracing::warn!("stopped in spite of calls under way: the next start finds them in doubt"),
@@ -109,12 +113,5 @@ async fn heard(signal: &mut Option<Signal>) {
             signal.recv().await;
         }
         None => std::future::pending().await,
-    }
-}
-
-fn notify(states: &[NotifyState<'_>]) {
-    // Without systemd there is nobody to tell.
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(error = %error, "systemd was not told");
     }
 }

@@ -47,7 +47,7 @@ impl Door {
 impl AdminDoors {
     pub async fn bind(admin: &config::Admin) -> Result<AdminDoors, StartError> {
         let group = gid(admin.group.as_deref(), "group")?;
-        let socket = unix::bind_for(&admin.socket, admin.mode, group).await?;
+        let socket = unix::open(&admin.socket, admin.mode, group).await?;
         let mut doors = vec![Door::new("admin", socket, Right::All)];
         if let Some(path) = &admin.read_socket {
             let group = gid(admin.read_group.as_deref(), "read_group")?;

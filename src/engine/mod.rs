@@ -22,6 +22,7 @@ mod measure;
 #[cfg(feature = "crashtest")]
 mod mutants;
 pub mod ops;
+mod pulse;
 mod recover;
 pub mod schedule;
 mod step;

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use listenfd::ListenFd;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::Socket;
@@ -28,15 +29,27 @@ pub enum BindError {
     NoGroup { key: &'static str, name: String },
     #[error("cannot make the socket {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+    #[error(
+        "systemd hands over {0}, and opros takes one listening Unix stream socket (opros.socket: ListenStream=/run/opros/admin.sock); \
+         mend the socket unit, or disable it: opros then makes its socket itself"
+    )]
+    Handed(String),
 }
 
-/// A listening Unix socket; its file goes with it.
+impl BindError {
+    /// Starting again does not help.
+    pub fn is_config(&self) -> bool {
+        matches!(self, BindError::Handed(_))
+    }
+}
+
+/// A listening Unix socket; the file of one that was made here goes with it.
 #[derive(Debug)]
 pub struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode: the file is removed only while it is ours.
-    file: (u64, u64),
+    /// Device and inode: the file is removed only while it is ours. None of a socket that is systemd's.
+    file: Option<(u64, u64)>,
 }
 
 impl UnixSocket {
@@ -51,12 +64,49 @@ impl UnixSocket {
 
 impl Drop for UnixSocket {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|file| file == self.file)
+        if self.file.is_some_and(|ours| identity(&self.path).is_ok_and(|file| file == ours))
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), error = %error, "the socket's file could not be removed");
         }
     }
+}
+
+/// The socket that systemd listens at already (socket activation), or else one that is made at `path`.
+pub async fn open(path: &Path, mode: u32, group: Option<u32>) -> Result<Socket, BindError> {
+    match inherit()? {
+        Some(socket) => {
+            if socket.path != path {
+                tracing::warn!(
+                    systemd = %socket.path.display(),
+                    configured = %path.display(),
+                    "systemd listens at another path than admin.socket, where clients look; make them the same"
+                );
+            }
+            Ok(Socket::Unix(socket))
+        }
+        None => bind_for(path, mode, group).await,
+    }
+}
+
+/// What is handed over and cannot be served is refused: whoever set it up believes that somebody listens there.
+fn inherit() -> Result<Option<UnixSocket>, BindError> {
+    let mut handed = ListenFd::from_env();
+    if handed.len() == 0 {
+        return Ok(None);
+    }
+    if handed.len() > 1 {
+        return Err(BindError::Handed(format!("{} sockets", handed.len())));
+    }
+    let wrong = |error: io::Error| BindError::Handed(format!("something else ({error})"));
+    let Some(listener) = handed.take_unix_listener(0).map_err(wrong)? else { return Ok(None) };
+    if !rustix::net::sockopt::socket_acceptconn(&listener).map_err(|error| wrong(error.into()))? {
+        return Err(BindError::Handed("a socket that does not listen".to_owned()));
+    }
+    listener.set_nonblocking(true).map_err(wrong)?;
+    let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
+    let listener = UnixListener::from_std(listener).map_err(wrong)?;
+    Ok(Some(UnixSocket { listener, path: path.unwrap_or_default(), file: None }))
 }
 
 /// Binds at `path` with these permission bits. A socket that nobody answers at is replaced; anything else there is refused.
@@ -93,7 +143,7 @@ pub async fn bind_for(path: &Path, mode: u32, group: Option<u32>) -> Result<Sock
     fs::set_permissions(&born, Permissions::from_mode(mode)).map_err(failed)?;
     let file = identity(&born).map_err(failed)?;
     fs::rename(&born, path).map_err(failed)?;
-    Ok(Socket::Unix(UnixSocket { listener, path: path.to_owned(), file }))
+    Ok(Socket::Unix(UnixSocket { listener, path: path.to_owned(), file: Some(file) }))
 }
 
 /// Refuses whatever is not a dead socket.

@@ -52,6 +52,9 @@ pub trait Store: SinkStore + WatchStore {
     /// The writer's instruments.
     fn meters(&self) -> StoreMeters;
 
+    /// Returns once the writer and its database have answered; writes nothing. What hangs does not return.
+    async fn heartbeat(&self) -> Result<(), StoreError>;
+
     // ---- writes: each is part of some group commit --------------------------------------------------------------
 
     /// Takes jobs in. A job whose `dedupe_key` belongs to an unfinished one is not stored; a mailbox row is taken once.

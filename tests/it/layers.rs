@@ -76,7 +76,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Looks at everything from outside, and changes nothing.
     ("doctor", &["app", "cli", "clock", "config", "domain", "engine", "http", "mailbox", "store", "vendors"]),
     ("init", &["app", "cli", "clock", "config", "doctor", "store"]),
-    ("lifecycle", &["app", "clock", "config", "domain", "telemetry"]),
+    ("lifecycle", &["app", "clock", "config", "domain", "engine", "store", "telemetry"]),
     ("restore", &["cli", "clock", "config", "lifecycle", "store"]),
     ("demo", &["app", "cli", "clock", "config", "domain", "simulator", "store"]),
 ];

@@ -20,6 +20,7 @@ mod simulator;
 mod sinks;
 mod store;
 mod support;
+mod systemd;
 mod tronk;
 mod upkeep;
 mod vendors;

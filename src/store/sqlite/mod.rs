@@ -406,6 +406,10 @@ impl Store for SqliteStore {
         self.meters.clone()
     }
 
+    async fn heartbeat(&self) -> Result<(), StoreError> {
+        self.ask(Op::Heartbeat).await.map(drop)
+    }
+
     async fn accept(&self, jobs: Vec<NewJob>, at: Timestamp) -> Result<Vec<Accepted>, StoreError> {
         match self.ask(Op::Accept(jobs, at)).await? {
             Reply::Accepted(accepted) => Ok(accepted),

@@ -95,6 +95,7 @@ statements! {
     SET_META = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     SET_METAS = "INSERT INTO meta (key, value) SELECT value->>0, value->>1 FROM json_each($1) WHERE true \
         ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    HEARTBEAT = "SELECT 1";
     EMPTY_WAL = "PRAGMA wal_checkpoint(TRUNCATE)";
     LAST_ORDER = "SELECT coalesce(max(id), 0) FROM costs";
     LAST_JOB_ID = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0)";

@@ -74,6 +74,8 @@ pub enum Op {
     Sinks(Box<SinkOp>),
     Watches(WatchOp),
     EndDownload(Box<DownloadEnd>),
+    /// Nothing to commit: only to be answered.
+    Heartbeat,
 }
 
 impl Op {
@@ -104,6 +106,7 @@ impl Op {
             | Op::KeepSchedule(..)
             | Op::EndDownload(_)
             | Op::EmptyLog
+            | Op::Heartbeat
             | Op::SettleRestored => 1,
             Op::Retain(..) | Op::ForgetCallbacks(_) | Op::Purge(..) | Op::MailboxPurged(_) => 500,
             // Bodies are bounded by memory first: 512 in a group may have 64 KiB each.
@@ -191,7 +194,12 @@ impl Writer {
             let Some(first) = first else { break };
             let group = gather(first, &mut requests);
             crash::point("store.group_gathered");
-            self.serve(group).await;
+            let (asked, group): (Vec<Request>, Vec<Request>) =
+                group.into_iter().partition(|it| matches!(it.op, Op::Heartbeat));
+            if !group.is_empty() {
+                self.serve(group).await;
+            }
+            self.answer(asked).await;
             if self.is_blocked() {
                 next_look = next_look.min(Instant::now() + PROBE_EVERY);
             }
@@ -220,6 +228,14 @@ impl Writer {
         }
         let found = if self.is_blocked() { self.commit(&[]).await.map(drop) } else { self.check_file() };
         self.note_health(found.as_ref().err());
+    }
+
+    /// That the writer works is shown without a transaction: an idle daemon leaves its disk alone.
+    async fn answer(&mut self, asked: Vec<Request>) {
+        for Request { reply, .. } in asked {
+            let answered = sqlx::query(sql::HEARTBEAT).execute(&mut self.conn).await;
+            let _ = reply.send(answered.map(|_| Reply::Done).map_err(sort_error));
+        }
     }
 
     async fn serve(&mut self, mut group: Vec<Request>) {
@@ -461,6 +477,7 @@ impl Writer {
                     Reply::Done
                 }
                 Op::EmptyLog => Reply::LogEmptied(false),
+                Op::Heartbeat => Reply::Done,
                 Op::SettleRestored => {
                     restore::settle(&mut self.conn).await?;
                     Reply::Done
@@ -553,7 +570,8 @@ impl Writer {
                 | Op::EndDownload(_)
                 | Op::ForgetCallbacks(_)
                 | Op::Sinks(_)
-                | Op::Watches(_) => {}
+                | Op::Watches(_)
+                | Op::Heartbeat => {}
             }
         }
         let mut known = Known::default();
@@ -593,7 +611,8 @@ impl Writer {
                 | Op::KeepCallback(_)
                 | Op::ForgetCallbacks(_)
                 | Op::Sinks(_)
-                | Op::Watches(_) => Vec::new(),
+                | Op::Watches(_)
+                | Op::Heartbeat => Vec::new(),
             })
             .collect();
         let (mut jobs, ids) = self.hot.find(ids);
