@@ -28,6 +28,9 @@ pub struct Pause {
     pub submits_only: bool,
 }
 
+/// What is left of a silence that the vendor asked for, where the clock cannot tell any more.
+const LONGEST_FREEZE: Duration = Duration::from_secs(3600);
+
 /// Opens after three failures in a row, then lets one probe through at growing intervals.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Breaker {
@@ -171,6 +174,15 @@ impl Account {
             self.pause = Some(Pause { by, reason, since: now, submits_only });
         }
         news
+    }
+
+    /// The clock may have been set back since: what was to wait for a time counted from a later one does not wait for years.
+    pub fn not_after(&mut self, now: Timestamp) {
+        if self.last_call_at.is_some_and(|last| last > now) {
+            self.last_call_at = Some(now);
+            self.frozen_until = self.frozen_until.map(|until| until.min(now + LONGEST_FREEZE));
+            self.breaker.probe_at = self.breaker.probe_at.map(|at| at.min(now));
+        }
     }
 
     /// Lifts the pause, the freeze and the breaker: the operator says that it is mended.
