@@ -193,3 +193,24 @@ impl Account {
         was_paused
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_no_account_waiting_for_years() {
+        let (now, ahead) = (Timestamp::from_millis(1_000_000), Timestamp::from_millis(100_000_000_000));
+        let mut account = Account { last_call_at: Some(ahead), ..Account::default() };
+        account.freeze(Duration::from_secs(60), ahead);
+        (0..BREAKER_THRESHOLD).for_each(|_| drop(account.failed(Reason::new("why", "why"), ahead)));
+        account.not_after(now);
+        assert_eq!(account.last_call_at, Some(now));
+        assert_eq!(account.gate(now), Gate::Frozen(now + LONGEST_FREEZE));
+        assert_eq!(account.gate(now + LONGEST_FREEZE), Gate::Probe);
+        let sound = Account { last_call_at: Some(now), frozen_until: Some(ahead), ..Account::default() };
+        let mut same = sound.clone();
+        same.not_after(now);
+        assert_eq!(same, sound, "a silence that the vendor asked for is kept");
+    }
+}

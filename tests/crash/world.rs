@@ -43,7 +43,7 @@ impl World {
     pub async fn new(seed: u64, plan: FaultPlan, mutant: Option<&'static str>) -> Result<World, Failure> {
         let memory = Path::new("/dev/shm");
         let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let dir = tempfile::Builder::new().prefix("opros-crash-").tempdir_in(base)?;
+        let dir = tempfile::Builder::new().prefix("opros-world-").tempdir_in(base)?;
         let port = free_port()?;
         let url = format!("http://127.0.0.1:{port}/callbacks/vagvin/{CALLBACK_SECRET}");
         let sim = Simulator::start(SimConfig {

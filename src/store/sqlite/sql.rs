@@ -96,7 +96,7 @@ statements! {
         UNION ALL SELECT at FROM (SELECT at FROM events ORDER BY seq DESC LIMIT 500))";
     /// What was planned by the old time. A job that was never touched keeps its `not_before`: that is a client's time.
     PLAN_JOBS_ANEW = "UPDATE jobs SET due_at = $1 WHERE state IN (0, 2, 3) AND due_at > $1 AND updated_at > $1 \
-        AND (state <> 0 OR turn > 0)";
+        AND (state <> 0 OR turn > 0 OR due_at <= created_at)";
     DOUBT_ANEW = "UPDATE jobs SET doubt_since = $1, absences = 0 WHERE state = 3 AND doubt_since > $1";
     OBSERVED_ANEW = "UPDATE jobs SET observed_at = $1 WHERE state = 2 AND observed_at > $1";
     WATCH_ANEW = "UPDATE watches SET at = $1 WHERE at > $1";

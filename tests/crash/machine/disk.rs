@@ -1,7 +1,8 @@
 //! An ext4 of its own in a file in memory, whose power can be cut.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use tokio::process::Command;
 
 use crate::world::{Failure, nap};
 
@@ -17,22 +18,24 @@ pub struct Disk {
 }
 
 /// Why there can be none here.
-pub fn missing() -> Option<String> {
-    let tried = tempfile::tempdir().map_err(Failure::from).and_then(|dir| {
-        let disk = Disk::new(&dir.path().join("disk"))?;
-        disk.cut()?;
-        disk.unmount()
-    });
-    tried.err().map(|error| format!("an ext4 cannot be mounted and cut off here (root, a loop device, perl): {error}"))
+pub async fn missing() -> Option<String> {
+    let tried = async {
+        let dir = tempfile::tempdir()?;
+        let disk = Disk::new(&dir.path().join("disk")).await?;
+        disk.cut().await?;
+        disk.unmount().await
+    };
+    let words = "an ext4 cannot be mounted and cut off here (root, a loop device, perl)";
+    tried.await.err().map(|error: Failure| format!("{words}: {error}"))
 }
 
 impl Disk {
-    pub fn new(mounted: &Path) -> Result<Disk, Failure> {
+    pub async fn new(mounted: &Path) -> Result<Disk, Failure> {
         let disk = Disk { image: mounted.with_extension("img"), mounted: mounted.to_owned() };
         std::fs::create_dir(mounted)?;
         std::fs::File::create(&disk.image)?.set_len(SIZE)?;
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk.image))?;
-        disk.mount()?;
+        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk.image)).await?;
+        disk.mount().await?;
         Ok(disk)
     }
 
@@ -40,51 +43,53 @@ impl Disk {
         &self.mounted
     }
 
-    fn mount(&self) -> Result<(), Failure> {
-        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.mounted))
+    async fn mount(&self) -> Result<(), Failure> {
+        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.mounted)).await
     }
 
-    fn unmount(&self) -> Result<(), Failure> {
-        run(Command::new("umount").arg(&self.mounted))
+    async fn unmount(&self) -> Result<(), Failure> {
+        run(Command::new("umount").arg(&self.mounted)).await
     }
 
-    pub fn cut(&self) -> Result<(), Failure> {
-        run(Command::new("perl").args(["-e", SHUTDOWN]).arg(&self.mounted))
+    pub async fn cut(&self) -> Result<(), Failure> {
+        run(Command::new("perl").args(["-e", SHUTDOWN]).arg(&self.mounted)).await
     }
 
     /// The power is back: what the disk had is read, its journal first. A file that was being closed is waited for. What is
     /// mounted is a copy: should anybody else hold the cut disk still (a container took it over), it stays cut there.
     pub async fn again(&self) -> Result<(), Failure> {
         for _ in 0..200 {
-            if self.unmount().is_ok() {
+            if self.unmount().await.is_ok() {
                 break;
             }
             nap(25).await;
         }
         let copy = self.image.with_extension("copy");
-        run(Command::new("cp").arg("--sparse=always").arg(&self.image).arg(&copy))?;
+        run(Command::new("cp").arg("--sparse=always").arg(&self.image).arg(&copy)).await?;
         std::fs::rename(copy, &self.image)?;
-        self.mount()
+        self.mount().await
     }
 
-    pub fn copy_out(&self, to: &Path) {
-        let _ = run(Command::new("cp").arg("-r").arg(&self.mounted).arg(to));
+    pub async fn copy_out(&self, to: &Path) {
+        let _ = run(Command::new("cp").arg("-r").arg(&self.mounted).arg(to)).await;
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         // Lazily: the world's directory is removed next, whoever still has a file open.
-        let _ = run(Command::new("umount").arg("-l").arg(&self.mounted));
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.mounted).output();
         let _ = std::fs::remove_file(&self.image);
     }
 }
 
-fn run(command: &mut Command) -> Result<(), Failure> {
-    let output = command.output().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
+/// Never on the runtime's own threads: the vendors of other worlds are played on them.
+async fn run(command: &mut Command) -> Result<(), Failure> {
+    let program = command.as_std().get_program().to_owned();
+    let output = command.output().await.map_err(|error| format!("{program:?}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{:?}: {}", command.get_program(), words.trim()).into())
+    Err(format!("{program:?}: {}", words.trim()).into())
 }

@@ -73,7 +73,7 @@ pub async fn play(plan: Plan, binary: PathBuf, keep: bool) -> Result<Outcome, Fa
     let mut world = World::new(seed, script::faults(plan.variant), None).await?;
     world.release(&binary);
     let cut = plan.troubles.iter().any(|trouble| matches!(trouble, Trouble::PowerCut { .. }));
-    let disk = if cut { Some(Disk::new(&world.path("disk"))?) } else { None };
+    let disk = if cut { Some(Disk::new(&world.path("disk")).await?) } else { None };
     if let Some(disk) = &disk {
         world.move_data(disk.directory().to_owned())?;
     }
@@ -95,11 +95,15 @@ pub async fn play(plan: Plan, binary: PathBuf, keep: bool) -> Result<Outcome, Fa
     let void = !breaches.is_empty() && play::booked_too_late(&stage.world);
     let missed = plan.troubles.len() - faults.len();
     let Stage { world, disk, .. } = stage;
-    let kept = (keep && !breaches.is_empty()).then(|| {
-        disk.iter().for_each(|disk| disk.copy_out(&world.path("data")));
+    let kept = if keep && !breaches.is_empty() {
+        if let Some(disk) = &disk {
+            disk.copy_out(&world.path("data")).await;
+        }
         drop(disk);
-        world.keep()
-    });
+        Some(world.keep())
+    } else {
+        None
+    };
     Ok(Outcome { plan, faults, missed, breaches, seconds: begun.elapsed().as_secs_f64(), void, kept })
 }
 
@@ -180,7 +184,7 @@ impl Stage {
         nap(20).await;
         let Some(disk) = &self.disk else { return Err("a power cut needs a disk".into()) };
         let _nobody_has_it_open = self.world.disk.write().await;
-        disk.cut()?;
+        disk.cut().await?;
         play::kill(child).await?;
         disk.again().await
     }

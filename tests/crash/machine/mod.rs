@@ -77,7 +77,7 @@ struct Campaign {
 pub async fn run(machine: Machine) -> Result<bool, Failure> {
     match machine {
         Machine::Power(settings) => {
-            let missing = disk::missing();
+            let missing = disk::missing().await;
             play(Campaign { name: "power", missing, enough: 200, lives: 5, draw: power::draw }, settings).await
         }
         Machine::Syscalls(settings) => {
