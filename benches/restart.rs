@@ -70,7 +70,12 @@ struct Daemon(Child);
 impl Daemon {
     fn start(binary: &Path, config: &Path) -> Daemon {
         let mut command = Command::new(binary);
-        command.args(["serve", "--config"]).arg(config).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(["serve", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         Daemon(command.spawn().expect("the daemon starts"))
     }
 }

@@ -203,7 +203,9 @@ mod tests {
         let (now, ahead) = (Timestamp::from_millis(1_000_000), Timestamp::from_millis(100_000_000_000));
         let mut account = Account { last_call_at: Some(ahead), ..Account::default() };
         account.freeze(Duration::from_secs(60), ahead);
-        (0..BREAKER_THRESHOLD).for_each(|_| drop(account.failed(Reason::new("why", "why"), ahead)));
+        for _ in 0..BREAKER_THRESHOLD {
+            account.failed(Reason::new("why", "why"), ahead);
+        }
         account.not_after(now);
         assert_eq!(account.last_call_at, Some(now));
         assert_eq!(account.gate(now), Gate::Frozen(now + LONGEST_FREEZE));

@@ -53,6 +53,8 @@ pub struct Evidence {
     pub mailbox_rows: BTreeMap<String, (String, Option<i64>)>,
     pub mailbox_events: Vec<(i64, String, String)>,
     pub unsound: Vec<String>,
+    /// The daemon found the mailbox damaged, moved it aside and made a new one, which has the rows that were not settled.
+    pub mailbox_moved: bool,
 }
 
 pub async fn gather(dir: &Path, data: &Path) -> Result<Evidence, sqlx::Error> {
@@ -74,10 +76,16 @@ pub async fn gather(dir: &Path, data: &Path) -> Result<Evidence, sqlx::Error> {
         mailbox_rows: mailbox_rows(&mut mailbox).await?,
         mailbox_events: mailbox_events(&mut mailbox).await?,
         unsound,
+        mailbox_moved: was_moved(&data.join("mailbox")),
     };
     store.close().await?;
     mailbox.close().await?;
     Ok(evidence)
+}
+
+fn was_moved(mailbox: &Path) -> bool {
+    let files = std::fs::read_dir(mailbox).into_iter().flatten().flatten();
+    files.into_iter().any(|file| file.file_name().to_string_lossy().contains(".damaged-"))
 }
 
 async fn open(path: &Path) -> Result<SqliteConnection, sqlx::Error> {

@@ -59,6 +59,15 @@ pub struct Outcome {
     pub kept: Option<PathBuf>,
 }
 
+/// Who ended a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Itself,
+    Us,
+    /// It was asked to stop, and did not.
+    UsAtLast,
+}
+
 /// What is played, and who plays.
 struct Stage {
     world: World,
@@ -133,15 +142,15 @@ impl Stage {
                     self.cut(&mut child, *after).await.map(|()| (Some(1), "cut off".to_owned()))
                 }
                 Trouble::Syscall(injection) => {
-                    let (end, by_us) = self.end(&mut child, &ordered, injection.lasts, injection.by_force).await?;
-                    let killed = !by_us && end.signal() == Some(9);
+                    let (end, by) = self.end(&mut child, &ordered, injection.lasts, injection.by_force).await?;
+                    let killed = by == By::Itself && end.signal() == Some(9);
                     let struck = super::syscalls::struck(&trace) + usize::from(killed);
-                    Ok((Some(struck).filter(|times| *times > 0), said(end, by_us)))
+                    Ok((Some(struck).filter(|times| *times > 0), said(end, by)))
                 }
                 Trouble::Clock(settings) => {
                     let struck = super::clock::set(settings, &world.path("clock")).await?;
-                    let (end, by_us) = self.end(&mut child, &ordered, Duration::from_secs(6), false).await?;
-                    Ok((Some(struck), said(end, by_us)))
+                    let (end, by) = self.end(&mut child, &ordered, Duration::from_secs(6), false).await?;
+                    Ok((Some(struck), said(end, by)))
                 }
             }
         };
@@ -154,25 +163,25 @@ impl Stage {
         Ok((struck.map(name), wrong))
     }
 
-    /// Until it ends by itself or is at rest, or the time is over; then it is told to end. True when it was us.
+    /// Until it ends by itself or is at rest, or the time is over; then it is told to end.
     async fn end(
         &self,
         child: &mut Child,
         ordered: &AtomicBool,
         lasts: Duration,
         by_force: bool,
-    ) -> Result<(ExitStatus, bool), Failure> {
+    ) -> Result<(ExitStatus, By), Failure> {
         let rested = tokio::time::timeout(lasts, play::at_rest(&self.world, ordered, false, false));
         tokio::select! {
-            status = child.wait() => return Ok((status?, false)),
+            status = child.wait() => return Ok((status?, By::Itself)),
             _ = rested => {}
         }
         send(child, if by_force { Signal::KILL } else { Signal::TERM });
         match tokio::time::timeout(STOPS_IN, child.wait()).await {
-            Ok(status) => Ok((status?, true)),
+            Ok(status) => Ok((status?, By::Us)),
             Err(_) => {
-                play::kill(child).await?;
-                Err(format!("it did not stop within {STOPS_IN:?}").into())
+                send(child, Signal::KILL);
+                Ok((child.wait().await?, By::UsAtLast))
             }
         }
     }
@@ -192,6 +201,10 @@ impl Stage {
     /// It may end by itself only as the documentation says, and with a word.
     fn wrong(&self, end: &str, log_before: usize) -> Option<String> {
         let documented = [EXIT_START, EXIT_CONFIG, EXIT_FAILSTOP].iter().any(|code| end == format!("exit code {code}"));
+        // The loader could not read a library: there was no daemon yet.
+        if end == "exit code 127" && self.log_from(log_before).contains("error while loading shared libraries") {
+            return None;
+        }
         let ok = ["cut off", "SIGKILL", "killed by us", "stopped in order"].contains(&end);
         if ok || !documented {
             return (!ok).then(|| format!("it ended with {end}: {}", self.log_from(log_before)));
@@ -211,12 +224,13 @@ fn log_length(world: &World) -> usize {
     std::fs::metadata(world.path("log")).map_or(0, |file| file.len() as usize)
 }
 
-fn said(end: ExitStatus, by_us: bool) -> String {
-    match (end.code(), end.signal(), by_us) {
+fn said(end: ExitStatus, by: By) -> String {
+    match (end.code(), end.signal(), by) {
+        (.., By::UsAtLast) => format!("no end within {} s of being asked to", STOPS_IN.as_secs()),
         (Some(0), ..) => "stopped in order".to_owned(),
         (Some(code), ..) => format!("exit code {code}"),
-        (None, Some(9), true) => "killed by us".to_owned(),
-        (None, Some(9), false) => "SIGKILL".to_owned(),
+        (None, Some(9), By::Us) => "killed by us".to_owned(),
+        (None, Some(9), By::Itself) => "SIGKILL".to_owned(),
         (None, signal, _) => format!("signal {}", signal.unwrap_or_default()),
     }
 }
