@@ -303,8 +303,9 @@ impl Scene {
             Wrong::AnswerLost => self.vendor("submit", Fault::DropAfter {})?,
         }
         // Somebody orders meanwhile; nothing is to come of it that money could be lost by.
-        if !matches!(wrong, Wrong::DiskFull | Wrong::DiskFullThenLarger | Wrong::StoreLocked) {
-            self.post().await;
+        if !matches!(wrong, Wrong::DiskFull | Wrong::DiskFullThenLarger) {
+            // A locked store does not answer; that it was asked is enough.
+            let _ = tokio::time::timeout(Duration::from_millis(500), self.post()).await;
         }
         Ok(())
     }
