@@ -59,6 +59,8 @@ async fn run(config: &Config, origin: Origin, clock: SharedClock) -> Result<Exit
     // Before anything is sent: a signal that comes while the daemon starts is heard once it has.
     let (mut term, mut int) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
     let mut hangup = listen(SignalKind::hangup());
+    // Heard by nobody, and for that not deadly: a file that may not grow is an error of the write, with a name.
+    let _file_too_large = listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     let daemon = systemd::while_starting(Daemon::start_from(config, origin, clock)).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -28,6 +28,9 @@ pub struct Pause {
     pub submits_only: bool,
 }
 
+/// What is left of a silence that the vendor asked for, where the clock cannot tell any more.
+const LONGEST_FREEZE: Duration = Duration::from_secs(3600);
+
 /// Opens after three failures in a row, then lets one probe through at growing intervals.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Breaker {
@@ -182,6 +185,15 @@ impl Account {
         news
     }
 
+    /// The clock may have been set back since: what was to wait for a time counted from a later one does not wait for years.
+    pub fn not_after(&mut self, now: Timestamp) {
+        if self.last_call_at.is_some_and(|last| last > now) {
+            self.last_call_at = Some(now);
+            self.frozen_until = self.frozen_until.map(|until| until.min(now + LONGEST_FREEZE));
+            self.breaker.probe_at = self.breaker.probe_at.map(|at| at.min(now));
+        }
+    }
+
     /// Lifts the pause, the freeze and the breaker: the operator says that it is mended.
     pub fn resume(&mut self) -> bool {
         let was_paused = self.pause.take().is_some();
@@ -206,5 +218,23 @@ mod tests {
         assert_eq!(account.frozen_since, Some(at(200)), "the one before it was over");
         account.resume();
         assert_eq!((account.frozen_since, account.frozen_until), (None, None));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_no_account_waiting_for_years() {
+        let (now, ahead) = (Timestamp::from_millis(1_000_000), Timestamp::from_millis(100_000_000_000));
+        let mut account = Account { last_call_at: Some(ahead), ..Account::default() };
+        account.freeze(Duration::from_secs(60), ahead);
+        for _ in 0..BREAKER_THRESHOLD {
+            account.failed(Reason::new("why", "why"), ahead);
+        }
+        account.not_after(now);
+        assert_eq!(account.last_call_at, Some(now));
+        assert_eq!(account.gate(now), Gate::Frozen(now + LONGEST_FREEZE));
+        assert_eq!(account.gate(now + LONGEST_FREEZE), Gate::Probe);
+        let sound = Account { last_call_at: Some(now), frozen_until: Some(ahead), ..Account::default() };
+        let mut same = sound.clone();
+        same.not_after(now);
+        assert_eq!(same, sound, "a silence that the vendor asked for is kept");
     }
 }

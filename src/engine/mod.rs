@@ -289,6 +289,7 @@ impl Engine {
 /// distance from the start, too.
 fn start_politely(account: &mut crate::domain::Account, setup: &AccountSetup, now: Timestamp) {
     const LATENESS: std::time::Duration = std::time::Duration::from_secs(1);
+    account.not_after(now);
     if let Some(last) = account.last_call_at {
         let shift = setup.limits.min_interval.min(LATENESS);
         account.last_call_at = Some(last.max(now.min(last + shift)));

@@ -75,7 +75,7 @@ impl RawRow {
 
     pub fn read(self) -> ReadRow {
         let uid = match clean("uid", &self.uid) {
-            Ok(Some(uid)) if !uid.is_empty() => Ok(uid),
+            Ok(Some(uid)) if (1..=LONGEST_KEY).contains(&uid.len()) => Ok(uid),
             _ => Err(alias(self.id, &self.uid)),
         };
         let is_alias = uid.is_err();
@@ -203,6 +203,7 @@ mod tests {
             Just(RawText::TooLong),
             Just(RawText::Foreign("real".to_owned())),
             prop::collection::vec(any::<u8>(), 0..64).prop_map(RawText::Bytes),
+            "[a-z]{190,210}".prop_map(|text| RawText::Bytes(text.into_bytes())),
             ".{0,40}".prop_map(|text| RawText::Bytes(text.into_bytes())),
             "[a-z._]{1,20}".prop_map(|text| RawText::Bytes(text.into_bytes())),
             r#"\{("[a-z]{1,4}":([0-9]{1,4}|"[^"\\]{0,8}"),?){0,4}\}"#

@@ -10,7 +10,7 @@ use opros::cli::client::Client;
 use opros::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -40,9 +40,9 @@ async fn mailbox(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
 
 /// Orders what has not been acknowledged, and takes back what is not wanted, until all of it is done.
 pub async fn order(world: &World, orders: &[Order], memory: &Shared) -> Result<(), Failure> {
-    let (client, path) = (world.client()?, world.mailbox());
+    let client = world.client()?;
     let insert = async {
-        while !insert(&path, orders, memory).await.unwrap_or(false) {
+        while !insert(world, orders, memory).await.unwrap_or(false) {
             nap(8).await;
         }
     };
@@ -55,7 +55,7 @@ pub async fn order(world: &World, orders: &[Order], memory: &Shared) -> Result<(
     };
     let take_back = async {
         for order in orders.iter().filter(|order| order.cancelled) {
-            while !cancel(&client, &path, order, memory).await {
+            while !cancel(world, &client, order, memory).await {
                 nap(15).await;
             }
         }
@@ -88,11 +88,13 @@ async fn call_back(port: u16) -> std::io::Result<bool> {
 }
 
 /// One INSERT each, as a web shop would; true once all are committed.
-async fn insert(path: &Path, orders: &[Order], memory: &Shared) -> Result<bool, sqlx::Error> {
+async fn insert(world: &World, orders: &[Order], memory: &Shared) -> Result<bool, sqlx::Error> {
+    let _disk = world.disk.read().await;
+    let path = world.mailbox();
     if !path.exists() {
         return Ok(false);
     }
-    let mut conn = mailbox(path).await?;
+    let mut conn = mailbox(&path).await?;
     for order in orders.iter().filter(|order| order.door == Door::Mailbox) {
         if with(memory, |memory| memory.acknowledged.contains_key(order.name)) {
             continue;
@@ -105,6 +107,7 @@ async fn insert(path: &Path, orders: &[Order], memory: &Shared) -> Result<bool, 
             .await?;
         with(memory, |memory| memory.acknowledged.insert(order.name, 0));
     }
+    conn.close().await?;
     Ok(true)
 }
 
@@ -139,7 +142,7 @@ async fn post(client: &Client, order: &Order, memory: &Shared) -> bool {
     })
 }
 
-async fn cancel(client: &Client, path: &Path, order: &Order, memory: &Shared) -> bool {
+async fn cancel(world: &World, client: &Client, order: &Order, memory: &Shared) -> bool {
     let (number, done) = with(memory, |memory| {
         (memory.acknowledged.get(order.name).copied(), memory.cancelled.contains_key(order.name))
     });
@@ -153,7 +156,7 @@ async fn cancel(client: &Client, path: &Path, order: &Order, memory: &Shared) ->
             // 409: it has ended already.
             matches!(answer, Ok(_) | Err(opros::cli::failure::Failure::Refused { status: 409, .. }))
         }
-        Door::Mailbox => update(path, order.name).await.unwrap_or(false),
+        Door::Mailbox => update(world, order.name).await.unwrap_or(false),
     };
     if cancelled {
         with(memory, |memory| memory.cancelled.insert(order.name, true));
@@ -162,10 +165,13 @@ async fn cancel(client: &Client, path: &Path, order: &Order, memory: &Shared) ->
 }
 
 /// Once it was taken, so that the wish goes its own way.
-async fn update(path: &Path, uid: &str) -> Result<bool, sqlx::Error> {
-    let mut conn = mailbox(path).await?;
+async fn update(world: &World, uid: &str) -> Result<bool, sqlx::Error> {
+    let _disk = world.disk.read().await;
+    let mut conn = mailbox(&world.mailbox()).await?;
     let wish = "UPDATE jobs SET cancel_requested = 1 WHERE uid = $1 AND state <> 'new'";
-    Ok(sqlx::query(wish).bind(uid).execute(&mut conn).await?.rows_affected() == 1)
+    let done = sqlx::query(wish).bind(uid).execute(&mut conn).await?.rows_affected() == 1;
+    conn.close().await?;
+    Ok(done)
 }
 
 /// Follows the stream from the number that it remembers; writes down every line that it sees.
@@ -205,6 +211,7 @@ pub async fn follow_mailbox(world: &World) -> Result<(), Failure> {
 }
 
 pub async fn read_mailbox(world: &World) -> Result<(), Failure> {
+    let _disk = world.disk.read().await;
     let (path, file) = (world.mailbox(), world.path("mailbox.ndjson"));
     if !path.exists() {
         return Ok(());
@@ -216,6 +223,7 @@ pub async fn read_mailbox(world: &World) -> Result<(), Failure> {
         let (kind, id): (String, String) = (row.try_get(2)?, row.try_get(3)?);
         note(&file, &json!({ "seq": seq, "id": id, "type": kind, "job": job }))?;
     }
+    conn.close().await?;
     Ok(())
 }
 

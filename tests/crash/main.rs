@@ -5,6 +5,8 @@
 mod campaign;
 mod checker;
 mod client;
+mod evidence;
+mod machine;
 mod play;
 mod score;
 mod script;
@@ -41,6 +43,8 @@ enum Command {
     Teeth(Settings),
     /// What CI runs: every point, 2,000 kills, and the teeth.
     Ci(Settings),
+    #[command(flatten)]
+    Machine(machine::Machine),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
             Command::Random(settings) => campaign::random(&settings).await,
             Command::Teeth(settings) => teeth::all(&settings).await,
             Command::Ci(settings) => campaign::ci(&settings).await,
+            Command::Machine(machine) => machine::run(machine).await,
         };
         match passed {
             Ok(true) => ExitCode::SUCCESS,

@@ -100,25 +100,33 @@ pub async fn play(plan: Plan, keep: bool) -> Result<Outcome, Failure> {
         }
     }
     // Liveness: no faults any more; what is still on its way to the vendors arrives first.
+    breaches.extend(judge(&world, &orders, &memory, &plan).await?);
+    let void = !breaches.is_empty() && booked_too_late(&world);
+    let seconds = begun.elapsed().as_secs_f64();
+    let kept = (keep && !breaches.is_empty()).then(|| world.keep());
+    Ok(Outcome { plan, kills, missed, breaches, counts, seconds, void, kept })
+}
+
+/// The last life, without faults, in which everything must come to its end; and what the judge says of it all.
+pub async fn judge(world: &World, orders: &[Order], memory: &Shared, plan: &Plan) -> Result<Vec<Breach>, Failure> {
+    let mut breaches = Vec::new();
     world.sim.control().clear_faults();
     tokio::time::sleep(BOOKS_LATE_BY + Duration::from_millis(50)).await;
     let calm = Plan { stop_at_submit: None, wait_for_minute: false, ..plan.clone() };
-    if let End::Wrong(what) = one_life(&world, &orders, &memory, None, &calm, plan.deaths.len()).await? {
+    if let End::Wrong(what) = one_life(world, orders, memory, None, &calm, plan.deaths.len()).await? {
         breaches.push(Breach { invariant: "I9", evidence: format!("the last life: {what}") });
     }
-    client::read_mailbox(&world).await?;
-    write_evidence(&world, &orders, &memory)?;
-    let dir = world.path(".");
-    match checker::check(&dir).await {
+    if let Err(error) = client::read_mailbox(world).await {
+        breaches.push(Breach { invariant: "I8", evidence: format!("the mailbox cannot be read: {error}") });
+    }
+    write_evidence(world, orders, memory)?;
+    match checker::check(&world.path("."), world.data()).await {
         Ok(found) => breaches.extend(found),
         Err(error) => {
             breaches.push(Breach { invariant: "I8", evidence: format!("a database cannot be read: {error}") })
         }
     }
-    let void = !breaches.is_empty() && booked_too_late(&world);
-    let seconds = begun.elapsed().as_secs_f64();
-    let kept = (keep && !breaches.is_empty()).then(|| world.keep());
-    Ok(Outcome { plan, kills, missed, breaches, counts, seconds, void, kept })
+    Ok(breaches)
 }
 
 async fn one_life(
@@ -131,16 +139,7 @@ async fn one_life(
 ) -> Result<End, Failure> {
     let mut child = world.start(death.filter(|death| *death != NEVER), None)?;
     let ordered = AtomicBool::new(false);
-    let ordering = async {
-        client::order(world, orders, memory).await?;
-        ordered.store(true, Ordering::SeqCst);
-        std::future::pending::<Result<(), Failure>>().await
-    };
-    let operator = operate(world, orders, death.is_none());
-    let busy = async {
-        tokio::try_join!(ordering, operator, client::follow_stream(world), client::follow_mailbox(world)).map(drop)
-    };
-    let mut busy = std::pin::pin!(busy);
+    let mut busy = std::pin::pin!(everyone(world, orders, memory, &ordered, death.is_none()));
     let stop_now = async {
         match plan.stop_at_submit.filter(|_| life == 0) {
             Some(vendor) => until_submitted(world, vendor).await,
@@ -178,7 +177,24 @@ async fn one_life(
     }
 }
 
-async fn kill(child: &mut Child) -> std::io::Result<()> {
+/// Those around the daemon, until the world ends: they order, decide, and read.
+pub async fn everyone(
+    world: &World,
+    orders: &[Order],
+    memory: &Shared,
+    ordered: &AtomicBool,
+    calm: bool,
+) -> Result<(), Failure> {
+    let ordering = async {
+        client::order(world, orders, memory).await?;
+        ordered.store(true, Ordering::SeqCst);
+        std::future::pending::<Result<(), Failure>>().await
+    };
+    let (stream, mailbox) = (client::follow_stream(world), client::follow_mailbox(world));
+    tokio::try_join!(ordering, operate(world, orders, calm), stream, mailbox).map(drop)
+}
+
+pub async fn kill(child: &mut Child) -> std::io::Result<()> {
     child.start_kill()?;
     child.wait().await.map(drop)
 }
@@ -212,7 +228,7 @@ fn is_final(job: &Value) -> bool {
 }
 
 /// Waits until nothing will happen any more: everything has ended or, while faults may still happen, is parked.
-async fn at_rest(world: &World, ordered: &AtomicBool, calm: bool, wait_for_minute: bool) {
+pub async fn at_rest(world: &World, ordered: &AtomicBool, calm: bool, wait_for_minute: bool) {
     let Ok(client) = world.client() else { return std::future::pending().await };
     loop {
         nap(30).await;
@@ -303,7 +319,7 @@ fn write_evidence(world: &World, orders: &[Order], memory: &Shared) -> Result<()
 }
 
 /// A late booking that came later than it was told to, because this machine was busy: then the vendor broke its word.
-fn booked_too_late(world: &World) -> bool {
+pub fn booked_too_late(world: &World) -> bool {
     let requests = world.sim.requests();
     let late = requests.iter().filter(|request| request.fault == Some("late_booking"));
     let ledger = world.sim.ledger();

@@ -1,5 +1,6 @@
 //! One world: simulated vendors, a directory, and a daemon that is started, killed and started again in it.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,10 @@ use std::time::Duration;
 
 use opros::cli::client::Client;
 use opros::simulator::{AltaSim, FaultPlan, RlabSim, SimConfig, Simulator, TronkSim, VagvinSim};
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::process::{Child, Command};
+use tokio::sync::RwLock;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::client;
@@ -25,6 +28,12 @@ pub struct World {
     pub port: u16,
     /// The planted mistake, where there is one.
     pub mutant: Option<&'static str>,
+    /// Where store and mailbox lie; the evidence lies elsewhere if the disk is to be cut off.
+    data: PathBuf,
+    /// The daemon under test: ourselves, with crash points, unless it is a released binary.
+    released: Option<PathBuf>,
+    /// Held by whoever has the mailbox open; whoever takes the disk away waits for them.
+    pub disk: RwLock<()>,
     /// Takes the webhook's deliveries; dead with the world, not with the daemon.
     _receiver: AbortOnDropHandle<()>,
     hook: SocketAddr,
@@ -34,7 +43,7 @@ impl World {
     pub async fn new(seed: u64, plan: FaultPlan, mutant: Option<&'static str>) -> Result<World, Failure> {
         let memory = Path::new("/dev/shm");
         let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let dir = tempfile::Builder::new().prefix("opros-crash-").tempdir_in(base)?;
+        let dir = tempfile::Builder::new().prefix("opros-world-").tempdir_in(base)?;
         let port = free_port()?;
         let url = format!("http://127.0.0.1:{port}/callbacks/vagvin/{CALLBACK_SECRET}");
         let sim = Simulator::start(SimConfig {
@@ -51,9 +60,29 @@ impl World {
         let hook = receiver.local_addr()?;
         let taking = client::take_hooks(receiver, dir.path().join("hooks.ndjson"));
         let receiver = AbortOnDropHandle::new(tokio::spawn(taking));
-        let world = World { dir, sim, port, mutant, _receiver: receiver, hook };
-        std::fs::write(world.path("opros.toml"), world.config())?;
+        let (data, released, disk) = (dir.path().to_owned(), None, RwLock::new(()));
+        let world = World { dir, sim, port, mutant, data, released, disk, _receiver: receiver, hook };
+        world.write_config()?;
         Ok(world)
+    }
+
+    /// Store and mailbox lie there from now on.
+    pub fn move_data(&mut self, data: PathBuf) -> Result<(), Failure> {
+        self.data = data;
+        self.write_config()
+    }
+
+    /// Plays a released binary instead of ourselves.
+    pub fn release(&mut self, binary: &Path) {
+        self.released = Some(binary.to_owned());
+    }
+
+    fn write_config(&self) -> Result<(), Failure> {
+        Ok(std::fs::write(self.path("opros.toml"), self.config())?)
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -61,7 +90,7 @@ impl World {
     }
 
     pub fn mailbox(&self) -> PathBuf {
-        self.path("mailbox/mailbox.db")
+        self.data.join("mailbox/mailbox.db")
     }
 
     pub fn client(&self) -> Result<Client, Failure> {
@@ -70,22 +99,32 @@ impl World {
 
     /// Starts the daemon, which dies at `die_at`.
     pub fn start(&self, die_at: Option<&str>, tracer: Option<&Path>) -> Result<Child, Failure> {
-        let log = OpenOptions::new().create(true).append(true).open(self.path("log"))?;
-        let ourselves = std::env::current_exe()?;
-        let mut command = match tracer {
-            None => Command::new(ourselves),
-            Some(trace) => {
-                let mut command = Command::new("strace");
-                command.args(["-f", "-y", "-e", "trace=fsync,fdatasync", "-o"]).arg(trace).arg(ourselves);
-                command
-            }
-        };
-        command.arg("daemon").arg(self.path("opros.toml"));
-        command.env("CRASHTEST_COUNTS", self.path("counts.json"));
+        let strace = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync", "-o"];
+        let wrapper = tracer.map(|trace| strace.iter().map(OsString::from).chain([trace.into()]).collect::<Vec<_>>());
+        let mut command = self.command(&wrapper.unwrap_or_default())?;
         command.env("CRASHTEST_DIE_AT", die_at.unwrap_or_default());
+        Ok(command.spawn()?)
+    }
+
+    /// The daemon as a command, behind a wrapper such as strace.
+    pub fn command(&self, wrapper: &[OsString]) -> Result<Command, Failure> {
+        let log = OpenOptions::new().create(true).append(true).open(self.path("log"))?;
+        let program = match &self.released {
+            Some(binary) => binary.clone(),
+            None => std::env::current_exe()?,
+        };
+        let mut words = wrapper.iter().cloned().chain([program.into_os_string()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        match self.released {
+            Some(_) => command.args(["serve", "--config"]).arg(self.path("opros.toml")),
+            None => command.arg("daemon").arg(self.path("opros.toml")),
+        };
+        command.env("CRASHTEST_COUNTS", self.path("counts.json"));
         command.env("CRASHTEST_MUTANT", self.mutant.unwrap_or_default());
         let _ = std::fs::remove_file(self.path("counts.json"));
-        Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn()?)
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        Ok(command)
     }
 
     /// What the last life counted, and where it died.
@@ -102,7 +141,7 @@ impl World {
     }
 
     fn config(&self) -> String {
-        let dir = self.dir.path().display();
+        let (dir, data) = (self.dir.path().display(), self.data.display());
         let base = |vendor: &str| self.sim.base_url(vendor);
         let (tronk, alta, rlab) = (TronkSim::default(), AltaSim::default(), RlabSim::default());
         let common = format!("timeout = \"{}ms\"", TIMEOUT.as_millis());
@@ -110,10 +149,16 @@ impl World {
         format!(
             r#"
 [store]
-path = "{dir}/store/opros.db"
+path = "{data}/store/opros.db"
 allow_network_fs = true
+free_floor = "2MiB"
+ballast = "1MiB"
+[retention]
+finished = "5000d"
+events = "5000d"
+calls = "5000d"
 [mailbox]
-path = "{dir}/mailbox/mailbox.db"
+path = "{data}/mailbox/mailbox.db"
 [admin]
 socket = "{dir}/admin.sock"
 [callbacks]
@@ -198,8 +243,12 @@ fn free_port() -> Result<u16, Failure> {
 
 /// Asks it to stop, as systemd does.
 pub fn terminate(child: &Child) {
+    send(child, Signal::TERM);
+}
+
+pub fn send(child: &Child, signal: Signal) {
     if let Some(pid) = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 

@@ -5,6 +5,7 @@ mod alta;
 mod callbacks;
 mod canary;
 mod cli;
+mod clock_set;
 mod config;
 mod freshness;
 mod hostile;

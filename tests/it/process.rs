@@ -240,6 +240,45 @@ async fn a_second_signal_stops_at_once_and_the_open_request_is_in_doubt() {
     assert_eq!(world.state(job).await, "in_doubt");
 }
 
+/// A limit on the size of files makes writes fail as a broken disk does: EFBIG, and SQLite says "disk I/O error".
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_stops_the_daemon_with_exit_code_70_and_its_reason_and_loses_nothing() {
+    let mut world = World::new().await;
+    world.start().await;
+    world.kill();
+    let log = std::fs::File::options().append(true).open(world.dir.path().join("log")).unwrap();
+    // Blocks of 512 bytes: more than the store has by now, less than its log grows to before it is folded in.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -f 2048; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_opros"), "--config"]);
+    limited.arg(world.config()).arg("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    world.daemon = Some(limited.spawn().expect("the binary starts"));
+    until("the socket answers", async || world.get(&["v1", "health"]).await).await;
+    let mut taken = Vec::new();
+    let exit = loop {
+        if let Some(exit) = world.daemon.as_mut().unwrap().try_wait().unwrap() {
+            break exit;
+        }
+        let order = json!({ "kind": "tronk.report", "params": { "phone": "79990000111" }, "tag": "x".repeat(200) });
+        let answer = world.client().post(&["v1", "jobs"], &order).await.ok().and_then(|job| job.read::<Value>().ok());
+        match answer.and_then(|job| job["id"].as_i64()) {
+            Some(id) => taken.push(id),
+            None => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+        assert!(taken.len() < 20_000, "the limit was never met");
+    };
+    world.daemon = None;
+    assert_eq!(exit.code(), Some(70), "{exit}");
+    let log = std::fs::read_to_string(world.dir.path().join("log")).unwrap();
+    assert!(
+        log.contains("opros stops, so that nothing is paid twice or lost") && log.contains("disk I/O error"),
+        "{log}"
+    );
+    world.start().await;
+    for id in [taken[0], *taken.last().unwrap()] {
+        assert!(world.get(&["v1", "jobs", &id.to_string()]).await.is_some(), "job {id} was acknowledged");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_instance_on_the_same_store_is_refused_and_disturbs_nothing() {
     let mut world = World::new().await;

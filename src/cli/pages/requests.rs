@@ -70,6 +70,20 @@ pub(super) const PAGES: &[Page] = &[
         "A text is longer than allowed: 200 bytes for dedupe_key, tag and uid.",
         "Shorten it.",
     ),
+    page(
+        "bad_filter",
+        &[Field],
+        NothingSent,
+        "The log filter is none: LEVEL, or MODULE=LEVEL, several with commas between; levels are error, warn, info, debug, trace, off.",
+        "Write it like info,opros::engine=debug.",
+    ),
+    page(
+        "out_of_range",
+        &[Field],
+        NothingSent,
+        "A number is outside the range that the message names.",
+        "Give one inside it.",
+    ),
     page("missing", &[Field], NothingSent, "A field that is needed is not there.", "Add it; the pointer names it."),
     page(
         "wrong_type",
@@ -191,6 +205,20 @@ pub(super) const PAGES: &[Page] = &[
         NoMoney,
         "The path does not know this method.",
         "/openapi.json says which it knows.",
+    ),
+    page(
+        "read-only",
+        &[Problem],
+        NoMoney,
+        "The door that was used is for reading: read_socket, or admin.listen with read_token.",
+        "Use the socket, or the token that may write.",
+    ),
+    page(
+        "no-token",
+        &[Problem],
+        NoMoney,
+        "Over admin.listen a token is needed, and none was shown or another one.",
+        "Give --token-file FILE, or the header Authorization: Bearer TOKEN.",
     ),
     page(
         "wrong-state",

@@ -260,6 +260,9 @@ impl Draft {
         at: Timestamp,
     ) -> Result<Arc<Job>, ApplyError> {
         let released = matches!(input, Input::Release);
+        if matches!(input, Input::Hold { .. }) && self.guard.is_released(id) {
+            return Ok(Arc::clone(&self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?.job));
+        }
         let loaded = self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?;
         let (before, so_far, was) = (Arc::clone(&loaded.job), loaded.changed, loaded.was);
         let Step { job, events, attempt, observation, partial, result } = step(Job::clone(&before), input, at)?;
@@ -271,6 +274,7 @@ impl Draft {
             self.job_event(&job, event, at);
         }
         if released {
+            self.guard.release(id);
             self.released.push((id.0, at.as_millis()));
         }
         if let Some(change) = attempt {

@@ -31,6 +31,7 @@ mod reads;
 pub mod restore;
 mod retain;
 mod rows;
+mod set_back;
 mod sink_rows;
 mod sinks;
 pub mod sql;
@@ -344,6 +345,7 @@ async fn begin_epoch(conn: &mut SqliteConnection, seen: Option<&Mark>, now: Time
         stands.last_seq = stands.last_seq.max(seen.last_seq);
         stands.last_mailbox_seq = stands.last_mailbox_seq.max(seen.last_mailbox_seq);
     }
+    set_back::plan_anew(&mut tx, seen.map(|seen| seen.at), now).await?;
     stands.epoch += 1;
     set_meta(&mut tx, EPOCH, &stands.epoch.to_string()).await?;
     tx.commit().await.map_err(sort_error)?;

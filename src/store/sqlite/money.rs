@@ -20,6 +20,8 @@ use crate::store::{ApplyError, Batch, StoreError};
 pub struct Guard {
     spent: BTreeMap<String, Spent>,
     orders: HashMap<JobId, Order>,
+    /// An operator let them go, whatever else is equal.
+    released: HashSet<JobId>,
     /// What began in this transaction, by account, kind and params.
     begun: HashSet<(String, String, String)>,
 }
@@ -51,6 +53,25 @@ impl Guard {
             }
         }
         Ok(guard)
+    }
+
+    /// Which of these jobs an operator let go.
+    pub async fn load_released(&mut self, conn: &mut SqliteConnection, jobs: Vec<i64>) -> Result<(), StoreError> {
+        if !jobs.is_empty() {
+            let query = sqlx::query_scalar(sql::FIND_RELEASED).bind(Value::from(jobs).to_string());
+            let found: Vec<i64> = query.fetch_all(conn).await.map_err(sort_error)?;
+            self.released.extend(found.into_iter().map(JobId));
+        }
+        Ok(())
+    }
+
+    /// An operator's word that comes before an order is held counts: it was sorted out while the hold was on its way.
+    pub fn is_released(&self, job: JobId) -> bool {
+        self.released.contains(&job)
+    }
+
+    pub fn release(&mut self, job: JobId) {
+        self.released.insert(job);
     }
 
     async fn load_orders(

@@ -101,6 +101,21 @@ statements! {
     LAST_JOB_ID = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0)";
     LAST_EVENT_SEQ = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)";
 
+    // ---- after the clock was set back
+    /// The newest time that was written down of late.
+    NEWEST_TIME = "SELECT max(at) FROM (SELECT at FROM (SELECT at FROM calls ORDER BY id DESC LIMIT 500) \
+        UNION ALL SELECT at FROM (SELECT at FROM events ORDER BY seq DESC LIMIT 500))";
+    /// What was planned by the old time. A job that was never touched keeps its `not_before`: that is a client's time.
+    PLAN_JOBS_ANEW = "UPDATE jobs SET due_at = $1 WHERE state IN (0, 2, 3) AND due_at > $1 AND updated_at > $1 \
+        AND (state <> 0 OR turn > 0 OR due_at <= created_at)";
+    DOUBT_ANEW = "UPDATE jobs SET doubt_since = $1, absences = 0 WHERE state = 3 AND doubt_since > $1";
+    OBSERVED_ANEW = "UPDATE jobs SET observed_at = $1 WHERE state = 2 AND observed_at > $1";
+    WATCH_ANEW = "UPDATE watches SET at = $1 WHERE at > $1";
+    DELIVER_ANEW = "UPDATE deliveries SET due_at = $1 WHERE state = 0 AND due_at > $1";
+    REST_ANEW = "UPDATE sinks SET rest_until = NULL, failing_since = min(failing_since, $1) \
+        WHERE rest_until > $1 OR failing_since > $1";
+    DOWNLOAD_ANEW = "UPDATE downloads SET due_at = $1 WHERE due_at > $1";
+
     // ---- writes
     FIND_OPEN_KEYS = "SELECT dedupe_key, id FROM jobs \
         WHERE dedupe_key IN (SELECT value FROM json_each($1)) AND dedupe_key IS NOT NULL AND state < 4";
@@ -181,6 +196,7 @@ statements! {
         coalesce(sum(c.sure IN ('ordered', 'in_doubt', 'operator')), 0) FROM json_each($2) AS span \
         LEFT JOIN costs AS c ON c.account = $1 AND c.at > span.value->>0 AND c.at <= span.value->>1 \
         AND c.sure NOT IN ('refused', 'not_sent', 'absent') GROUP BY span.key ORDER BY span.key";
+    FIND_RELEASED = "SELECT job_id FROM released WHERE job_id IN (SELECT value FROM json_each($1))";
     RELEASE = "INSERT OR IGNORE INTO released (job_id, at) SELECT value->>0, value->>1 FROM json_each($1)";
     INSERT_BALANCES = "INSERT OR IGNORE INTO balances (account, at, amount, unit) \
         SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1)";

@@ -431,7 +431,11 @@ impl Writer {
         draft.adopt_rows(self.load(ops).await?);
         let batches: Vec<&Batch> =
             ops.iter().filter_map(|op| if let Op::Apply(batch) = op { Some(batch) } else { None }).collect();
-        draft.adopt_guard(Guard::load(&mut self.conn, &batches).await?);
+        let mut guard = Guard::load(&mut self.conn, &batches).await?;
+        let changes = batches.iter().flat_map(|batch| &batch.changes);
+        let held = changes.filter(|change| matches!(change.input, Input::Hold { .. })).map(|change| change.job.0);
+        guard.load_released(&mut self.conn, held.collect()).await?;
+        draft.adopt_guard(guard);
         let mut replies = Vec::with_capacity(ops.len());
         for op in ops {
             replies.push(match op {

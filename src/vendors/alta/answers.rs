@@ -48,8 +48,8 @@ fn later(refusal: &Refusal) -> Outcome {
 pub fn add(faults: &Faults, view: &JobView<'_>, answer: &Answer, next_at: Timestamp) -> Reading {
     let head = match wire::envelope(answer) {
         Err(reason) => return Reading::one(Outcome::Unclear { reason }),
-        // Any gateway may say `{"status": "error"}`; outside 2xx it is the vendor's word only together with its words.
-        Ok(Envelope::Refused(refusal)) if !(200..300).contains(&answer.status) && !refusal.has_words() => {
+        // Any gateway may say `{"status": "error"}`: it is the vendor's word only together with its words.
+        Ok(Envelope::Refused(refusal)) if !refusal.has_words() => {
             let message = format!("HTTP {} with an error that gives no reason", answer.status);
             return Reading::one(Outcome::Unclear { reason: Reason::new("strange_answer", message) });
         }
@@ -111,7 +111,8 @@ pub fn look_up(faults: &Faults, jobs: &[JobView<'_>], answer: &Answer, terms: &L
         Ok(Envelope::Ok { head, items, is_list }) => {
             let mut list = TrackList::read(&items);
             // `{"status": "ok"}` may be said by anybody, and an answer to `add` is no empty list either.
-            list.complete &= is_list && lenient::field(&head, "hash").is_none();
+            let of_add = head.as_object().is_some_and(|head| head.keys().any(|key| key.eq_ignore_ascii_case("hash")));
+            list.complete &= is_list && !of_add;
             let verdicts = jobs.iter().map(|view| look_up_one(view, &list, terms).into()).collect();
             Reading { account: None, readable: true, verdicts }
         }

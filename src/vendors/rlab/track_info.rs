@@ -17,7 +17,7 @@ pub struct Items<'a> {
     by_track: HashMap<String, &'a Value>,
     /// Every item could be read, so that a poll may count who is missing.
     pub readable: bool,
-    /// And the vendor did not speak of a part: who is missing is really missing. Paid requests are repeated on this.
+    /// And there was a list, and the vendor did not speak of a part: who is missing is really missing. Paid requests are repeated on this.
     pub complete: bool,
 }
 
@@ -28,10 +28,11 @@ pub fn same(track: &str) -> String {
 
 impl<'a> Items<'a> {
     pub fn of(reply: &'a Reply) -> Result<Items<'a>, Reason> {
-        let list: &[Value] = match reply.data() {
-            Data::Value(Value::Array(items)) => items,
-            Data::Value(item @ Value::Object(_)) => std::slice::from_ref(item),
-            Data::Null => &[],
+        let (list, listed): (&[Value], bool) = match reply.data() {
+            Data::Value(Value::Array(items)) => (items, true),
+            Data::Value(item @ Value::Object(_)) => (std::slice::from_ref(item), true),
+            // No list is not an empty one: a poll may miss its track in it, but a paid request is not repeated on it.
+            Data::Null => (&[], false),
             Data::Missing | Data::Value(_) => {
                 return Err(Reason::new(
                     "wrong_shape",
@@ -46,7 +47,7 @@ impl<'a> Items<'a> {
                 None => items.readable = false,
             }
         }
-        items.complete = items.readable && reply.state == ResultState::Done;
+        items.complete = listed && items.readable && reply.state == ResultState::Done;
         Ok(items)
     }
 

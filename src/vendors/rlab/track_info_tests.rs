@@ -93,8 +93,8 @@ fn of_two_items_with_one_number_the_later_update_counts() {
 #[test]
 fn the_data_may_be_null_an_array_an_object_or_json_in_a_string() {
     let table = [
-        (json!({"resultState": 0, "resultData": null}), Some((true, false))),
-        (json!({"resultState": 0, "resultData": ""}), Some((true, false))),
+        (json!({"resultState": 0, "resultData": null}), Some((false, false))),
+        (json!({"resultState": 0, "resultData": ""}), Some((false, false))),
         (json!({"resultState": 0, "resultData": []}), Some((true, false))),
         (json!({"resultState": 0, "resultData": {"trackNumber": "X1"}}), Some((true, true))),
         (json!({"resultState": 0, "resultData": "[{\"trackNumber\":\"X1\"}]"}), Some((true, true))),

@@ -223,7 +223,8 @@ fn a_checked_track_is_not_followed() {
 fn a_look_up_proves_absence_only_by_a_whole_list() {
     let parcels = pair(State::InDoubt);
     let table = [
-        (json!({"resultState": 0, "resultInfo": "", "resultData": null}), ["absent true", "absent true"]),
+        (json!({"resultState": 0, "resultInfo": "", "resultData": null}), ["unclear incomplete_look_up"; 2]),
+        (json!({"resultState": 0, "resultInfo": "", "resultData": ""}), ["unclear incomplete_look_up"; 2]),
         (json!({"resultState": 0, "resultInfo": "", "resultData": []}), ["absent true", "absent true"]),
         (json!({"resultState": 0, "resultInfo": ""}), ["unclear wrong_shape", "unclear wrong_shape"]),
         (json!({"resultState": 0, "resultData": [{"x": 1}]}), ["unclear incomplete_look_up"; 2]),
