@@ -23,7 +23,7 @@ installs() {
     is "it starts nothing" inactive "$(is_active)"
     is "it has the user and the group" "opros opros" "$(inside id -un opros 2>&1) $(inside id -gn opros 2>&1)"
     is "directories and the configuration have their modes" \
-        "750 opros opros, 700 opros opros, 2770 opros opros, 640 root opros, 700 root root" \
+        "750 opros opros, 700 opros opros, 2770 opros opros, 600 opros opros, 700 root root" \
         "$(inside stat -c '%a %U %G' /var/lib/opros /var/lib/opros/store /var/lib/opros/mailbox /etc/opros/opros.toml /etc/opros/credentials | paste -sd, | sed 's/,/, /g')"
     is "systemd-analyze verify has nothing to say" "" "$(inside systemd-analyze verify --man=no opros.service opros.socket 2>&1)"
     local score
@@ -42,8 +42,8 @@ starts_fresh() {
     # Nothing else can be asked of a daemon that does not start.
     [ "$failed" = 0 ] || exit 1
     inside systemctl stop opros.service
-    printf '[accounts.tronk]\nvendor = "nobody"\n' | put /etc/opros/opros.toml 640
-    inside chgrp opros /etc/opros/opros.toml
+    printf '[accounts.tronk]\nvendor = "nobody"\n' | put /etc/opros/opros.toml 600
+    inside chown opros:opros /etc/opros/opros.toml
     inside systemctl start opros.service >/dev/null 2>&1
     is "a wrong configuration ends it with 78" 78 "$(property ExecMainStatus)"
     sleep 4
@@ -61,7 +61,7 @@ configures() {
     local key
     key=$(inside journalctl --no-pager -o cat -u opros-vendors | sed -n '/accounts.tronk/,/^key/s/^key = "\(.*\)"/\1/p')
     printf '%s\n' "$key" | put /etc/opros/credentials/tronk.key 600
-    cat <<-TOML | put /etc/opros/opros.toml 640
+    cat <<-TOML | put /etc/opros/opros.toml 600
 		[accounts.tronk]
 		vendor = "tronk"
 		base_url = "$vendors/tronk"
@@ -69,7 +69,7 @@ configures() {
 		limits = { max_in_flight = 8 }
 		poll = [{ every = "500ms", for = "10m" }]
 	TOML
-    inside chgrp opros /etc/opros/opros.toml
+    inside chown opros:opros /etc/opros/opros.toml
     inside install -D -m 0644 /usr/share/doc/opros/examples/credentials.conf /etc/systemd/system/opros.service.d/credentials.conf
     inside systemctl daemon-reload
     inside systemctl start opros.service

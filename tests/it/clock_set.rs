@@ -63,7 +63,7 @@ async fn after_the_clock_was_set_back_what_was_planned_is_due_at_once_and_a_clie
         let due = store.due("tronk", lane, start(), 10, &[]).await.unwrap();
         due.into_iter().map(|due| due.job).collect::<Vec<_>>()
     };
-    let ids = |jobs: &[opros::domain::Job]| jobs.iter().map(|job| job.id).collect::<Vec<_>>();
+    let ids = |jobs: &[std::sync::Arc<opros::domain::Job>]| jobs.iter().map(|job| job.id).collect::<Vec<_>>();
     assert_eq!(ids(&due(Lane::Submit).await), [jobs[0]]);
     assert_eq!(ids(&due(Lane::Free).await), [jobs[1]]);
     let doubt = store.job(jobs[2]).await.unwrap().expect("the job").job;
