@@ -89,6 +89,8 @@ impl House {
     /// Starts the daemon and does not wait for it.
     pub fn launch(&mut self, setup: &Setup) {
         let binary = env!("CARGO_BIN_EXE_opros");
+        // What filled the store before is not the daemon's.
+        self.wal.store(0, Relaxed);
         let mut command = match &setup.fsyncs {
             None => Command::new(binary),
             Some((file, delay)) => {

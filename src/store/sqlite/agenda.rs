@@ -52,7 +52,9 @@ impl Place {
 
 /// What one commit moved, by account.
 #[derive(Debug, Default)]
-pub struct Moves(HashMap<String, Vec<(Option<Place>, Option<Place>)>>);
+pub struct Moves(HashMap<String, Vec<WasAndIs>>);
+
+type WasAndIs = (Option<Place>, Option<Place>);
 
 impl Moves {
     pub fn add(&mut self, account: &str, was: Option<Place>, is: Option<Place>) {

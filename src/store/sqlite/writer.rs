@@ -43,9 +43,9 @@ const LARGEST_GROUP: usize = 512;
 const LARGEST_WEIGHT: usize = 8_192;
 /// How many changed mailbox rows are remembered for a mailbox that is locked or missing: some 10 MB.
 const MOST_MAILBOX_CHANGES: usize = 100_000;
-/// While nothing can be committed, this often it is tried whether something can again.
 /// How often an idle store is looked after: its file and its room.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// While nothing can be committed, this often it is tried whether something can again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// A free call needs no commit before it leaves: when its job is asked about next is written this much later, of many jobs at
 /// once and in the order of their rows. After a crash some calls of such a moment are made again.
