@@ -104,6 +104,12 @@ serves_the_group_alone() {
     as shop opros resume tronk >/dev/null
     uid=$(inside id -u shop)
     has "the log names the uid that paused it" "uid=$uid" "$(journal | grep 'paused an account')"
+    is "the journal finds a job's lines by its number and account" 1 \
+        "$(inside journalctl --no-pager -o cat -u opros.service JOB_ID=1 ACCOUNT=tronk | grep -c 'the job has ended')"
+    as shop opros log set info,opros::engine=debug --for 1h >/dev/null
+    has "the level of a module changes while it runs" "opros::engine=debug" "$(as shop opros log)"
+    as shop opros log reset >/dev/null
+    has "opros doctor finds no problem" "no problem" "$(inside opros doctor --offline 2>&1)"
 }
 
 reloads() {

@@ -205,6 +205,10 @@ impl Stage {
         if end == "exit code 127" && self.log_from(log_before).contains("error while loading shared libraries") {
             return None;
         }
+        // Under strace a start takes seconds on a busy machine: it was told to end before it could hear.
+        if end == BEFORE_IT_LISTENED && self.log_from(log_before).trim().is_empty() {
+            return None;
+        }
         let ok = ["cut off", "SIGKILL", "killed by us", "stopped in order"].contains(&end);
         if ok || !documented {
             return (!ok).then(|| format!("it ended with {end}: {}", self.log_from(log_before)));
@@ -220,6 +224,8 @@ impl Stage {
     }
 }
 
+const BEFORE_IT_LISTENED: &str = "signal 15 before it listened";
+
 fn log_length(world: &World) -> usize {
     std::fs::metadata(world.path("log")).map_or(0, |file| file.len() as usize)
 }
@@ -231,6 +237,7 @@ fn said(end: ExitStatus, by: By) -> String {
         (Some(code), ..) => format!("exit code {code}"),
         (None, Some(9), By::Us) => "killed by us".to_owned(),
         (None, Some(9), By::Itself) => "SIGKILL".to_owned(),
+        (None, Some(15), By::Us) => BEFORE_IT_LISTENED.to_owned(),
         (None, signal, _) => format!("signal {}", signal.unwrap_or_default()),
     }
 }
