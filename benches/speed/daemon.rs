@@ -232,6 +232,7 @@ impl Line {
             "POST" => request.header("content-type", kind),
             _ => request.header("accept", kind),
         };
+        self.0.ready().await.expect("the connection stays");
         self.0.send_request(request.body(Full::new(body)).expect("a request")).await.expect("an answer")
     }
 

@@ -92,6 +92,9 @@ const QUEUE: usize = 4_096;
 const READERS: u32 = 3;
 /// Only another opros' tool may hold the private file for a moment (WAL recovery, a backup's last page).
 const BUSY: Duration = Duration::from_secs(5);
+/// Each try waits as long as [`BUSY`]: a start that cannot get at its file ends within half a minute, with a word, and is tried
+/// again by systemd.
+const OPEN_AGAIN: usize = 2;
 /// No read waits longer than this for a connection.
 const ACQUIRE: Duration = Duration::from_secs(10);
 /// A WAL that grew is cut back to this.
@@ -169,7 +172,7 @@ impl SqliteStore {
         let options = options(path);
         // A crashed run leaves a WAL to be read in; meanwhile SQLite may say that it is busy.
         let mut conn = (|| async { options.clone().create_if_missing(true).connect().await })
-            .retry(ConstantBuilder::default().with_delay(Duration::from_millis(100)).with_max_times(20))
+            .retry(ConstantBuilder::default().with_delay(Duration::from_millis(100)).with_max_times(OPEN_AGAIN))
             .when(|error| matches!(sort_error_ref(error), StoreError::Busy(_)))
             .await
             .map_err(|error| failed(sort_error(error)))?;
