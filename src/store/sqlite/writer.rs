@@ -399,6 +399,10 @@ impl Writer {
                 Ok(replies)
             }
             Err(error) => {
+                if !behind.is_empty() {
+                    // Outcomes go first: what failed together with the paces is tried without them, and they not at once again.
+                    self.catch_up_at = Some(Instant::now() + PROBE_EVERY);
+                }
                 self.hot.forget();
                 self.agenda.forget();
                 // After some errors SQLite has rolled back by itself; then this says so, and all is well.
