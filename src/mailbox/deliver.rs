@@ -233,7 +233,12 @@ impl Session {
     pub(super) async fn retain(&mut self) -> Result<bool, Trouble> {
         let now = self.engine.now();
         let retention = *self.setup.retention.borrow();
-        let finished = self.old(sql::OLD_ROWS, now - retention.finished).await?;
+        let mut finished = self.old(sql::OLD_ROWS, now - retention.finished).await?;
+        // A row that claims to have ended long ago, and was not looked at yet, is owed its answer first.
+        if !finished.is_empty() {
+            let pending: HashSet<i64> = self.ids.values().copied().collect();
+            finished.retain(|id| *id <= self.compared && !pending.contains(id));
+        }
         let events = self.old(sql::OLD_EVENTS, now - retention.events).await?;
         if finished.is_empty() && events.is_empty() {
             self.next_retain = Instant::now() + self.setup.retain_every();
@@ -241,8 +246,8 @@ impl Session {
         }
         self.file.begin(sql::BEGIN_WRITE).await?;
         let removed = async {
-            self.run(sql::DELETE_ROWS, finished).await?;
-            self.run(sql::DELETE_EVENTS, events).await?;
+            self.run(sql::DELETE_ROWS, finished.into_iter().map(Value::from).collect()).await?;
+            self.run(sql::DELETE_EVENTS, events.into_iter().map(Value::from).collect()).await?;
             self.file.commit().await
         };
         if let Err(trouble) = removed.await {
@@ -281,9 +286,9 @@ impl Session {
         Ok(true)
     }
 
-    async fn old(&mut self, statement: &'static str, cutoff: Timestamp) -> Result<Vec<Value>, Trouble> {
-        let query = sqlx::query_scalar::<_, i64>(statement).bind(cutoff.as_millis()).bind(REMOVED);
-        Ok(query.fetch_all(&mut self.file.conn).await?.into_iter().map(Value::from).collect())
+    async fn old(&mut self, statement: &'static str, cutoff: Timestamp) -> Result<Vec<i64>, Trouble> {
+        let query = sqlx::query_scalar(statement).bind(cutoff.as_millis()).bind(REMOVED);
+        Ok(query.fetch_all(&mut self.file.conn).await?)
     }
 }
 
