@@ -19,7 +19,7 @@ const ROWS: [&str; 6] = [
     "INSERT INTO attempts (token, job_id, request_hash, epoch, intent_at, ended_at, outcome) \
      SELECT printf('%032x', i), i, printf('%064x', i), 1, ?3, ?3, 'accepted' FROM n",
     "INSERT INTO costs (token, at, job_id, account, kind, tag, params_hash, price, sure, decided_at) SELECT printf('%032x', i), ?3, i, \
-     'tronk', 'tronk.report', 'customer-' || i % 1000, printf('%064x', i), NULL, 'booked', ?3 FROM n",
+     'tronk', 'tronk.report', 'customer-' || i % 1000, NULL, NULL, 'booked', ?3 FROM n",
     "INSERT INTO events (type, at, job_id, account, data) SELECT 'job.submitted', ?3, i, 'tronk', \
      '{\"kind\":\"tronk.report\",\"account\":\"tronk\",\"state\":\"waiting\",\"tag\":\"customer-1\"}' FROM n",
     "INSERT INTO calls (account, call, op, job_id, jobs, at, took, status, outcome) SELECT 'tronk', 'submit', 'setqueue', i, 1, ?3, 20, 200, \

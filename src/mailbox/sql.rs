@@ -149,7 +149,7 @@ statements! {
     FIND_ROWS = "SELECT uid, id FROM jobs WHERE uid IN (SELECT value FROM json_each($1))";
     /// Brings back rows that the file has lost.
     RESTORE_ROWS = "INSERT OR IGNORE INTO jobs (uid, kind, params, account, dedupe_key, priority, deadline, tag) \
-        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7 FROM json_each($1)";
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7 FROM jsonb_each($1)";
     /// What was ordered is written over too (all but `not_before`, which counts only until the row is taken); a row
     /// without a job keeps what it says, as far as the column can hold it: where the checks and the types of the columns were
     /// got around, SQLite would refuse the whole statement for one such row's sake.
@@ -164,7 +164,7 @@ statements! {
         tag = iif(j.value->>9 IS NULL, CAST(tag AS TEXT), j.value->>15), \
         not_before = iif(typeof(not_before) = 'integer', not_before, NULL), \
         cancel_requested = cancel_requested IS 1 \
-        FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
+        FROM jsonb_each($1) AS j WHERE jobs.id = j.value->>0";
     /// Gives rejected rows a token whose own is no text. Only these: it stands in an index, and to set it writes that, too.
     NAME_ROWS = "UPDATE OR IGNORE jobs SET uid = 'unreadable:' || jobs.id || ':' || hex(randomblob(4)), state = 'rejected' \
         FROM json_each($1) AS j WHERE jobs.id = j.value AND typeof(uid) <> 'text'";
@@ -172,7 +172,7 @@ statements! {
     TELL_APART = "UPDATE OR IGNORE jobs SET uid = $2, state = 'rejected' WHERE id = $1 AND state = 'new'";
     SET_RESULT = "UPDATE jobs SET result = $2 WHERE id = $1";
     WRITE_EVENTS = "INSERT INTO events (seq, job, type, at, data, event_id) \
-        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each($1) WHERE true \
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM jsonb_each($1) WHERE true \
         ON CONFLICT (seq) DO UPDATE SET job = excluded.job, type = excluded.type, at = excluded.at, \
         data = excluded.data, event_id = excluded.event_id";
     UNFINISHED = concat!(

@@ -583,5 +583,5 @@ pub fn random_hex(bytes: usize) -> String {
     let mut buffer = vec![0_u8; bytes];
     // Without the system's random numbers there are no unique tokens, and without those no safe submit.
     getrandom::fill(&mut buffer).expect("the operating system gives random numbers");
-    buffer.iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::domain::exchange::hex(&buffer)
 }

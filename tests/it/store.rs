@@ -76,6 +76,43 @@ async fn every_statement_can_be_prepared_against_a_fresh_database() {
 }
 
 #[tokio::test]
+async fn a_store_whose_ledger_was_kept_by_token_loses_no_line_and_counts_nothing_twice() {
+    let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version < 6) {
+        sqlx::raw_sql(migration.sql.clone()).execute(&mut conn).await.unwrap();
+    }
+    let filled = "INSERT INTO jobs (id, kind, account, traits, state, priority, created_at, updated_at)
+             SELECT value, 'tronk.report', 'tronk', 0, 2, 5, 1, 1 FROM json_each('[1,2,3]');
+         INSERT INTO attempts (token, job_id, request_hash, epoch, intent_at, outcome)
+             VALUES ('b', 1, 'h', 1, 10, 'absent'), ('a', 1, 'h', 1, 20, NULL), ('c', 2, 'h', 1, 30, 'accepted');
+         INSERT INTO costs (id, token, at, job_id, account, kind, tag, params_hash, price, sure, decided_at)
+             VALUES (4, 'b', 10, 1, 'tronk', 'tronk.report', 't', 'p', 5, 'absent', 15),
+                    (7, 'a', 20, 1, 'tronk', 'tronk.report', NULL, 'p', 5, 'ordered', NULL),
+                    (9, 'c', 30, 2, 'tronk', 'tronk.report', NULL, NULL, NULL, 'booked', 31)";
+    sqlx::raw_sql(filled).execute(&mut conn).await.unwrap();
+    const LEDGER: &str = "SELECT group_concat(concat_ws('|', id, token, at, job_id, tag, params_hash, price, sure, decided_at), '; ') \
+        FROM (SELECT * FROM costs ORDER BY id)";
+    const ATTEMPTS: &str = "SELECT group_concat(concat_ws('|', token, job_id, request_hash, epoch, intent_at, outcome), '; ') \
+        FROM (SELECT * FROM attempts ORDER BY intent_at)";
+    const SPENT: &str = "SELECT group_concat(concat_ws('|', account, hour, submissions, amount), '; ') FROM spending";
+    let mut before = Vec::new();
+    for query in [LEDGER, ATTEMPTS, SPENT] {
+        before.push(sqlx::query_scalar::<_, String>(query).fetch_one(&mut conn).await.unwrap());
+    }
+    assert_eq!(before[2], "tronk|0|2|5");
+    let sixth = MIGRATIONS.iter().find(|migration| migration.version == 6).unwrap();
+    sqlx::raw_sql(sixth.sql.clone()).execute(&mut conn).await.unwrap();
+    for (query, before) in [LEDGER, ATTEMPTS, SPENT].into_iter().zip(before) {
+        assert_eq!(sqlx::query_scalar::<_, String>(query).fetch_one(&mut conn).await.unwrap(), before);
+    }
+    // And what is ordered from now on is counted, what is given back is taken out.
+    let after = "INSERT INTO costs (job_id, token, at, account, kind, sure, price) VALUES (3, 'd', 40, 'tronk', 'k', 'ordered', 2);
+        UPDATE costs SET sure = 'refused' WHERE token = 'a'";
+    sqlx::raw_sql(after).execute(&mut conn).await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, String>(SPENT).fetch_one(&mut conn).await.unwrap(), "tronk|0|2|2");
+}
+
+#[tokio::test]
 async fn hot_queries_use_their_indexes_and_scan_nothing() {
     let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
     MIGRATIONS.run(&mut conn).await.unwrap();
@@ -94,6 +131,9 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
         "UPDATE_RESULTS",
         "CLOSE_ATTEMPTS",
         "MARK_UNCLEAR",
+        "DOUBT_COSTS",
+        "DECIDE_COSTS",
+        "FIND_EQUAL",
         "FIND_OPEN_KEYS",
         "FIND_TAKEN",
         "GET_JOB",

@@ -78,7 +78,7 @@ pub async fn into_nothing(pool: &SqlitePool, directory: &Path) -> Result<StoreCo
             bytes += read as u64;
         }
         file.rewind()?;
-        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = crate::domain::exchange::hex(&digest.finalize());
         Ok::<_, io::Error>(StoreCopy { file, bytes, sha256 })
     });
     hashed.await.map_err(|_| StoreError::Other("reading a copy panicked".to_owned()))?.map_err(broken(&path))

@@ -14,7 +14,7 @@ use super::rows::{Changed, Rows};
 use super::{downloads, sql};
 use crate::crash::{self, Mutant};
 use crate::domain::exchange::sha256_hex;
-use crate::domain::spending::{Amount, Rules};
+use crate::domain::spending::Rules;
 use crate::domain::state::{AttemptChange, Input, Step, step};
 use crate::domain::{EventType, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 use crate::store::{Accepted, AccountChange, ApplyError, Batch, CallRecord, Change, RejectedRow, StoreError};
@@ -25,6 +25,8 @@ pub struct Numbers {
     pub last_job: i64,
     pub last_seq: i64,
     pub last_mailbox_seq: i64,
+    /// Lines of the cost ledger.
+    pub last_order: i64,
 }
 
 /// A balance that is this young may not stand in its history yet; what stands there is not written twice.
@@ -243,20 +245,20 @@ impl Draft {
         };
         let job = &self.jobs.get(&change.job).ok_or(ApplyError::NotFound(change.job))?.job;
         self.guard.check(job, rules, at)?;
-        let job = self.change_priced(change.job, change.input, rules.price(&job.kind), at)?;
+        let job = self.change_by(change.job, change.input, Some(rules), at)?;
         self.guard.count(&job, rules);
         Ok(job)
     }
 
     pub fn change(&mut self, id: JobId, input: Input, at: Timestamp) -> Result<Arc<Job>, ApplyError> {
-        self.change_priced(id, input, None, at)
+        self.change_by(id, input, None, at)
     }
 
-    fn change_priced(
+    fn change_by(
         &mut self,
         id: JobId,
         input: Input,
-        price: Option<Amount>,
+        rules: Option<&Rules>,
         at: Timestamp,
     ) -> Result<Arc<Job>, ApplyError> {
         let released = matches!(input, Input::Release);
@@ -279,7 +281,7 @@ impl Draft {
         }
         if let Some(change) = attempt {
             if !job.traits.repeatable {
-                self.note_cost(&job, &change, price, at);
+                self.note_cost(&job, &change, rules, at);
             }
             self.attempt(&job, change, at);
         }
@@ -316,17 +318,18 @@ impl Draft {
     }
 
     /// What an attempt's change means for the ledger; only what may cost money stands there.
-    fn note_cost(&mut self, job: &Job, change: &AttemptChange, price: Option<Amount>, at: Timestamp) {
+    fn note_cost(&mut self, job: &Job, change: &AttemptChange, rules: Option<&Rules>, at: Timestamp) {
         match change {
             AttemptChange::Open { token, .. } => {
-                self.ledger.ordered.push(money::ordered_row(job, token, price, at));
+                self.numbers.last_order += 1;
+                self.ledger.ordered.push(money::ordered_row(self.numbers.last_order, job, token, rules, at));
                 if job.state == State::InDoubt {
-                    self.ledger.doubted.push(token);
+                    self.ledger.doubted.push((job.id.0, token));
                 }
             }
-            AttemptChange::Unclear { token } => self.ledger.doubted.push(token),
+            AttemptChange::Unclear { token } => self.ledger.doubted.push((job.id.0, token)),
             AttemptChange::Close { token, end } => {
-                self.ledger.decided.push((token, money::sure(*end).as_str(), at.as_millis()));
+                self.ledger.decided.push((job.id.0, token, money::sure(*end).as_str(), at.as_millis()));
             }
         }
     }
@@ -339,11 +342,11 @@ impl Draft {
             }
             AttemptChange::Unclear { token } => match self.opened.iter_mut().find(|open| open.token == token) {
                 Some(open) => open.unclear_at = Some(at),
-                None => self.unclear.push((token, at.as_millis())),
+                None => self.unclear.push((job.id.0, token, at.as_millis())),
             },
             AttemptChange::Close { token, end } => match self.opened.iter_mut().find(|open| open.token == token) {
                 Some(open) => open.end = Some((end.as_str(), at)),
-                None => self.closed.push((token, end.as_str(), at.as_millis())),
+                None => self.closed.push((job.id.0, token, end.as_str(), at.as_millis())),
             },
         }
     }
@@ -449,7 +452,7 @@ impl Draft {
             let (outcome, ended_at) = open.end.map_or((None, None), |(end, at)| (Some(end), Some(at.as_millis())));
             let unclear_at = open.unclear_at.map(Timestamp::as_millis);
             let (job, at) = (open.job.0, open.at.as_millis());
-            opened.push((&open.token, job, &open.request_hash, self.epoch, at, unclear_at, ended_at, outcome));
+            opened.push((job, &open.token, &open.request_hash, self.epoch, at, unclear_at, ended_at, outcome));
         }
         let (mut whole, mut paced, mut moves) = (Rows::default(), Rows::default(), self.moves);
         let jobs = in_order(self.jobs, &mut moves);
@@ -474,7 +477,6 @@ impl Draft {
         if self.numbers.last_mailbox_seq != before.last_mailbox_seq {
             metas.push((super::MAILBOX_LAST, self.numbers.last_mailbox_seq.to_string()));
         }
-        let has_orders = self.ledger.ordered.count() > 0;
         let (events, late_events) = match crash::is(Mutant::EventOutsideTransaction) {
             true => (Rows::default(), self.events),
             false => (self.events, Rows::default()),
@@ -506,11 +508,7 @@ impl Draft {
             (sql::SET_METAS, metas, Exactly),
         ];
         run(conn, all).await?;
-        let last_order = match has_orders {
-            true => Some(sqlx::query_scalar(sql::LAST_ORDER).fetch_one(conn).await.map_err(super::sort_error)?),
-            false => None,
-        };
-        Ok(Left { last_order, touched: self.touched, jobs, moves, changed_bodies, late_events })
+        Ok(Left { touched: self.touched, jobs, moves, changed_bodies, late_events })
     }
 }
 
@@ -534,8 +532,6 @@ pub async fn write_paces(conn: &mut SqliteConnection, jobs: &[Arc<Job>]) -> Resu
 /// What a transaction leaves, once it is committed.
 #[derive(Debug)]
 pub struct Left {
-    /// The newest line of the ledger, where there are new ones.
-    pub last_order: Option<i64>,
     /// Mailbox rows that show a change.
     pub touched: Vec<String>,
     /// The jobs that it was about, as their rows stand now.

@@ -353,7 +353,8 @@ async fn begin_epoch(conn: &mut SqliteConnection, seen: Option<&Mark>, now: Time
     set_meta(&mut tx, EPOCH, &stands.epoch.to_string()).await?;
     tx.commit().await.map_err(sort_error)?;
     let Mark { last_job, last_seq, last_mailbox_seq, .. } = stands;
-    Ok(Begun { mark: stands, numbers: Numbers { last_job, last_seq, last_mailbox_seq }, mailbox: mark })
+    let numbers = Numbers { last_job, last_seq, last_mailbox_seq, last_order: orders };
+    Ok(Begun { mark: stands, numbers, mailbox: mark })
 }
 
 async fn get_meta(conn: &mut SqliteConnection, key: &str) -> Result<Option<String>, StoreError> {

@@ -155,10 +155,19 @@ pub async fn spent(conn: &mut SqliteConnection, rules: &Rules, at: Timestamp) ->
     Ok(Spent { hour: sum(sums.0, sums.1), day: sum(sums.2, sums.3), month: sum(sums.4, sums.5) })
 }
 
-/// A line of the ledger as [`sql::INSERT_COSTS`] takes it.
-pub fn ordered_row<'a>(job: &'a Job, token: &'a str, price: Option<Amount>, at: Timestamp) -> impl Serialize + 'a {
+/// A line of the ledger as [`sql::INSERT_COSTS`] takes it. What was ordered is remembered where equal orders are held, and
+/// where it is not known whether they are.
+pub fn ordered_row<'a>(
+    id: i64,
+    job: &'a Job,
+    token: &'a str,
+    rules: Option<&Rules>,
+    at: Timestamp,
+) -> impl Serialize + 'a {
     let sure = Sure::Ordered.as_str();
-    (token, at.as_millis(), job.id.0, &job.account, &job.kind, &job.tag, price.map(|price| price.0), sure)
+    let price = rules.and_then(|rules| rules.price(&job.kind)).map(|price| price.0);
+    let is_remembered = rules.is_none_or(|rules| !rules.same_order_window.is_zero());
+    (id, job.id.0, token, at.as_millis(), &job.account, &job.kind, &job.tag, price, sure, is_remembered)
 }
 
 /// How sure an ended attempt is; [`sql::DECIDE_COSTS`] makes `settled` of what was in doubt before it was booked.

@@ -61,12 +61,8 @@ impl Schedule<'_> {
         };
         if !unknown.is_empty() {
             let reading = self.hot.read();
-            let texts: Vec<String> = sqlx::query_scalar(sql::READ_DUE)
-                .bind(Value::from(unknown).to_string())
-                .fetch_all(self.pool)
-                .await
-                .map_err(sort_error)?;
-            let mut read = texts.iter().map(|text| rows::due_job(text)).collect::<Result<Vec<_>, _>>()?;
+            let read = rows::fetch_pages(self.pool, sql::READ_DUE, &unknown, rows::PAGE).await?;
+            let mut read = read.into_iter().map(rows::due_job).collect::<Result<Vec<_>, _>>()?;
             reading.finish(&read);
             self.hot.renew(&mut read);
             // Some moved on since they were listed.
@@ -295,13 +291,8 @@ pub async fn mailbox_rows(
     conn: &mut SqliteConnection,
     uids: &[String],
 ) -> Result<BTreeMap<String, MailboxRow>, StoreError> {
-    let texts: Vec<String> = sqlx::query_scalar(sql::MAILBOX_ROWS)
-        .bind(Value::from(uids.to_vec()).to_string())
-        .fetch_all(conn)
-        .await
-        .map_err(sort_error)?;
-    let rows = texts.iter().map(|text| rows::mailbox_state(text));
-    rows.map(|row| row.and_then(|row| Ok((row.uid.clone(), mailbox_row(row)?)))).collect()
+    let rows: Vec<MailboxStateRow> = rows::fetch_pages(conn, sql::MAILBOX_ROWS, uids, rows::PAGE_OF_RESULTS).await?;
+    rows.into_iter().map(|row| Ok((row.uid.clone(), mailbox_row(row)?))).collect()
 }
 
 fn mailbox_row(row: MailboxStateRow) -> Result<MailboxRow, StoreError> {

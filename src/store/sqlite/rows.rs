@@ -2,12 +2,21 @@
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
-use sqlx::FromRow;
+use serde_json::Value;
+use sqlx::{FromRow, SqliteExecutor};
+
+use super::sort_error;
 
 use crate::domain::{Event, EventType, Job, JobId, Reason, State, Timestamp, Traits};
 use crate::store::callbacks::{Belongs, Callback, CandidateJob, Facts, How};
 use crate::store::{DueJob, JobDetails, OrderBody, StoreError};
+
+/// How many rows come in one text.
+pub const PAGE: usize = 32;
+/// Of rows that may have results of megabytes.
+pub const PAGE_OF_RESULTS: usize = 8;
 
 /// From columns, or from an array in the same order.
 #[derive(Debug, FromRow, Deserialize)]
@@ -323,28 +332,37 @@ fn not_zero<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
     i64::deserialize(from).map(|n| n != 0)
 }
 
-/// A job that was read as one text.
-pub fn job(text: &str) -> Result<Job, StoreError> {
-    let row: JobRow = serde_json::from_str(text).map_err(|error| unreadable(text, &error))?;
-    row.try_into()
-}
+/// A job with what was ordered: the row, params, their hash, what is left of an earlier answer.
+pub type DueRow = (JobRow, String, String, Option<String>);
 
-/// A job with what was ordered, read as one text.
-pub fn due_job(text: &str) -> Result<DueJob, StoreError> {
-    let (row, params, params_hash, partial): (JobRow, String, String, Option<String>) =
-        serde_json::from_str(text).map_err(|error| unreadable(text, &error))?;
+pub fn due_job((row, params, params_hash, partial): DueRow) -> Result<DueJob, StoreError> {
     Ok(DueJob { job: Arc::new(row.try_into()?), body: Arc::new(OrderBody::new(params, params_hash, partial)) })
 }
 
-/// What the mailbox is to show, read as one text.
-pub fn mailbox_state(text: &str) -> Result<MailboxStateRow, StoreError> {
-    serde_json::from_str(text).map_err(|error| unreadable(text, &error))
+/// Reads the rows of these keys with a statement that takes pages of keys and gives pages of rows, `size` rows in one text.
+pub async fn fetch_pages<'e, T: DeserializeOwned>(
+    from: impl SqliteExecutor<'e>,
+    statement: &'static str,
+    keys: &[impl Serialize],
+    size: usize,
+) -> Result<Vec<T>, StoreError> {
+    let pages: Vec<_> = keys.chunks(size).collect();
+    let pages = serde_json::to_string(&pages).unwrap_or_default();
+    let texts: Vec<String> = sqlx::query_scalar(statement).bind(pages).fetch_all(from).await.map_err(sort_error)?;
+    let mut rows = Vec::with_capacity(keys.len());
+    for text in texts {
+        rows.append(&mut serde_json::from_str(&text).map_err(|error| unreadable::<T>(&text, &error))?);
+    }
+    Ok(rows)
 }
 
-fn unreadable(text: &str, error: &serde_json::Error) -> StoreError {
-    let digits = text.trim_start_matches('[').split(|c: char| !c.is_ascii_digit()).next();
-    let id = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
-    StoreError::Corrupt { table: "jobs", column: "any", id, what: error.to_string() }
+/// Which row of the page it was.
+fn unreadable<T: DeserializeOwned>(page: &str, error: &serde_json::Error) -> StoreError {
+    let rows: Vec<Value> = serde_json::from_str(page).unwrap_or_default();
+    let bad = rows.into_iter().map(|row| (row[0].as_i64(), serde_json::from_value::<T>(row).err()));
+    let (id, what) = bad.filter_map(|(id, error)| Some((id, error?.to_string()))).next().unwrap_or_default();
+    let what = if what.is_empty() { error.to_string() } else { what };
+    StoreError::Corrupt { table: "jobs", column: "any", id: id.unwrap_or(0), what }
 }
 
 #[derive(Debug, FromRow)]

@@ -1,7 +1,9 @@
 //! Every SQL text of the store. A test prepares each of them against a freshly migrated database.
 //!
 //! Statements that carry many rows take one JSON text and read it with `json_each`: a statement costs the same whatever it
-//! carries. A limit stands as `$n + 0`: for a bare parameter SQLite looks at its value while it plans, and so plans the
+//! carries. Where a row is an array, `jsonb_each` hands it on as it was parsed, and nothing is written out as text only to be
+//! parsed again. Rows that are read come as pages, many in one text ([`super::rows::fetch_pages`]): what sqlx does for each column, and to hand
+//! over each row, costs more than all that SQLite does. A limit stands as `$n + 0`: for a bare parameter SQLite looks at its value while it plans, and so plans the
 //! statement anew at every execution.
 
 use sqlx::AssertSqlSafe;
@@ -93,7 +95,7 @@ statements! {
     BEGIN_OWNED = "BEGIN IMMEDIATE; SELECT value FROM meta WHERE key = 'epoch'";
     GET_META = "SELECT value FROM meta WHERE key = $1";
     SET_META = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-    SET_METAS = "INSERT INTO meta (key, value) SELECT value->>0, value->>1 FROM json_each($1) WHERE true \
+    SET_METAS = "INSERT INTO meta (key, value) SELECT value->>0, value->>1 FROM jsonb_each($1) WHERE true \
         ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     HEARTBEAT = "SELECT 1";
     EMPTY_WAL = "PRAGMA wal_checkpoint(TRUNCATE)";
@@ -126,55 +128,59 @@ statements! {
         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, \
         value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15, value->>16, value->>17, \
         value->>18, value->>19, value->>20, value->>21, value->>22, value->>23, value->>24, value->>25, value->>26, \
-        value->>27, value->>28 FROM json_each($1)";
+        value->>27, value->>28 FROM jsonb_each($1)";
     INSERT_BODIES = "INSERT INTO bodies (job_id, params, params_hash) \
-        SELECT value->>0, value->>1, value->>2 FROM json_each($1)";
+        SELECT value->>0, value->>1, value->>2 FROM jsonb_each($1)";
     INSERT_MAILBOX_ROWS = "INSERT INTO mailbox_rows (uid, job_id, code, message, at) \
-        SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each($1)";
-    LOAD_JOBS = concat!("SELECT ", job_array!(), " FROM jobs WHERE jobs.id IN (SELECT value FROM json_each($1))");
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM jsonb_each($1)";
+    LOAD_JOBS = concat!(
+        "SELECT (SELECT json_group_array(", job_array!(), ") FROM json_each(page.value) AS wanted \
+        JOIN jobs ON jobs.id = wanted.value) FROM json_each($1) AS page"
+    );
     UPDATE_JOBS = "UPDATE jobs SET state = j.value->>1, due_at = j.value->>2, cancel_requested = j.value->>3, \
         remote_id = j.value->>4, attempt = j.value->>5, turn = j.value->>6, submissions = j.value->>7, \
         polls = j.value->>8, errors = j.value->>9, absences = j.value->>10, doubt_since = j.value->>11, \
         memo = j.value->>12, seen = j.value->>13, reason_code = j.value->>14, reason = j.value->>15, \
         submitted_at = j.value->>16, updated_at = j.value->>17, finished_at = j.value->>18, \
         observed_at = j.value->>19, stale_since = j.value->>20 \
-        FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
+        FROM jsonb_each($1) AS j WHERE jobs.id = j.value->>0";
     /// What most polls change: none of it stands in an index but the due time.
     UPDATE_PACE = "UPDATE jobs SET due_at = j.value->>1, turn = j.value->>2, polls = j.value->>3, memo = j.value->>4, \
-        updated_at = j.value->>5, observed_at = j.value->>6 FROM json_each($1) AS j WHERE jobs.id = j.value->>0";
-    UPDATE_PARTIALS = "UPDATE bodies SET partial = j.value->>1 FROM json_each($1) AS j WHERE job_id = j.value->>0";
+        updated_at = j.value->>5, observed_at = j.value->>6 FROM jsonb_each($1) AS j WHERE jobs.id = j.value->>0";
+    UPDATE_PARTIALS = "UPDATE bodies SET partial = j.value->>1 FROM jsonb_each($1) AS j WHERE job_id = j.value->>0";
     UPDATE_RESULTS = "UPDATE bodies SET result = j.value->>1, partial = NULL \
-        FROM json_each($1) AS j WHERE job_id = j.value->>0";
-    OPEN_ATTEMPTS = "INSERT INTO attempts (token, job_id, request_hash, epoch, intent_at, unclear_at, ended_at, outcome) \
-        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7 FROM json_each($1)";
-    MARK_UNCLEAR = "UPDATE attempts SET unclear_at = j.value->>1 FROM json_each($1) AS j \
-        WHERE token = j.value->>0 AND outcome IS NULL";
-    CLOSE_ATTEMPTS = "UPDATE attempts SET outcome = j.value->>1, ended_at = j.value->>2 FROM json_each($1) AS j \
-        WHERE token = j.value->>0 AND outcome IS NULL";
+        FROM jsonb_each($1) AS j WHERE job_id = j.value->>0";
+    OPEN_ATTEMPTS = "INSERT INTO attempts (job_id, token, request_hash, epoch, intent_at, unclear_at, ended_at, outcome) \
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7 FROM jsonb_each($1)";
+    MARK_UNCLEAR = "UPDATE attempts SET unclear_at = j.value->>2 FROM jsonb_each($1) AS j \
+        WHERE job_id = j.value->>0 AND token = j.value->>1 AND outcome IS NULL";
+    CLOSE_ATTEMPTS = "UPDATE attempts SET outcome = j.value->>2, ended_at = j.value->>3 FROM jsonb_each($1) AS j \
+        WHERE job_id = j.value->>0 AND token = j.value->>1 AND outcome IS NULL";
     INSERT_OBSERVATIONS = "INSERT INTO observations (job_id, at, fingerprint, data, raw) \
-        SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each($1)";
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM jsonb_each($1)";
     INSERT_EVENTS = "INSERT INTO events (seq, type, at, job_id, account, uid, mailbox_seq, data) \
-        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7 FROM json_each($1)";
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7 FROM jsonb_each($1)";
     INSERT_CALLS = "INSERT INTO calls (account, call, op, job_id, jobs, at, took, status, outcome, note) \
         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, \
-        value->>9 FROM json_each($1)";
+        value->>9 FROM jsonb_each($1)";
     SAVE_ACCOUNTS = "INSERT INTO accounts (name, version, data) \
-        SELECT value->>0, value->>1, value->>2 FROM json_each($1) WHERE true \
+        SELECT value->>0, value->>1, value->>2 FROM jsonb_each($1) WHERE true \
         ON CONFLICT (name) DO UPDATE SET version = excluded.version, data = excluded.data \
         WHERE excluded.version > accounts.version";
     COUNT_BY_DELTAS = "INSERT INTO counters (account, kind, state, jobs) \
-        SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1) WHERE true \
+        SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each($1) WHERE true \
         ON CONFLICT (account, kind, state) DO UPDATE SET jobs = jobs + excluded.jobs";
     FIRE = "INSERT INTO firings (schedule, at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
     // ---- money
-    INSERT_COSTS = "INSERT INTO costs (token, at, job_id, account, kind, tag, price, sure, params_hash) \
-        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, \
-        (SELECT params_hash FROM bodies WHERE job_id = value->>2) FROM json_each($1)";
-    DOUBT_COSTS = "UPDATE costs SET sure = 'in_doubt' FROM json_each($1) AS j WHERE token = j.value";
-    DECIDE_COSTS = "UPDATE costs SET decided_at = j.value->>2, \
-        sure = CASE WHEN sure = 'in_doubt' AND j.value->>1 = 'booked' THEN 'settled' ELSE j.value->>1 END \
-        FROM json_each($1) AS j WHERE token = j.value->>0";
+    INSERT_COSTS = "INSERT INTO costs (id, job_id, token, at, account, kind, tag, price, sure, params_hash) \
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, \
+        CASE value->>9 WHEN 1 THEN (SELECT params_hash FROM bodies WHERE job_id = value->>1) END FROM jsonb_each($1)";
+    DOUBT_COSTS = "UPDATE costs SET sure = 'in_doubt' FROM jsonb_each($1) AS j \
+        WHERE job_id = j.value->>0 AND token = j.value->>1";
+    DECIDE_COSTS = "UPDATE costs SET decided_at = j.value->>3, \
+        sure = CASE WHEN sure = 'in_doubt' AND j.value->>2 = 'booked' THEN 'settled' ELSE j.value->>2 END \
+        FROM jsonb_each($1) AS j WHERE job_id = j.value->>0 AND token = j.value->>1";
     /// The hours of a month at most, by the key.
     SPENT = "SELECT coalesce(sum(submissions) FILTER (WHERE hour >= $2), 0), coalesce(sum(amount) FILTER (WHERE hour >= $2), 0), \
         coalesce(sum(submissions) FILTER (WHERE hour >= $3), 0), coalesce(sum(amount) FILTER (WHERE hour >= $3), 0), \
@@ -193,18 +199,18 @@ statements! {
     BALANCES = "SELECT at, amount, unit FROM balances WHERE account = $1 AND at < $3 AND at >= \
         coalesce((SELECT max(at) FROM balances WHERE account = $1 AND at <= $2), $2) ORDER BY at LIMIT $4 + 0";
     ORDERED_BETWEEN = "SELECT count(c.id), coalesce(sum(c.price), 0), coalesce(sum(c.id IS NOT NULL AND c.price IS NULL), 0), \
-        coalesce(sum(c.sure IN ('ordered', 'in_doubt', 'operator')), 0) FROM json_each($2) AS span \
+        coalesce(sum(c.sure IN ('ordered', 'in_doubt', 'operator')), 0) FROM jsonb_each($2) AS span \
         LEFT JOIN costs AS c ON c.account = $1 AND c.at > span.value->>0 AND c.at <= span.value->>1 \
         AND c.sure NOT IN ('refused', 'not_sent', 'absent') GROUP BY span.key ORDER BY span.key";
     FIND_RELEASED = "SELECT job_id FROM released WHERE job_id IN (SELECT value FROM json_each($1))";
-    RELEASE = "INSERT OR IGNORE INTO released (job_id, at) SELECT value->>0, value->>1 FROM json_each($1)";
+    RELEASE = "INSERT OR IGNORE INTO released (job_id, at) SELECT value->>0, value->>1 FROM jsonb_each($1)";
     INSERT_BALANCES = "INSERT OR IGNORE INTO balances (account, at, amount, unit) \
-        SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1)";
+        SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each($1)";
     FORGET_ORDERS = "UPDATE costs SET params_hash = NULL WHERE job_id IN (SELECT value FROM json_each($1))";
 
     // ---- downloads
     INSERT_DOWNLOADS = "INSERT INTO downloads (job_id, account, url, due_at) \
-        SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1)";
+        SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each($1)";
     END_DOWNLOAD = "UPDATE downloads SET tries = tries + 1, due_at = $2, error = $3, saved = $4 \
         WHERE job_id = $1 AND due_at IS NOT NULL";
     DUE_DOWNLOADS = "SELECT job_id, account, url, tries FROM downloads WHERE due_at IS NOT NULL AND due_at <= $1 \
@@ -293,10 +299,10 @@ statements! {
     YOUNGER_JOBS = "SELECT count(*), coalesce(sum(submissions > 0), 0) FROM jobs WHERE id > $1";
     SOME_TAKEN = "SELECT uid, at FROM mailbox_rows WHERE uid > $1 ORDER BY uid LIMIT 5000";
     KEEP_TAKEN = "INSERT INTO mailbox_rows (uid, job_id, code, message, at) \
-        SELECT value->>0, NULL, 'unknown_to_store', $2, value->>1 FROM json_each($1) WHERE true ON CONFLICT DO NOTHING";
+        SELECT value->>0, NULL, 'unknown_to_store', $2, value->>1 FROM jsonb_each($1) WHERE true ON CONFLICT DO NOTHING";
     ALL_FIRINGS = "SELECT schedule, at, decided_at, missed FROM schedule_firings WHERE at >= $1";
     KEEP_FIRINGS = "INSERT INTO schedule_firings (schedule, at, decided_at, outcome, job_id, missed) \
-        SELECT value->>0, value->>1, value->>2, 'skipped', NULL, value->>3 FROM json_each($1) WHERE true \
+        SELECT value->>0, value->>1, value->>2, 'skipped', NULL, value->>3 FROM jsonb_each($1) WHERE true \
         ON CONFLICT DO NOTHING";
     NEWEST_FIRING = "SELECT coalesce(max(decided_at), 0) FROM schedule_firings";
 
@@ -308,10 +314,10 @@ statements! {
     AGENDA_FREE = "SELECT json_group_array(json_array(due_at, id)) FROM (SELECT due_at, id FROM jobs WHERE account = $1 \
         AND state IN (2, 3) AND due_at IS NOT NULL AND due_at >= $2 AND (due_at > $2 OR id > $3) \
         ORDER BY due_at, id LIMIT $4 + 0)";
-    /// A row is one text: what sqlx does for each column costs more than all that SQLite does.
     READ_DUE = concat!(
-        "SELECT json_array(", job_array!(), ", bodies.params, bodies.params_hash, bodies.partial) FROM json_each($1) AS due \
-        JOIN jobs ON jobs.id = due.value JOIN bodies ON bodies.job_id = jobs.id"
+        "SELECT (SELECT json_group_array(json_array(", job_array!(), ", bodies.params, bodies.params_hash, bodies.partial)) \
+        FROM json_each(page.value) AS due JOIN jobs ON jobs.id = due.value JOIN bodies ON bodies.job_id = jobs.id) \
+        FROM json_each($1) AS page"
     );
     NEXT_SUBMIT = concat!("SELECT min(due_at) FROM (", each_priority!(next_at_priority), ")");
     NEXT_FREE = "SELECT due_at FROM jobs WHERE account = $1 AND state IN (2, 3) AND due_at IS NOT NULL \
@@ -363,11 +369,11 @@ statements! {
         WHERE mailbox_seq > $1 AND mailbox_seq IS NOT NULL ORDER BY mailbox_seq LIMIT $2 + 0";
     MAILBOX_SIZES = "SELECT m.uid, coalesce(octet_length(bodies.result), 0) FROM mailbox_rows AS m \
         JOIN bodies ON bodies.job_id = m.job_id WHERE m.uid IN (SELECT value FROM json_each($1))";
-    MAILBOX_ROWS = "SELECT json_array(m.uid, m.job_id, m.code, m.message, m.at, jobs.state, jobs.remote_id, jobs.reason_code, \
+    MAILBOX_ROWS = "SELECT (SELECT json_group_array(json_array(m.uid, m.job_id, m.code, m.message, m.at, jobs.state, jobs.remote_id, jobs.reason_code, \
         jobs.reason, jobs.updated_at, jobs.finished_at, bodies.result, jobs.kind, jobs.account, jobs.priority, \
-        jobs.dedupe_key, jobs.deadline, jobs.tag, bodies.params) FROM mailbox_rows AS m \
-        LEFT JOIN jobs ON jobs.id = m.job_id LEFT JOIN bodies ON bodies.job_id = m.job_id \
-        WHERE m.uid IN (SELECT value FROM json_each($1))";
+        jobs.dedupe_key, jobs.deadline, jobs.tag, bodies.params)) FROM json_each(page.value) AS wanted \
+        JOIN mailbox_rows AS m ON m.uid = wanted.value \
+        LEFT JOIN jobs ON jobs.id = m.job_id LEFT JOIN bodies ON bodies.job_id = m.job_id) FROM json_each($1) AS page";
 
     // ---- call-backs and files
     KEEP_CALLBACK = "INSERT INTO callbacks (account, at, peer, content_type, size, fingerprint, last_at, vin, check_type, \
@@ -378,7 +384,7 @@ statements! {
     CALLBACK_OWNER = "SELECT job_id FROM callbacks WHERE id = $1";
     OWN_CALLBACK = "UPDATE callbacks SET job_id = $2, matched_at = $3, how = $4 WHERE id = $1";
     INSERT_JOB_FILES = "INSERT INTO job_files (job_id, name, sha256, content_type, size, callback_id) \
-        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each($1)";
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM jsonb_each($1)";
     FORGET_CALLBACKS = "DELETE FROM callbacks WHERE id IN (SELECT id FROM \
         (SELECT id, at, job_id FROM callbacks ORDER BY id LIMIT $2 + 0) AS old \
         WHERE at < $1 AND (job_id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = old.job_id)))";
@@ -424,7 +430,7 @@ statements! {
     // ---- sinks
     RETIRE_SINKS = "UPDATE sinks SET configured = 0";
     REGISTER_SINKS = "INSERT INTO sinks (name, transport, configured, cursor) \
-        SELECT value->>0, value->>1, 1, $2 FROM json_each($1) WHERE true \
+        SELECT value->>0, value->>1, 1, $2 FROM jsonb_each($1) WHERE true \
         ON CONFLICT (name) DO UPDATE SET transport = excluded.transport, configured = 1";
     MOVE_CURSOR = "UPDATE sinks SET cursor = $3 WHERE name = $1 AND cursor = $2";
     SET_CURSOR = "UPDATE sinks SET cursor = $2, pending = pending - $3 WHERE name = $1";
@@ -434,7 +440,7 @@ statements! {
         SELECT $1, value->>0, value->>1, value->>2, value->>3, 0, \
         CASE WHEN value->>4 = 1 AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.sink = $1 \
             AND d.lane = value->>2 AND d.state = 0) THEN $3 END, $3, $3 \
-        FROM json_each($2) WHERE true ON CONFLICT (sink, seq) DO NOTHING";
+        FROM jsonb_each($2) WHERE true ON CONFLICT (sink, seq) DO NOTHING";
     GET_DELIVERY = concat!("SELECT ", delivery_columns!(), " FROM deliveries WHERE sink = $1 AND seq = $2");
     SAVE_DELIVERY = "UPDATE deliveries SET state = $3, due_at = $4, attempts = $5, failures = $6, updated_at = $7, \
         status = $8, code = $9, error = $10 WHERE sink = $1 AND seq = $2";
@@ -476,9 +482,9 @@ statements! {
     );
 
     // ---- freshness
-    WATCH = "INSERT INTO watches (job_id, account, at) SELECT value->>0, value->>1, value->>2 FROM json_each($1) \
+    WATCH = "INSERT INTO watches (job_id, account, at) SELECT value->>0, value->>1, value->>2 FROM jsonb_each($1) \
         WHERE true ON CONFLICT (job_id) DO UPDATE SET at = excluded.at";
-    WATCH_AGAIN = "UPDATE watches SET at = j.value->>1 FROM json_each($1) AS j WHERE job_id = j.value->>0";
+    WATCH_AGAIN = "UPDATE watches SET at = j.value->>1 FROM jsonb_each($1) AS j WHERE job_id = j.value->>0";
     UNWATCH = "DELETE FROM watches WHERE job_id IN (SELECT value FROM json_each($1))";
     WATCH_SOONER = "UPDATE watches SET at = $2 WHERE account = $1 AND at > $2 \
         AND (SELECT stale_since FROM jobs WHERE jobs.id = job_id) IS NULL";

@@ -41,6 +41,8 @@ use crate::store::{
 const LARGEST_GROUP: usize = 512;
 /// And the most items in them: a bound on memory and on how long the disk is busy.
 const LARGEST_WEIGHT: usize = 8_192;
+/// How often others go first before a commit begins.
+const OTHERS_FIRST: usize = 4;
 /// How many changed mailbox rows are remembered for a mailbox that is locked or missing: some 10 MB.
 const MOST_MAILBOX_CHANGES: usize = 100_000;
 /// How often an idle store is looked after: its file and its room.
@@ -192,7 +194,7 @@ impl Writer {
                 request = requests.recv() => request,
             };
             let Some(first) = first else { break };
-            let group = gather(first, &mut requests);
+            let group = gather(first, &mut requests).await;
             crash::point("store.group_gathered");
             let (asked, group): (Vec<Request>, Vec<Request>) =
                 group.into_iter().partition(|it| matches!(it.op, Op::Heartbeat));
@@ -377,7 +379,7 @@ impl Writer {
                 crash::point("store.committed");
                 left.write_late(&mut self.conn).await?;
                 self.numbers = numbers;
-                self.bear_witness(left.last_order);
+                self.bear_witness();
                 self.hot.caught_up(&behind);
                 if !behind.is_empty() {
                     self.catch_up_at = None;
@@ -413,9 +415,8 @@ impl Writer {
     }
 
     /// After the commit: the witness is never ahead of what it speaks of.
-    fn bear_witness(&mut self, last_order: Option<i64>) {
-        let Numbers { last_job, last_seq, last_mailbox_seq } = self.numbers;
-        let orders = last_order.unwrap_or(self.stands.orders).max(self.stands.orders);
+    fn bear_witness(&mut self) {
+        let Numbers { last_job, last_seq, last_mailbox_seq, last_order: orders } = self.numbers;
         let at = self.clock.now();
         self.stands = Mark { orders, last_job, last_seq, last_mailbox_seq, at, ..self.stands.clone() };
         if let Err(error) = self.witness.note(&self.stands) {
@@ -627,13 +628,9 @@ impl Writer {
         if ids.is_empty() {
             return Ok(jobs);
         }
-        let texts: Vec<String> = sqlx::query_scalar(sql::LOAD_JOBS)
-            .bind(Value::from(ids).to_string())
-            .fetch_all(&mut self.conn)
-            .await
-            .map_err(sort_error)?;
-        for text in texts {
-            jobs.push(Arc::new(rows::job(&text)?));
+        let loaded: Vec<rows::JobRow> = rows::fetch_pages(&mut self.conn, sql::LOAD_JOBS, &ids, rows::PAGE).await?;
+        for row in loaded {
+            jobs.push(Arc::new(row.try_into()?));
         }
         Ok(jobs)
     }
@@ -689,14 +686,22 @@ fn tell(before: &StoreHealth, after: &StoreHealth, seconds: u64) {
     }
 }
 
-/// Takes along what else is waiting.
-fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+/// Takes along what else is waiting, and what those have to write who are about to run: where the processor is busy they
+/// share a commit, and where it is not this takes no time.
+async fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
     let mut weight = first.op.weight();
     let mut group = vec![first];
-    while group.len() < LARGEST_GROUP && weight < LARGEST_WEIGHT {
-        let Ok(request) = requests.try_recv() else { break };
-        weight += request.op.weight();
-        group.push(request);
+    for _ in 0..OTHERS_FIRST {
+        let before = group.len();
+        while group.len() < LARGEST_GROUP && weight < LARGEST_WEIGHT {
+            let Ok(request) = requests.try_recv() else { break };
+            weight += request.op.weight();
+            group.push(request);
+        }
+        if group.len() == before && before > 1 {
+            break;
+        }
+        tokio::task::yield_now().await;
     }
     group
 }

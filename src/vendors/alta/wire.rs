@@ -51,7 +51,7 @@ impl Credentials {
 
 /// Lower-case hex, as the vendor hashes.
 pub fn md5_hex(text: &str) -> String {
-    Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::domain::exchange::hex(&Md5::digest(text.as_bytes()))
 }
 
 /// The comment of a request: the attempt's token first, so that it outlives a cut, then the user's own words.

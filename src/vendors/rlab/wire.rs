@@ -118,7 +118,7 @@ fn request_key(settings: &Settings, method: Operation, tracks: &str) -> String {
             format!("{}:{tracks}:{key}", settings.user_id)
         }
     };
-    Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::domain::exchange::hex(&Md5::digest(text.as_bytes()))
 }
 
 /// The envelope of every answer.
