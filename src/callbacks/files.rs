@@ -28,7 +28,7 @@ impl FileHash {
     }
 
     fn from_digest(digest: &[u8]) -> Self {
-        Self(crate::domain::exchange::hex(&digest))
+        Self(crate::domain::exchange::hex(digest))
     }
 
     pub fn as_str(&self) -> &str {

@@ -146,6 +146,14 @@ pub fn hex(bytes: &[u8]) -> String {
     digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
 }
 
+/// None where it is not hex.
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let bytes = pairs.iter().map(|[high, low]| u8::try_from(digit(*high)? << 4 | digit(*low)?).ok());
+    rest.is_empty().then(|| bytes.collect()).flatten()
+}
+
 /// A whole answer: status line, headers and every byte of the body arrived. Secrets are masked in it already.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {

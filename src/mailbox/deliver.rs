@@ -115,14 +115,12 @@ impl Session {
 
     /// The numbers that rows have in the file.
     async fn find(&mut self, uids: impl Iterator<Item = &String>) -> Result<HashMap<String, i64>, Trouble> {
-        let uids: Vec<&String> = uids.collect();
-        let found = sqlx::query_as::<_, (String, i64)>(sql::FIND_ROWS).bind(json!(uids).to_string());
-        let found = found.fetch_all(&mut self.file.conn).await?;
-        let mut ids: HashMap<String, i64> = found.into_iter().collect();
-        for uid in uids {
-            if let Some(id) = self.ids.get(uid) {
-                ids.insert(uid.clone(), *id);
-            }
+        let (known, unknown): (Vec<&String>, Vec<&String>) = uids.partition(|uid| self.ids.contains_key(*uid));
+        let mut ids: HashMap<String, i64> =
+            known.into_iter().filter_map(|uid| Some((uid.clone(), *self.ids.get(uid)?))).collect();
+        if !unknown.is_empty() {
+            let found = sqlx::query_as::<_, (String, i64)>(sql::FIND_ROWS).bind(json!(unknown).to_string());
+            ids.extend(found.fetch_all(&mut self.file.conn).await?);
         }
         Ok(ids)
     }

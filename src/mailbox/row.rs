@@ -1,11 +1,10 @@
 //! Reading a foreign row, which may hold anything that SQLite can store: bytes that are no text, numbers that are no times,
 //! JSON of any depth, nothing at all. Whatever it is, the row stands for itself alone.
 
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
-use crate::domain::exchange::sha256_hex;
+use crate::domain::exchange::{from_hex, sha256_hex};
 use crate::domain::json::{self, StrictError};
 use crate::domain::{Reason, Timestamp};
 use crate::engine::intake::{JobRequest, LARGEST_PARAMS, LONGEST_KEY};
@@ -56,23 +55,33 @@ pub struct ReadRow {
     pub request: Result<JobRequest, Reason>,
 }
 
-impl RawRow {
-    pub fn fetch(row: &SqliteRow) -> Result<RawRow, sqlx::Error> {
+/// What the SQL makes of a column: its storage class, and the value where it may be fetched; of a text its bytes in hex.
+type Text = (String, Option<String>);
+type Number = (String, Option<i64>);
+
+/// A row as [`super::sql::NEW_ROWS`] gives it.
+impl<'de> Deserialize<'de> for RawRow {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<RawRow, D::Error> {
+        type Row = (i64, i64, Text, Text, Text, Text, Text, Text, Number, Number, Number);
+        let (id, cancel, uid, kind, params, account, dedupe_key, tag, priority, not_before, deadline) =
+            Row::deserialize(from)?;
         Ok(RawRow {
-            id: row.try_get(0)?,
-            cancel_requested: row.try_get_unchecked::<Option<i64>, _>(1).ok().flatten() == Some(1),
-            uid: text(row, 2)?,
-            kind: text(row, 4)?,
-            params: text(row, 6)?,
-            account: text(row, 8)?,
-            dedupe_key: text(row, 10)?,
-            tag: text(row, 12)?,
-            priority: number(row, 14)?,
-            not_before: number(row, 16)?,
-            deadline: number(row, 18)?,
+            id,
+            cancel_requested: cancel == 1,
+            uid: text(uid),
+            kind: text(kind),
+            params: text(params),
+            account: text(account),
+            dedupe_key: text(dedupe_key),
+            tag: text(tag),
+            priority: number(priority),
+            not_before: number(not_before),
+            deadline: number(deadline),
         })
     }
+}
 
+impl RawRow {
     pub fn read(self) -> ReadRow {
         let uid = match clean("uid", &self.uid) {
             Ok(Some(uid)) if (1..=LONGEST_KEY).contains(&uid.len()) => Ok(uid),
@@ -104,24 +113,21 @@ impl RawRow {
     }
 }
 
-/// The columns come in pairs: storage class, then the value where it may be fetched.
-fn text(row: &SqliteRow, at: usize) -> Result<RawText, sqlx::Error> {
-    let class: String = row.try_get(at)?;
-    Ok(match (class.as_str(), row.try_get_unchecked::<Option<Vec<u8>>, _>(at + 1)?) {
+fn text((class, hex): Text) -> RawText {
+    match (class.as_str(), hex.and_then(|hex| from_hex(&hex))) {
         ("null", _) => RawText::Null,
         ("text", Some(bytes)) => RawText::Bytes(bytes),
         ("text", None) => RawText::TooLong,
         _ => RawText::Foreign(class),
-    })
+    }
 }
 
-fn number(row: &SqliteRow, at: usize) -> Result<RawNumber, sqlx::Error> {
-    let class: String = row.try_get(at)?;
-    Ok(match (class.as_str(), row.try_get_unchecked::<Option<i64>, _>(at + 1)?) {
+fn number((class, value): Number) -> RawNumber {
+    match (class.as_str(), value) {
         ("null", _) => RawNumber::Null,
         ("integer", Some(n)) => RawNumber::Integer(n),
         _ => RawNumber::Foreign(class),
-    })
+    }
 }
 
 fn clean(column: &str, raw: &RawText) -> Result<Option<String>, Reason> {

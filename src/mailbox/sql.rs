@@ -30,12 +30,12 @@ pub const DROPS: &[(&str, &str)] = &[
     ("events_job", "DROP INDEX events_job"),
 ];
 
-/// A text of a foreign row: its storage class, and its bytes unless there are too many. Only the row's header is read to
+/// A text of a foreign row: its storage class, and its bytes in hex unless there are too many. Only the row's header is read to
 /// find out, so that a row of 200 MB costs nothing.
 macro_rules! text {
     ($column:literal, $most:literal) => {
         concat!(
-            "typeof(",
+            "json_array(typeof(",
             $column,
             "), CASE WHEN typeof(",
             $column,
@@ -43,16 +43,16 @@ macro_rules! text {
             $column,
             ") <= ",
             $most,
-            " THEN CAST(",
+            " THEN hex(",
             $column,
-            " AS BLOB) END"
+            ") END)"
         )
     };
 }
 
 macro_rules! number {
     ($column:literal) => {
-        concat!("typeof(", $column, "), CASE typeof(", $column, ") WHEN 'integer' THEN ", $column, " END")
+        concat!("json_array(typeof(", $column, "), CASE typeof(", $column, ") WHEN 'integer' THEN ", $column, " END)")
     };
 }
 
@@ -71,10 +71,11 @@ macro_rules! state {
     };
 }
 
-macro_rules! new_row_columns {
+/// A new row as one text: what sqlx does for each column costs more than all that SQLite does.
+macro_rules! new_row {
     () => {
         concat!(
-            "id, cancel_requested, ",
+            "json_array(jobs.id, coalesce(CAST(cancel_requested AS INTEGER), 0), ",
             text!("uid", 200),
             ", ",
             text!("kind", 200),
@@ -91,7 +92,8 @@ macro_rules! new_row_columns {
             ", ",
             number!("not_before"),
             ", ",
-            number!("deadline")
+            number!("deadline"),
+            ")"
         )
     };
 }
@@ -126,13 +128,20 @@ statements! {
     SET_SEQUENCE = "INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', $1)";
 
     // ---- taking
-    NEW_ROWS = concat!("SELECT ", new_row_columns!(), " FROM jobs WHERE state = 'new' ORDER BY id LIMIT $1");
+    /// Which rows are new, and how many bytes each asks with.
+    NEW_SIZES = "SELECT json_group_array(json_array(id, size)) FROM (SELECT id, iif(octet_length(params) <= 65536, \
+        octet_length(params), 0) AS size FROM jobs WHERE state = 'new' ORDER BY id LIMIT $1)";
+    /// Pages of rows, for pages of numbers.
+    NEW_ROWS = concat!(
+        "SELECT (SELECT json_group_array(", new_row!(), ") FROM json_each(page.value) AS wanted \
+        JOIN jobs ON jobs.id = wanted.value) FROM json_each($1) AS page"
+    );
     /// Out of a damaged file: without its indexes, from either end until it breaks.
     SALVAGE_UP = concat!(
-        "SELECT ", new_row_columns!(), " FROM jobs NOT INDEXED WHERE state = 'new' AND id > $2 ORDER BY id LIMIT $1"
+        "SELECT ", new_row!(), " FROM jobs NOT INDEXED WHERE state = 'new' AND id > $2 ORDER BY id LIMIT $1"
     );
     SALVAGE_DOWN = concat!(
-        "SELECT ", new_row_columns!(), " FROM jobs NOT INDEXED WHERE state = 'new' AND id < $2 ORDER BY id DESC LIMIT $1"
+        "SELECT ", new_row!(), " FROM jobs NOT INDEXED WHERE state = 'new' AND id < $2 ORDER BY id DESC LIMIT $1"
     );
     /// Rows that came since the last look, up to one, and do not say that they are new.
     STRANGERS = concat!(

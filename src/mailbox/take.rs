@@ -4,8 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use serde_json::json;
 
-use super::row::{RawRow, RawText, ReadRow};
+use super::row::{RawRow, ReadRow};
 use super::session::Session;
 use super::sql;
 use super::trouble::Trouble;
@@ -19,6 +21,8 @@ use crate::store::{Accepted, RejectedRow, StoreError};
 /// The most rows, and bytes of params, that are taken in one go.
 const ROWS: i64 = 2_000;
 const BYTES: usize = 4 << 20;
+/// How many of them come in one text.
+const PAGE: usize = 32;
 /// A row that is cancelled before it is taken: its job does not come up for being sent while it is cancelled.
 const OUT_OF_REACH: Duration = Duration::from_secs(365 * 86_400);
 const WISHES: i64 = 500;
@@ -110,11 +114,11 @@ impl Session {
     /// As many rows of a page as can be read; an error when not even the first.
     async fn salvage_page(&mut self, statement: &'static str, at: i64) -> Result<Vec<ReadRow>, Trouble> {
         let mut rows = Vec::new();
-        let mut stream = sqlx::query(statement).bind(PAGE_OF_DAMAGE).bind(at).fetch(&mut self.file.conn);
-        while let Some(row) = stream.next().await {
-            match row.and_then(|row| RawRow::fetch(&row)) {
+        let mut stream = sqlx::query_scalar(statement).bind(PAGE_OF_DAMAGE).bind(at).fetch(&mut self.file.conn);
+        while let Some(text) = stream.next().await {
+            match text.map_err(Trouble::from).and_then(|text: String| understood::<RawRow>(&text)) {
                 Ok(row) => rows.push(row.read()),
-                Err(error) if rows.is_empty() => return Err(error.into()),
+                Err(error) if rows.is_empty() => return Err(error),
                 Err(_) => break,
             }
         }
@@ -129,16 +133,20 @@ impl Session {
     }
 
     async fn read_new_rows(&mut self) -> Result<Found, Trouble> {
-        let (mut rows, mut bytes) = (Vec::new(), 0);
-        {
-            let mut stream = sqlx::query(sql::NEW_ROWS).bind(ROWS).fetch(&mut self.file.conn);
-            while bytes <= BYTES
-                && let Some(row) = stream.next().await
-            {
-                let row = RawRow::fetch(&row?)?;
-                bytes += if let RawText::Bytes(params) = &row.params { params.len() } else { 0 };
-                rows.push(row.read());
-            }
+        let sizes: String = sqlx::query_scalar(sql::NEW_SIZES).bind(ROWS).fetch_one(&mut self.file.conn).await?;
+        let sizes: Vec<(i64, Option<usize>)> = understood(&sizes)?;
+        let mut bytes = 0;
+        let fits = sizes.iter().take_while(|(_, size)| {
+            let had_room = bytes <= BYTES;
+            bytes += if had_room { size.unwrap_or(0) } else { 0 };
+            had_room
+        });
+        let ids: Vec<i64> = fits.map(|(id, _)| *id).collect();
+        let pages = json!(ids.chunks(PAGE).collect::<Vec<_>>()).to_string();
+        let pages: Vec<String> = sqlx::query_scalar(sql::NEW_ROWS).bind(pages).fetch_all(&mut self.file.conn).await?;
+        let mut rows = Vec::with_capacity(ids.len());
+        for page in pages {
+            rows.extend(understood::<Vec<RawRow>>(&page)?.into_iter().map(RawRow::read));
         }
         // Where a page is cut, those behind it are for the next look: a long queue is not gone through at every one.
         let is_cut = bytes > BYTES || rows.len() as i64 == ROWS;
@@ -255,6 +263,12 @@ impl Session {
             }
         }
     }
+}
+
+/// What our own SQL wrote.
+fn understood<T: DeserializeOwned>(text: &str) -> Result<T, Trouble> {
+    serde_json::from_str(text)
+        .map_err(|error| Trouble::unavailable(format!("rows of the mailbox cannot be read: {error}")))
 }
 
 /// Empty when it is no text.

@@ -27,7 +27,8 @@ async fn every_statement_prepares_against_a_fresh_mailbox() {
 async fn what_is_asked_often_is_answered_by_an_index() {
     let mut conn = fresh().await;
     let wanted = [
-        ("jobs_new", sql::NEW_ROWS),
+        ("jobs_new", sql::NEW_SIZES),
+        ("INTEGER PRIMARY KEY", sql::NEW_ROWS),
         ("jobs_cancel", sql::CANCEL_WISHES),
         ("jobs_unfinished", sql::UNFINISHED),
         ("jobs_finished", sql::OLD_ROWS),
