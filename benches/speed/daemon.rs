@@ -57,7 +57,19 @@ impl Drop for House {
 impl House {
     pub fn new(setup: &Setup) -> House {
         let dir = tempfile::tempdir().expect("a directory");
-        let at = dir.path().display();
+        for part in ["store", "mailbox"] {
+            std::fs::create_dir(dir.path().join(part)).expect("a directory");
+        }
+        let (wal, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        watch_wal(dir.path(), Arc::clone(&wal), Arc::clone(&stop));
+        let house = House { dir, daemon: None, under_strace: false, wal, stop };
+        house.configure(setup);
+        house
+    }
+
+    /// What the next launch goes by.
+    pub fn configure(&self, setup: &Setup) {
+        let at = self.dir.path().display();
         let mailbox = if setup.mailbox { format!("{at}/mailbox/mailbox.db") } else { String::new() };
         let mut text = format!(
             "[store]\npath = \"{at}/store/opros.db\"\nallow_network_fs = true\n[mailbox]\npath = \"{mailbox}\"\n\
@@ -70,13 +82,10 @@ impl House {
              limits = {{ max_in_flight = {in_flight} }}\npoll = [{{ every = \"1ms\", for = \"1d\" }}]\n{}",
             setup.more
         );
-        std::fs::write(dir.path().join("opros.toml"), text).expect("a configuration");
-        for part in ["store", "mailbox"] {
-            std::fs::create_dir(dir.path().join(part)).expect("a directory");
-        }
-        let (wal, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        watch_wal(dir.path(), Arc::clone(&wal), Arc::clone(&stop));
-        House { dir, daemon: None, under_strace: false, wal, stop }
+        let path = self.dir.path().join("opros.toml");
+        std::fs::write(&path, text).expect("a configuration");
+        // It holds a key.
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("its mode");
     }
 
     pub async fn start(setup: &Setup) -> House {

@@ -397,6 +397,57 @@ async fn p10_p6(table: &mut Table, vendor: &Vendor, address: SocketAddr, walls: 
     }
 }
 
+/// P6 while a million finished jobs are removed, and without.
+async fn p6_beside_retention(
+    table: &mut Table,
+    vendor: &Vendor,
+    address: SocketAddr,
+    walls: &mut Vec<(&'static str, f64)>,
+) {
+    let kept = |age: &str| format!("[retention]\nfinished = \"{age}\"\nevents = \"{age}\"\ncalls = \"{age}\"\n");
+    let setup = Setup { mailbox: true, more: kept("36500d"), ..Setup::new(address) };
+    let mut house = House::new(&setup);
+    fill::waiting(&house.store(), MILLION, now_us() / 1000 + DAY_MS, 10).await;
+    fill::end_all(&house.store());
+    let size =
+        |house: &House| std::fs::metadata(house.store()).map_or(0, |meta| meta.len()) as f64 / f64::from(1 << 20);
+    let left = |house: &House| {
+        let conn = rusqlite::Connection::open(house.store()).expect("the store opens");
+        conn.query_row("SELECT count(*) FROM jobs WHERE id <= ?1", [MILLION as i64], |row| row.get::<_, i64>(0))
+            .expect("a count")
+    };
+    let before = size(&house);
+    house.launch(&setup);
+    house.ready().await;
+    latencies(&house, vendor, 600_000_000).await;
+    let (mut alone, _) = latencies(&house, vendor, 700_000_000).await;
+    house.stop();
+    house.configure(&Setup { more: kept("1h"), ..setup.clone() });
+    house.launch(&setup);
+    house.ready().await;
+    let begun = Instant::now();
+    while left(&house) == MILLION as i64 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let (mut beside, _) = latencies(&house, vendor, 800_000_000).await;
+    let (gone, still, took) = (MILLION as i64 - left(&house), left(&house), begun.elapsed().as_secs_f64());
+    assert!(still > 0, "the removal was over before its effect could be measured");
+    let (after, (_, alone), (p50, p99)) = (size(&house), percentiles(&mut alone), percentiles(&mut beside));
+    let figure = format!(
+        "{:.2} ({p50:.1} / {p99:.1} ms beside it, p99 {alone:.1} without; {gone} of {MILLION} jobs removed in {took:.0} s, file {before:.0} → {after:.0} MiB)",
+        p99 / alone
+    );
+    table.add(
+        "P15",
+        "P6 p99 while retention removes a million ÷ without",
+        figure,
+        p99 / alone,
+        [(2.0, "2"), (1.2, "1.2")],
+        true,
+    );
+    walls.push(("P15", house.largest_wal()));
+}
+
 /// A million wait, a thousand a second are due.
 async fn p11(table: &mut Table, vendor: &Vendor, address: SocketAddr, walls: &mut Vec<(&'static str, f64)>) {
     let setup = Setup::new(address);
@@ -563,6 +614,9 @@ async fn main() {
     }
     if wants("P10") {
         p10_p6(&mut table, &vendor, address, &mut walls).await;
+    }
+    if wants("P15") {
+        p6_beside_retention(&mut table, &vendor, address, &mut walls).await;
     }
     if wants("P11") {
         p11(&mut table, &vendor, address, &mut walls).await;
