@@ -373,10 +373,13 @@ async fn p10_p6(table: &mut Table, vendor: &Vendor, address: SocketAddr, walls: 
         vendor.remembers.store(false, Relaxed);
         tokio::time::sleep(Duration::from_secs(5)).await;
         let (idle, pss) = (idle_share(&house, Duration::from_secs(20)).await * 100.0, house.pss());
+        let cpu = house.cpu();
         let (mut wire, _) = latencies(&house, vendor, 500_000_000).await;
+        // Taken in, claimed, sent, asked about, told: one at a time, as it is when little happens.
+        let each = (house.cpu() - cpu) * 1e6 / SAMPLES as f64;
         let (p50, p99) = percentiles(&mut wire);
         let figure = format!(
-            "{jobs} waiting: {pss:.1} MB · {idle:.2} % · {first:.0} ms · {bytes:.0} B; then P6 {p50:.1} / {p99:.1} ms"
+            "{jobs} waiting: {pss:.1} MB · {idle:.2} % · {first:.0} ms · {bytes:.0} B; then P6 {p50:.1} / {p99:.1} ms, {each:.0} µs of CPU a job"
         );
         walls.push(("P10", house.largest_wal()));
         if jobs < MILLION {
