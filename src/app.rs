@@ -108,6 +108,11 @@ impl Daemon {
 
     /// The same, of a configuration that can be read again.
     pub async fn start_from(config: &Config, origin: Origin, clock: SharedClock) -> Result<Daemon, StartError> {
+        Ok(Daemon::open(config, origin, clock).await?.begin(config).await)
+    }
+
+    /// Everything before the first call: whoever drops this, finished or not, loses nothing and leaves nothing under way.
+    pub async fn open(config: &Config, origin: Origin, clock: SharedClock) -> Result<Opened, StartError> {
         let (failstop, started_at) = (FailStop::default(), clock.now());
         let board = HealthBoard::default();
         let config::Store { path, allow_network_fs, free_floor, ballast } = &config.store;
@@ -158,14 +163,10 @@ impl Daemon {
         daemon.take_callbacks(config, door);
         daemon.settle_mailbox(config).await;
         crash::point("start.doors_bound");
-        daemon.engine.start().await?;
+        daemon.engine.recover().await?;
         daemon.engine.timetable().set(daemon.engine.store().as_ref(), daemon.engine.now(), schedules).await?;
         daemon.reloader.live().backups.set(setups::backup_plan(&config.backup));
-        daemon.sinks.start(&daemon.tasks, &daemon.doors);
-        daemon.tasks.spawn(crash::watched("downloads", downloads.run(daemon.doors.clone())));
-        daemon.open_doors(config, admin_doors).await;
-        crash::point("start.ready");
-        Ok(daemon)
+        Ok(Opened { daemon, admin_doors, downloads })
     }
 
     fn take_callbacks(&self, config: &Config, door: Option<listener::Socket>) {
@@ -283,6 +284,27 @@ impl Daemon {
         crash::point("drain.doors_closed");
         self.engine.store().close().await;
         crash::point("drain.store_closed");
+    }
+}
+
+/// A daemon that has its store, its ports and whatever its last run left in order, and has called nobody yet.
+#[derive(Debug)]
+pub struct Opened {
+    daemon: Daemon,
+    admin_doors: AdminDoors,
+    downloads: Downloads,
+}
+
+impl Opened {
+    /// Calls begin; when this returns, jobs are taken.
+    pub async fn begin(self, config: &Config) -> Daemon {
+        let Opened { daemon, admin_doors, downloads } = self;
+        daemon.engine.begin_all();
+        daemon.sinks.start(&daemon.tasks, &daemon.doors);
+        daemon.tasks.spawn(crash::watched("downloads", downloads.run(daemon.doors.clone())));
+        daemon.open_doors(config, admin_doors).await;
+        crash::point("start.ready");
+        daemon
     }
 }
 

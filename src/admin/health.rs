@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::state::AdminState;
 use super::views::time;
 use crate::domain::account::Gate;
+use crate::domain::ages::Held;
 use crate::domain::{State as JobState, Timestamp};
 use crate::engine::account::Runner;
 use crate::health::Severity;
@@ -83,6 +84,7 @@ pub async fn look(state: &AdminState) -> HealthView {
             causes.push(CauseView { what: reason, since: Some(since), code: "store_blocked".to_owned(), blocks: true });
         }
     }
+    causes.extend(engine.store().removal_held().map(of_clock));
     for cause in state.board().causes() {
         let blocks = cause.severity == Severity::Blocked;
         causes.push(CauseView { what: cause.what, since: Some(cause.since), code: cause.key, blocks });
@@ -110,6 +112,15 @@ pub async fn look(state: &AdminState) -> HealthView {
         Some(_) => "degraded",
     };
     HealthView { status, causes }
+}
+
+fn of_clock(held: Held) -> CauseView {
+    let Held { from, since, until } = held;
+    let what = format!(
+        "the clock went from {from} to {since} at once, or opros was off for so long: nothing is removed by its age until {until}. If \
+         the clock is wrong, put it right before then; opros starts anew by itself"
+    );
+    CauseView::degraded("clock_set_forward".to_owned(), what, Some(since))
 }
 
 fn of_account(runner: &Runner) -> Option<CauseView> {

@@ -77,6 +77,8 @@ impl Callbacks {
                 Ok(()) => Duration::MAX,
                 Err(error) => {
                     tracing::error!(error = %error, "call-backs wait: the store does not answer");
+                    // Events that were heeded already are not seen again: whatever waits is looked at anew.
+                    round.looked_at = 0;
                     AGAIN
                 }
             };
@@ -96,14 +98,14 @@ impl Callbacks {
     }
 
     async fn round(&self, round: &mut Round, last_seq: i64) -> Result<(), StoreError> {
+        round.failed = false;
         if round.open {
             for job in self.moved(round).await? {
-                self.job_moved(job).await?;
+                round.failed |= !self.job_moved(job).await?;
             }
         } else {
             round.cursor = last_seq;
         }
-        round.failed = false;
         loop {
             let page = self.store().unmatched_callbacks(Unmatched::After(round.looked_at), PAGE).await?;
             let Some(last) = page.last().map(|callback| callback.id) else { return Ok(()) };
@@ -147,12 +149,14 @@ impl Callbacks {
         }
     }
 
-    /// A call-back that came before its job was ready for it may be this job's.
-    async fn job_moved(&self, id: JobId) -> Result<(), StoreError> {
-        let Some(details) = self.store().job(id).await? else { return Ok(()) };
+    /// A call-back that came before its job was ready for it may be this job's. False: one could not be given away because of
+    /// the disk.
+    async fn job_moved(&self, id: JobId) -> Result<bool, StoreError> {
+        let Some(details) = self.store().job(id).await? else { return Ok(true) };
         if details.job.kind != vagvin::REPORT {
-            return Ok(());
+            return Ok(true);
         }
+        let mut is_well = true;
         let params: Value = serde_json::from_str(&details.params).unwrap_or_default();
         let vin = params.get("vin").and_then(Value::as_str).unwrap_or_default();
         let of_car = Unmatched::OfCar { account: &details.job.account, vin };
@@ -161,11 +165,12 @@ impl Callbacks {
                 Ok(_) => {}
                 Err(CallbackError::Store(error)) => return Err(error),
                 Err(error) => {
-                    tracing::error!(callback = callback.id, error = %error, "a call-back could not be given to its job");
+                    tracing::error!(callback = callback.id, error = %error, "a call-back could not be given to its job; it is tried again");
+                    is_well = false;
                 }
             }
         }
-        Ok(())
+        Ok(is_well)
     }
 
     /// Gives a call-back to its job, if it has one; says whether it did.

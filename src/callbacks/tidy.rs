@@ -27,7 +27,11 @@ impl Callbacks {
     }
 
     async fn tidy(&self) -> Result<(), CallbackError> {
-        let before = self.inner.clock.now() - self.rules().retention;
+        let now = self.inner.clock.now();
+        if !self.store().may_remove(now).await? {
+            return Ok(());
+        }
+        let before = now - self.rules().retention;
         let mut forgotten = 0;
         loop {
             let step = self.store().forget_callbacks(before).await?;

@@ -1,6 +1,7 @@
 //! What opros is about, without I/O, without async and without a clock.
 
 pub mod account;
+pub mod ages;
 pub mod calendar;
 pub mod delivery;
 pub mod event;

@@ -111,6 +111,13 @@ impl Engine {
 
     /// Recovers what the last run left, then lets every account work.
     pub async fn start(&self) -> Result<(), StoreError> {
+        self.recover().await?;
+        self.begin_all();
+        Ok(())
+    }
+
+    /// Finds what the last run left. Nothing is called yet.
+    pub async fn recover(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
         let interrupted = recover::recover(inner.shared.store.as_ref(), &inner.shared.clock).await?;
         if interrupted > 0 {
@@ -120,6 +127,12 @@ impl Engine {
             );
         }
         crash::point("start.recovered");
+        Ok(())
+    }
+
+    /// Lets every account work.
+    pub fn begin_all(&self) {
+        let inner = &self.inner;
         self.runners().iter().for_each(|runner| self.begin(runner));
         let keeping = keeper::run(inner.shared.clone(), inner.stop.clone());
         inner.tasks.spawn(crash::watched("engine.keeper", keeping));
@@ -134,7 +147,6 @@ impl Engine {
         });
         let watching = freshness::run(inner.shared.clone(), objectives.collect(), inner.stop.clone());
         inner.tasks.spawn(crash::watched("engine.freshness", watching));
-        Ok(())
     }
 
     /// Lets an account work.

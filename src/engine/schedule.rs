@@ -58,6 +58,10 @@ pub async fn run(engine: Engine, chores: Chores, stop: CancellationToken) -> Res
 
 /// What a second brings. While the daemon drains, nothing is ordered any more.
 pub async fn second(engine: &Engine, backups: &Backups) {
+    // A leap is seen, and shown, before anything old is looked for.
+    if let Err(error) = engine.store().may_remove(engine.now()).await {
+        tracing::debug!(error = %error, "the store did not note the time");
+    }
     if !engine.is_stopping() && !engine.failstop().is_raised() {
         engine.timetable().tick(engine).await;
         backups.tick(engine).await;
@@ -97,6 +101,15 @@ async fn once(engine: &Engine, schedule: &str, every: Duration, now: Timestamp) 
 /// Removes what is older than retention, in small steps with room for others between them. What a minute has no time for
 /// the next goes on with.
 pub async fn clean(engine: &Engine, retention: Retention, now: Timestamp) {
+    match engine.store().may_remove(now).await {
+        Ok(true) => {}
+        // Said once, where it was found.
+        Ok(false) => return,
+        Err(error) => {
+            tracing::error!(error = %error, "retention is put off: the store did not answer");
+            return;
+        }
+    }
     let (mut jobs, mut events, mut calls, mut pages) = (0, 0, 0, 0);
     let until = Instant::now() + LONGEST_CLEANING;
     while !engine.is_stopping() {

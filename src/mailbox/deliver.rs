@@ -230,6 +230,10 @@ impl Session {
     /// Removes a bounded number of rows and events that are past retention; says whether there are more.
     pub(super) async fn retain(&mut self) -> Result<bool, Trouble> {
         let now = self.engine.now();
+        if !self.engine.store().may_remove(now).await? {
+            self.next_retain = Instant::now() + self.setup.retain_every();
+            return Ok(false);
+        }
         let retention = *self.setup.retention.borrow();
         let mut finished = self.old(sql::OLD_ROWS, now - retention.finished).await?;
         // A row that claims to have ended long ago, and was not looked at yet, is owed its answer first.

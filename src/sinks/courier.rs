@@ -118,7 +118,7 @@ impl Courier {
                 Err(error) => {
                     // Its lane is not known: all of them are looked at anew once the others have ended.
                     tracing::error!(sink = self.post.name, error = %error, "a delivery's task broke");
-                    while let Some(Ok(_)) = self.tasks.join_next().await {}
+                    while self.tasks.join_next().await.is_some() {}
                     self.under_way.clear();
                 }
             },
@@ -294,6 +294,7 @@ impl Post {
         if attempt == Attempt::Forgotten {
             tracing::warn!(sink = self.name, seq = due.seq, "retention removed an event before it was delivered");
         }
+        let mut is_told = false;
         loop {
             let (store, clock) = (&self.shared.store, &self.shared.clock);
             let (sink, seq, attempt, at) = (self.name.clone(), due.seq, attempt.clone(), clock.now());
@@ -308,7 +309,17 @@ impl Post {
                     );
                     return;
                 }
-                Err(_) => clock.sleep_until(at + LOOK_AGAIN).await,
+                Err(error) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::error!(
+                            sink = self.name,
+                            seq,
+                            error = %error,
+                            "the store did not note what became of a delivery; it is asked again until it does"
+                        );
+                    }
+                    clock.sleep_until(at + LOOK_AGAIN).await;
+                }
             }
         }
     }

@@ -294,13 +294,19 @@ impl Sinks {
         }
     }
 
+    /// How many stories were forgotten.
+    async fn forget(&self, now: Timestamp, before: Timestamp) -> Result<u64, StoreError> {
+        let store = &self.shared.store;
+        if store.may_remove(now).await? { store.forget_deliveries(before).await } else { Ok(0) }
+    }
+
     /// Forgets the stories of old deliveries, in small steps.
     async fn keep_tidy(self, stop: CancellationToken) {
         const EVERY: Duration = Duration::from_secs(3600);
         loop {
             let now = self.shared.clock.now();
             let kept = *self.kept.borrow();
-            match self.shared.store.forget_deliveries(now - kept).await {
+            match self.forget(now, now - kept).await {
                 Ok(0) => {}
                 Ok(_) => continue,
                 Err(StoreError::Closed) => return,

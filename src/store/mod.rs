@@ -23,6 +23,7 @@ use self::sinks::SinkStore;
 use self::upkeep::{ExportSpan, Fired, Firing, KnownSchedule, LastFirings, PurgeOutcome, Restored, StoreCopy};
 pub use self::upkeep::{Removed, Retention};
 use self::watches::WatchStore;
+use crate::domain::ages::Held;
 use crate::domain::reconcile::{Ordered, Reading};
 use crate::domain::spending::{BudgetSpent, Rules, Spent};
 use crate::domain::state::{Input, Refused};
@@ -89,6 +90,13 @@ pub trait Store: SinkStore + WatchStore {
 
     /// Removes a bounded number of what is older than retention; says whether there is more.
     async fn retain(&self, retention: Retention, now: Timestamp) -> Result<Removed, StoreError>;
+
+    /// The one question before anything is removed for being old: false for a day after the clock leapt forward. What is
+    /// remembered of that is in the file before this says true.
+    async fn may_remove(&self, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Why it is false.
+    fn removal_held(&self) -> Option<Held>;
 
     // ---- reads --------------------------------------------------------------------------------------------------
 

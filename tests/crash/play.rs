@@ -272,8 +272,12 @@ async fn until_submitted(world: &World, vendor: &str) {
 /// Decides what only a person can decide, by the vendor's own books; and asks VagVin for what it sent in vain.
 async fn operate(world: &World, orders: &[Order], calm: bool) -> Result<(), Failure> {
     let client = world.client()?;
+    let mut has_enabled = !calm;
     loop {
         nap(150).await;
+        if !has_enabled {
+            has_enabled = enable_webhook(&client).await;
+        }
         for job in all_jobs(&client).await.unwrap_or_default().iter().filter(|job| !is_final(job)) {
             let name = job["mailbox_uid"].as_str().or(job["dedupe_key"].as_str()).unwrap_or_default();
             let Some(order) = orders.iter().find(|order| order.name == name) else { continue };
@@ -300,6 +304,13 @@ async fn operate(world: &World, orders: &[Order], calm: bool) -> Result<(), Fail
             let _ = client.post(&["v1", "jobs", &id, "resolve"], &decision).await;
         }
     }
+}
+
+/// What failed twice while connections could not be made waits five minutes by the published schedule, and rightly so: an
+/// operator who knows that the receiver is back says so, once. What would be lost then is lost all the same.
+async fn enable_webhook(client: &Client) -> bool {
+    let answer = client.post(&["v1", "webhooks", "shop", "enable"], &json!({})).await;
+    answer.is_ok_and(|answer| answer.read::<Value>().is_ok())
 }
 
 fn write_evidence(world: &World, orders: &[Order], memory: &Shared) -> Result<(), Failure> {

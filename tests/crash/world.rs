@@ -153,10 +153,6 @@ path = "{data}/store/opros.db"
 allow_network_fs = true
 free_floor = "2MiB"
 ballast = "1MiB"
-[retention]
-finished = "5000d"
-events = "5000d"
-calls = "5000d"
 [mailbox]
 path = "{data}/mailbox/mailbox.db"
 [admin]

@@ -1,5 +1,7 @@
 //! The real binary, killed and started again: what a user of systemd sees.
 
+mod stops;
+
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -17,13 +19,15 @@ struct World {
     dir: tempfile::TempDir,
     simulator: Simulator,
     daemon: Option<Child>,
+    /// A further line of the account.
+    timeout: &'static str,
 }
 
 impl World {
     async fn new() -> World {
         let tronk = TronkSim { ready_after: Duration::from_millis(20), ..TronkSim::default() };
         let simulator = Simulator::start(SimConfig { tronk, ..SimConfig::default() }).await.expect("the vendors play");
-        World { dir: tempfile::tempdir().unwrap(), simulator, daemon: None }
+        World { dir: tempfile::tempdir().unwrap(), simulator, daemon: None, timeout: "" }
     }
 
     fn socket(&self) -> PathBuf {
@@ -47,9 +51,11 @@ vendor = "tronk"
 base_url = "{}"
 key = "{}"
 poll = [{{ every = "30ms", for = "10m" }}]
+{}
 "#,
             self.simulator.base_url("tronk"),
-            TronkSim::default().key
+            TronkSim::default().key,
+            self.timeout
         );
         std::fs::write(&path, text).unwrap();
         path

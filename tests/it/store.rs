@@ -1,5 +1,7 @@
 //! What the store promises, on a real file.
 
+mod paces;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! What keeps an opros in order: schedules, retention, purging, backup and restore, export, reload.
 
 mod house;
+mod leap;
 mod purge;
 mod reload;
 mod restore;

@@ -35,6 +35,13 @@ pub(super) const PAGES: &[Page] = &[
         "opros doctor, journalctl -u opros -n 50.",
     ),
     page(
+        "clock_set_forward",
+        &[Health],
+        NoMoney,
+        "The machine's clock went forward by more than a week at once, or opros was off for so long. By that time everything may look old, so nothing is removed by its age (jobs, events, calls, call-backs, mailbox rows, deliveries) for a day.",
+        "Is the clock right: nothing, retention goes on a day later. Is it wrong: put it right within that day (timedatectl). opros notices, ends with exit code 70 and is started anew by systemd; nothing is lost. It comes again whenever opros was off for a week.",
+    ),
+    page(
         "account_paused",
         &[Health],
         NoMoney,

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 mod agenda;
+mod ages;
 mod backup;
 mod callbacks;
 mod costs;
@@ -40,6 +41,7 @@ pub mod witness;
 mod writer;
 
 use self::agenda::Agenda;
+use self::ages::Remembered;
 use self::disk::{Disk, DiskRules};
 use self::draft::Numbers;
 use self::file::{FileError, FileId};
@@ -64,6 +66,7 @@ use super::{
 };
 use crate::clock::SharedClock;
 use crate::crash::{self, Mutant};
+use crate::domain::ages::Held;
 use crate::domain::reconcile::{Ordered, Reading};
 use crate::domain::spending::{Rules, Spent};
 use crate::domain::{Account, Job, JobId, NewJob, Timestamp};
@@ -138,6 +141,7 @@ pub struct SqliteStore {
     hot: Hot,
     agenda: Agenda,
     looking: tokio::sync::Mutex<()>,
+    ages: Remembered,
     meters: StoreMeters,
 }
 
@@ -182,7 +186,7 @@ impl SqliteStore {
         let identity = FileId::of(path).map_err(|error| FileError::Read { path: path.to_owned(), error })?;
         let directory = file::directory_of(path).to_owned();
         backup::clear_leftovers(&directory);
-        let Begun { mark: stands, numbers, mailbox: mark } =
+        let Begun { mark: stands, numbers, mailbox: mark, ages } =
             begin_epoch(&mut conn, seen.as_ref(), clock.now()).await.map_err(failed)?;
         crash::point("start.epoch_begun");
         if let Some(seen) = seen.filter(|seen| seen.instance != stands.instance) {
@@ -223,6 +227,7 @@ impl SqliteStore {
             hot: hot.clone(),
             agenda: agenda.clone(),
             looking: tokio::sync::Mutex::default(),
+            ages,
             meters: meters.clone(),
         };
         let writer = Writer {
@@ -310,6 +315,7 @@ struct Begun {
     mark: Mark,
     numbers: Numbers,
     mailbox: MailboxMark,
+    ages: Remembered,
 }
 
 /// Raises the epoch, so that whoever wrote here before is fenced, and reads where the numbers stand. A store that is behind
@@ -348,13 +354,14 @@ async fn begin_epoch(conn: &mut SqliteConnection, seen: Option<&Mark>, now: Time
         stands.last_seq = stands.last_seq.max(seen.last_seq);
         stands.last_mailbox_seq = stands.last_mailbox_seq.max(seen.last_mailbox_seq);
     }
+    let ages = Remembered::load(&mut tx, seen.map(|seen| seen.at), now).await?;
     set_back::plan_anew(&mut tx, seen.map(|seen| seen.at), now).await?;
     stands.epoch += 1;
     set_meta(&mut tx, EPOCH, &stands.epoch.to_string()).await?;
     tx.commit().await.map_err(sort_error)?;
     let Mark { last_job, last_seq, last_mailbox_seq, .. } = stands;
     let numbers = Numbers { last_job, last_seq, last_mailbox_seq, last_order: orders };
-    Ok(Begun { mark: stands, numbers, mailbox: mark })
+    Ok(Begun { mark: stands, numbers, mailbox: mark, ages })
 }
 
 async fn get_meta(conn: &mut SqliteConnection, key: &str) -> Result<Option<String>, StoreError> {
@@ -521,6 +528,14 @@ impl Store for SqliteStore {
             Reply::Removed(removed) => Ok(removed),
             other => Err(unexpected(other)),
         }
+    }
+
+    async fn may_remove(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.look_at_the_clock(now).await
+    }
+
+    fn removal_held(&self) -> Option<Held> {
+        self.held()
     }
 
     async fn due(

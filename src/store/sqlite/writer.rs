@@ -24,9 +24,10 @@ use super::rows;
 use super::sinks::{self, SinkOp, SinkReply};
 use super::watches::{self, WatchOp};
 use super::witness::{Mark, Witness};
-use super::{MailboxNotes, callbacks, downloads, firing, purge, restore, retain, set_meta, sort_error, sql};
+use super::{MailboxNotes, ages, callbacks, downloads, firing, purge, restore, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
 use crate::crash;
+use crate::domain::ages::Ages;
 use crate::domain::state::{Begin, Input};
 use crate::domain::{Job, JobId, NewJob, Timestamp};
 use crate::meters::StoreMeters;
@@ -76,6 +77,7 @@ pub enum Op {
     Sinks(Box<SinkOp>),
     Watches(WatchOp),
     EndDownload(Box<DownloadEnd>),
+    KeepAges(Ages),
     /// Nothing to commit: only to be answered.
     Heartbeat,
 }
@@ -107,6 +109,7 @@ impl Op {
             | Op::FireSchedule(_)
             | Op::KeepSchedule(..)
             | Op::EndDownload(_)
+            | Op::KeepAges(_)
             | Op::EmptyLog
             | Op::Heartbeat
             | Op::SettleRestored => 1,
@@ -495,6 +498,10 @@ impl Writer {
                     downloads::end(&mut self.conn, &mut draft, end).await?;
                     Reply::Done
                 }
+                Op::KeepAges(seen) => {
+                    ages::keep(&mut self.conn, *seen).await?;
+                    Reply::Done
+                }
                 Op::ForgetCallbacks(before) => Reply::Forgotten(callbacks::forget(&mut self.conn, *before).await?),
                 Op::Sinks(op) => Reply::Sinks(sinks::carry_out(&mut self.conn, &mut draft, op).await?),
                 Op::Watches(op) => {
@@ -577,6 +584,7 @@ impl Writer {
                 | Op::KeepCallback(_)
                 | Op::Deliver(_)
                 | Op::EndDownload(_)
+                | Op::KeepAges(_)
                 | Op::ForgetCallbacks(_)
                 | Op::Sinks(_)
                 | Op::Watches(_)
@@ -618,6 +626,7 @@ impl Writer {
                 | Op::MailboxMark(_)
                 | Op::Retain(..)
                 | Op::KeepCallback(_)
+                | Op::KeepAges(_)
                 | Op::ForgetCallbacks(_)
                 | Op::Sinks(_)
                 | Op::Watches(_)

@@ -52,6 +52,30 @@ async fn a_report_that_is_there_before_its_job_is_kept_for_it() {
     house.until_state(job, "succeeded").await;
 }
 
+/// Nobody but the next event of its job would have come back to it: of a job that waits for this very report there is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_could_not_be_read_when_its_job_moved_is_tried_again() {
+    let house = House::new(CallbackStyle { when: CallbackWhen::Never, ..CallbackStyle::default() }).await;
+    // Large enough to lie in a file of its own.
+    let report = json!({ "vin": vin(7), "status": "done", "text": "x".repeat(100_000) });
+    assert_eq!(house.post_json(&report).await, 200);
+    house.until_callbacks(1).await;
+    let file = house.files_on_disk().remove(0);
+    let away = house.dir.path().join("away");
+    std::fs::rename(&file, &away).unwrap();
+    let job = house.order(&vin(7)).await;
+    house.until_state(job, "waiting").await;
+    // Whoever gave this one to its job has seen that the other job moved.
+    let second = house.order(&vin(8)).await;
+    house.until_state(second, "waiting").await;
+    house.post_json(&json!({ "vin": vin(8), "status": "done" })).await;
+    house.until_state(second, "succeeded").await;
+
+    std::fs::rename(&away, &file).unwrap();
+    house.post_json(&json!({ "vin": vin(9) })).await;
+    house.until_state(job, "succeeded").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_again_changes_nothing_and_is_answered_200() {
     let house = House::new(CallbackStyle { repeats: 3, ..style(CallbackForm::Multipart) }).await;
