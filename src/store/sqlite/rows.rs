@@ -8,7 +8,6 @@ use serde_json::Value;
 use sqlx::{FromRow, SqliteExecutor};
 
 use super::sort_error;
-
 use crate::domain::{Event, EventType, Job, JobId, Reason, State, Timestamp, Traits};
 use crate::store::callbacks::{Belongs, Callback, CandidateJob, Facts, How};
 use crate::store::{DueJob, JobDetails, OrderBody, StoreError};

@@ -701,16 +701,12 @@ async fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<R
     let mut weight = first.op.weight();
     let mut group = vec![first];
     for _ in 0..OTHERS_FIRST {
-        let before = group.len();
+        tokio::task::yield_now().await;
         while group.len() < LARGEST_GROUP && weight < LARGEST_WEIGHT {
             let Ok(request) = requests.try_recv() else { break };
             weight += request.op.weight();
             group.push(request);
         }
-        if group.len() == before && before > 1 {
-            break;
-        }
-        tokio::task::yield_now().await;
     }
     group
 }
