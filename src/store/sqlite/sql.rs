@@ -99,6 +99,8 @@ statements! {
         ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     HEARTBEAT = "SELECT 1";
     EMPTY_WAL = "PRAGMA wal_checkpoint(TRUNCATE)";
+    /// As far as it goes without waiting for anybody.
+    MOVE_WAL = "PRAGMA wal_checkpoint(PASSIVE)";
     LAST_ORDER = "SELECT coalesce(max(id), 0) FROM costs";
     LAST_JOB_ID = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0)";
     LAST_EVENT_SEQ = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)";

@@ -397,8 +397,14 @@ impl Writer {
                     commit.number += 1;
                 });
                 for (op, reply) in ops.iter().zip(&mut replies) {
-                    if let Op::EmptyLog = op {
-                        *reply = Reply::LogEmptied(purge::empty_log(&mut self.conn).await.unwrap_or(false));
+                    match op {
+                        Op::EmptyLog => {
+                            *reply = Reply::LogEmptied(purge::empty_log(&mut self.conn).await.unwrap_or(false));
+                        }
+                        // Many steps follow one another: what they leave in the log is moved a little at a time, so that
+                        // nobody's commit has to move all of it.
+                        Op::Retain(..) => drop(sqlx::query(sql::MOVE_WAL).execute(&mut self.conn).await),
+                        _ => {}
                     }
                 }
                 Ok(replies)
