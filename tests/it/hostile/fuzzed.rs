@@ -164,13 +164,14 @@ fn answered(reader: &Reader, data: &[u8]) {
         return;
     };
     let mut answers = choice.0.split(|byte| *byte == NEXT_ANSWER).take(MOST_ANSWERS);
-    let mut read = |party: &Party| {
-        let answer = answer(answers.next()?);
-        carry_out(driver, party, &party.read(driver, &answer), told).swap_remove(0)
-    };
-    let mut after = read(first).and_then(|after| first.then(driver, after));
-    while let Some(party) = after {
-        after = read(&party).and_then(|after| party.then(driver, after));
+    let read =
+        |party: &Party, bytes| carry_out(driver, party, &party.read(driver, &answer(bytes)), told).swap_remove(0);
+    let mut after = answers.next().and_then(|bytes| read(first, bytes));
+    let mut party: Option<Party> = None;
+    for bytes in answers {
+        party = after.take().and_then(|after| party.as_ref().unwrap_or(first).then(driver, after));
+        let Some(party) = &party else { return };
+        after = read(party, bytes);
     }
 }
 
