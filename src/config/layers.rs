@@ -108,7 +108,7 @@ fn defaults_for(user: &Dict) -> Dict {
     let mut accounts = Dict::new();
     for (name, account) in user.get("accounts").and_then(Value::as_dict).into_iter().flatten() {
         let vendor = account.as_dict().and_then(|account| account.get("vendor")).and_then(Value::as_str);
-        if let Some(defaults) = vendor.and_then(|vendor| shipped::account_defaults(&everything, vendor)) {
+        if let Some(defaults) = vendor.and_then(|vendor| shipped::account_defaults(everything, vendor)) {
             accounts.insert(name.clone(), Value::from(defaults));
         }
     }

@@ -89,7 +89,7 @@ impl Sources {
 
 /// As the shipped file has it.
 fn shipped_socket() -> String {
-    socket(&shipped::everything()).unwrap_or_default()
+    socket(shipped::everything()).unwrap_or_default()
 }
 
 fn socket_in(file: &Path) -> Option<String> {

@@ -8,7 +8,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc,
+};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
 use croner::{Cron, JobType};
@@ -54,12 +56,34 @@ pub struct Calendar {
 impl Calendar {
     pub fn parse(pattern: &str, zone: &str) -> Result<Calendar, CalendarError> {
         let zone = Tz::from_str(zone).map_err(|_| CalendarError::Zone)?;
+        // croner passes over an empty place: "0, 30 8 * * *" would be second 0 of 08:30, and a field of commas alone
+        // is no time at all, for which it searches three thousand years minute by minute.
+        if pattern.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
+            return Err(CalendarError::Pattern(
+                "a comma has nothing before or after it; lists are written 0,30".into(),
+            ));
+        }
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
         let cron = parser.parse(pattern).map_err(|error| CalendarError::Pattern(error.to_string()))?;
         let calendar = Calendar { cron, zone };
+        if !calendar.has_days() {
+            return Err(CalendarError::Never);
+        }
         // Any moment does: what never comes due after one never does.
         let from = Timestamp::from_millis(1_767_225_600_000);
         if calendar.after(from).is_none() { Err(CalendarError::Never) } else { Ok(calendar) }
+    }
+
+    /// Whether there is a day for it at all; croner alone would search up to the year 5000, for a second and more.
+    fn has_days(&self) -> bool {
+        // A leap day falls on every day of the week within 28 years.
+        const LOOKED_AT: usize = 30 * 366;
+        let first = NaiveDate::from_ymd_opt(2026, 1, 1).unwrap_or_default();
+        let pattern = &self.cron.pattern;
+        first.iter_days().take(LOOKED_AT).any(|day| {
+            pattern.month_match(day.month()).unwrap_or(false)
+                && pattern.day_match(day.year(), day.month(), day.day()).unwrap_or(false)
+        })
     }
 
     /// The pattern in words.
@@ -213,9 +237,15 @@ mod tests {
     fn five_and_six_fields_are_read_and_nonsense_is_explained() {
         assert_eq!(times("*/20 * * * * *", "UTC", "2027-01-01T00:00:00Z", 2)[1], "2027-01-01T00:00:40.000Z");
         assert!(Calendar::parse("30 8 * * mon-fri", "Europe/Moscow").unwrap().words().contains("08:30"));
-        assert_eq!(Calendar::parse("0 0 30 2 *", "UTC").unwrap_err(), CalendarError::Never);
+        for never in ["0 0 30 2 *", "* * * 31 2,4,6,9,11 *", "0 0 30 2 +1"] {
+            assert_eq!(Calendar::parse(never, "UTC").unwrap_err(), CalendarError::Never, "{never}");
+        }
+        for rare in ["0 0 29 2 +mon", "0 0 29 2 +sun", "0 0 31 * +fri", "0 0 * 2 tue#5", "0 0 15W * *"] {
+            assert!(Calendar::parse(rare, "UTC").is_ok(), "{rare}");
+        }
         assert_eq!(Calendar::parse("* * * * *", "Moscow").unwrap_err(), CalendarError::Zone);
-        for wrong in ["", "* *", "61 * * * *", "0 0 0 1 1 * 2030", "every day"] {
+        let commas = [",", "0, 30 8 * * *", ", 3 * * *", ", * * * * *", ",,, * * * *", "1,,2 * * * *", "* * ,1 * *"];
+        for wrong in ["", "* *", "61 * * * *", "0 0 0 1 1 * 2030", "every day"].into_iter().chain(commas) {
             assert!(matches!(Calendar::parse(wrong, "UTC"), Err(CalendarError::Pattern(_))), "{wrong:?}");
         }
     }

@@ -83,6 +83,12 @@ pub fn parse(text: &str) -> Option<Value> {
     }
 }
 
+/// JSON that stands as text in a field, keys as they are; none where its values would take too much memory.
+pub fn embedded(text: &str) -> Option<Value> {
+    let bare = text.trim().trim_start_matches('\u{feff}').trim();
+    if weight(bare) > HEAVIEST { None } else { serde_json::from_str(bare).ok() }
+}
+
 /// Bytes as text: a BOM is dropped, invalid UTF-8 is replaced.
 pub fn text(body: &[u8]) -> String {
     borrowed(body).into_owned()

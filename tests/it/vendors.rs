@@ -15,7 +15,7 @@ use opros::vendors::{AccountCall, AccountNews, KindSpec, Reading, Vendor, Verdic
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use play::{NOW, Party, answer, calls, carry_out, checked, example, has_something_to_do_when_due, params};
+use play::{NOW, Party, answer, calls, carry_out, has_something_to_do_when_due, params, patched};
 
 const CANARY: &str = "canary-7f3a9c51-secret";
 const OTHER_CANARY: &str = "another-canary-0b6d-of-another-length";
@@ -45,15 +45,6 @@ fn every_call(mut test: impl FnMut(&'static Entry, &dyn Vendor, &'static KindSpe
             }
         }
     });
-}
-
-/// The kind's example with these params instead.
-fn patched(driver: &dyn Vendor, kind: &KindSpec, patch: &Value) -> Value {
-    let mut example = example(kind);
-    for (name, value) in patch.as_object().expect("a patch is an object") {
-        example[name] = value.clone();
-    }
-    checked(driver, kind, &example)
 }
 
 fn excerpt(answer: &Answer) -> String {

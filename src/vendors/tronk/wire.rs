@@ -200,10 +200,7 @@ impl Reply {
 fn embedded(value: &Value) -> Option<Value> {
     let value = match value {
         Value::String(text) if text.trim().is_empty() => return None,
-        Value::String(text) => {
-            let bare = text.trim_start_matches('\u{feff}').trim();
-            serde_json::from_str(bare).unwrap_or_else(|_| Value::String(text.clone()))
-        }
+        Value::String(text) => lenient::embedded(text).unwrap_or_else(|| value.clone()),
         other => other.clone(),
     };
     (!value.is_null()).then_some(value)

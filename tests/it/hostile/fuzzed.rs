@@ -1,6 +1,7 @@
 //! Everything that reads what others wrote, as functions of bytes: what must hold whatever the bytes are. `fuzz/` throws
 //! millions of them at each; the suite goes through the committed corpora and some random ones.
 
+use std::iter;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use opros::mailbox::row::{RawNumber, RawRow, RawText};
 use opros::vendors::registry::{self, VENDORS};
 use opros::vendors::{AccountCall, Vendor};
 
-use crate::vendors::play::{NOW, Party, calls, carry_out, params};
+use crate::vendors::play::{NOW, Party, calls, carry_out, params, patched};
 use crate::vendors::samples;
 
 const SECRET: &str = "canary-of-the-fuzzer";
@@ -75,8 +76,9 @@ fn intake() -> &'static Intake {
 
 /// A row is a request or a reason, and a request is a job or problems that say where.
 pub fn mailbox_row(data: &[u8]) {
+    static KINDS: OnceLock<Vec<&str>> = OnceLock::new();
+    let kinds = KINDS.get_or_init(|| registry::kinds().map(|kind| kind.name).collect());
     let mut choice = Choice(data);
-    let kinds: Vec<&str> = registry::kinds().map(|kind| kind.name).collect();
     let kind = choice.of(kinds.len() + 1);
     let row = RawRow {
         id: choice.integer(),
@@ -114,7 +116,8 @@ pub fn mailbox_row(data: &[u8]) {
 
 struct Reader {
     driver: Box<dyn Vendor>,
-    parties: Vec<(&'static opros::vendors::KindSpec, Party)>,
+    /// Each kind's each call: of one job, of jobs that ask for the same, and of jobs that ask for different things.
+    parties: Vec<(String, Party)>,
 }
 
 fn reader(vendor: &'static str) -> Reader {
@@ -122,10 +125,16 @@ fn reader(vendor: &'static str) -> Reader {
     let mut parties = Vec::new();
     for kind in driver.kinds() {
         for call in calls(kind.traits) {
-            let ordered = params(driver.as_ref(), kind);
-            let together = Party::new(kind, call, vec![ordered.clone()]);
-            let most = driver.batch(&together.views()[0], call).max.min(3);
-            parties.push((kind, Party::new(kind, call, vec![ordered; most])));
+            let own = params(driver.as_ref(), kind);
+            let alone = Party::new(kind, call, vec![own.clone()]);
+            let together = driver.batch(&alone.views()[0], call).max > 1;
+            let told = format!("{call} of {}", kind.name);
+            parties.push((told.clone(), alone));
+            if together {
+                parties.push((told.clone(), Party::new(kind, call, vec![own.clone(); 3])));
+                let others = samples::others(kind.name).map(|other| patched(driver.as_ref(), kind, &other));
+                parties.push((told, Party::new(kind, call, iter::once(own).chain(others).collect())));
+            }
         }
     }
     Reader { driver, parties }
@@ -133,21 +142,36 @@ fn reader(vendor: &'static str) -> Reader {
 
 const STATUSES: [u16; 10] = [200, 201, 204, 400, 401, 403, 404, 422, 500, 503];
 
+/// Ends an answer; what follows is the answer to the call that the first of the jobs needs then. No byte of UTF-8.
+const NEXT_ANSWER: u8 = 0xff;
+/// No vendor's way has more steps before it repeats itself.
+const MOST_ANSWERS: usize = 8;
+
+fn answer(bytes: &[u8]) -> Answer {
+    let mut choice = Choice(bytes);
+    let status = STATUSES[choice.of(STATUSES.len())];
+    Answer { status, content_type: None, retry_after: None, body: Bytes::copy_from_slice(choice.0) }
+}
+
 /// Whatever an answer says, it is legal for the call, counts once, and leaves the job with something to do.
 fn answered(reader: &Reader, data: &[u8]) {
     let mut choice = Choice(data);
-    let (which, status) = (choice.of(reader.parties.len() + 2), STATUSES[choice.of(STATUSES.len())]);
-    let body = Bytes::copy_from_slice(choice.0);
-    let answer = Answer { status, content_type: None, retry_after: None, body };
-    match reader.parties.get(which) {
-        Some((kind, party)) => {
-            let reading = reader.driver.read(party.call, &party.views(), &answer, NOW);
-            carry_out(reader.driver.as_ref(), party, &reading, &format!("{} of {}", party.call, kind.name));
-        }
-        None => {
-            let call = if which % 2 == 0 { AccountCall::Balance } else { AccountCall::Credentials };
-            let _ = reader.driver.read_account(call, &answer, NOW);
-        }
+    let which = choice.of(reader.parties.len() + 2);
+    let driver = reader.driver.as_ref();
+    let Some((told, first)) = reader.parties.get(which) else {
+        let call = if which % 2 == 0 { AccountCall::Balance } else { AccountCall::Credentials };
+        let _ = driver.read_account(call, &answer(choice.0), NOW);
+        return;
+    };
+    let mut answers = choice.0.split(|byte| *byte == NEXT_ANSWER).take(MOST_ANSWERS);
+    let read =
+        |party: &Party, bytes| carry_out(driver, party, &party.read(driver, &answer(bytes)), told).swap_remove(0);
+    let mut after = answers.next().and_then(|bytes| read(first, bytes));
+    let mut party: Option<Party> = None;
+    for bytes in answers {
+        party = after.take().and_then(|after| party.as_ref().unwrap_or(first).then(driver, after));
+        let Some(party) = &party else { return };
+        after = read(party, bytes);
     }
 }
 

@@ -47,6 +47,16 @@ fn pace_follows_the_steps_and_keeps_the_last_one_in_an_outage() {
 }
 
 #[test]
+fn a_report_in_a_string_that_would_take_too_much_memory_stays_the_text_that_it_is() {
+    // Each `{"":0},` takes a hundred times its seven bytes once it is a value.
+    let heavy = format!("[{}{{}}]", r#"{"":0},"#.repeat(60_000));
+    let answer =
+        json!({ "id": 123, "status": 1, "resultJson": heavy, "url": "https://data.tronk.info/report/123.pdf" });
+    let result = result(Story::report().poll(&answer.to_string(), 10));
+    assert_eq!(result["report"], heavy);
+}
+
+#[test]
 fn a_missing_link_is_asked_for_three_times_and_then_done_without() {
     let mut story = Story::report();
     story.poll(ready(), 60);
