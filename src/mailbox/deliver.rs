@@ -88,7 +88,8 @@ impl Session {
     async fn gather(&self) -> Result<Delivery, Trouble> {
         let store = self.engine.store();
         let mut delivery = Delivery { written: self.file.written, ..Delivery::default() };
-        let settled: Vec<String> = self.pending.iter().take(ROWS).cloned().collect();
+        let mut settled: Vec<String> = self.pending.iter().take(ROWS).cloned().collect();
+        settled.truncate(store.mailbox_fits(&settled).await?);
         let rows = store.mailbox_rows(&settled).await?;
         let reach = store.mailbox_cursor().await?.last;
         let feed =
@@ -201,11 +202,16 @@ impl Session {
             return Ok(());
         }
         let uids: Vec<String> = page.iter().map(|(_, uid, _)| uid.clone()).collect();
-        let known = self.engine.store().mailbox_rows(&uids).await?;
+        let (store, mut known, mut rest) = (self.engine.store(), HashMap::new(), uids.as_slice());
+        while !rest.is_empty() {
+            let (part, later) = rest.split_at(store.mailbox_fits(rest).await?);
+            known.extend(store.mailbox_rows(part).await?.into_iter().map(|(uid, row)| (uid, row.state)));
+            rest = later;
+        }
         let mut unknown = Vec::new();
         for (id, uid, state) in page {
             match known.get(&uid) {
-                Some(row) if row.state.as_str() == state => {}
+                Some(known) if known.as_str() == state => {}
                 Some(_) => {
                     self.pending.insert(uid);
                 }

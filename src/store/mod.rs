@@ -153,6 +153,9 @@ pub trait Store: SinkStore + WatchStore {
     /// What the mailbox should show for these rows; rows that were never taken are missing.
     async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError>;
 
+    /// How many of these rows, from the first on, have results that may be in memory together; at least one.
+    async fn mailbox_fits(&self, uids: &[String]) -> Result<usize, StoreError>;
+
     /// What an account has ordered in the windows around that moment.
     async fn spent(&self, rules: &Rules, at: Timestamp) -> Result<Spent, StoreError>;
 

@@ -623,6 +623,11 @@ impl Store for SqliteStore {
         reads::mailbox_rows(&mut conn, uids).await
     }
 
+    async fn mailbox_fits(&self, uids: &[String]) -> Result<usize, StoreError> {
+        let mut conn = self.readers.acquire().await.map_err(sort_error)?;
+        reads::mailbox_fits(&mut conn, uids).await
+    }
+
     async fn spent(&self, rules: &Rules, at: Timestamp) -> Result<Spent, StoreError> {
         let mut conn = self.readers.acquire().await.map_err(sort_error)?;
         money::spent(&mut conn, rules, at).await

@@ -268,23 +268,28 @@ pub async fn mailbox_feed(pool: &SqlitePool, after: i64, limit: usize) -> Result
 
 /// As much of the feed as has results of bounded size; at least one.
 async fn within_budget(conn: &mut SqliteConnection, mut feed: Vec<FeedRow>) -> Result<Vec<FeedRow>, StoreError> {
-    let uids: Vec<&str> = feed.iter().filter_map(|row| row.uid.as_deref()).collect();
+    let uids: Vec<&str> = feed.iter().map(|row| row.uid.as_deref().unwrap_or_default()).collect();
+    let fits = mailbox_fits(conn, &uids).await?;
+    feed.truncate(fits);
+    Ok(feed)
+}
+
+pub async fn mailbox_fits(conn: &mut SqliteConnection, uids: &[impl AsRef<str>]) -> Result<usize, StoreError> {
+    let wanted: Vec<&str> = uids.iter().map(AsRef::as_ref).collect();
     let sizes: Vec<(String, i64)> = sqlx::query_as(sql::MAILBOX_SIZES)
-        .bind(Value::from(uids).to_string())
+        .bind(Value::from(wanted).to_string())
         .fetch_all(conn)
         .await
         .map_err(sort_error)?;
     let mut sizes: BTreeMap<String, i64> = sizes.into_iter().collect();
     let mut left = FEED_BUDGET;
-    let fits = feed.iter().take_while(|row| {
+    let fits = uids.iter().take_while(|uid| {
         let had_room = left > 0;
         // A row that has several events is read once.
-        left -= row.uid.as_ref().and_then(|uid| sizes.remove(uid)).unwrap_or(0);
+        left -= sizes.remove(uid.as_ref()).unwrap_or(0);
         had_room && left >= 0
     });
-    let fits = fits.count().max(1);
-    feed.truncate(fits);
-    Ok(feed)
+    Ok(fits.count().max(1))
 }
 
 pub async fn mailbox_rows(

@@ -46,6 +46,33 @@ async fn a_large_result_arrives_whole() {
 }
 
 #[tokio::test]
+async fn large_results_that_waited_for_the_file_come_a_few_at_a_time() {
+    let mut house = House::new().await;
+    let mut jobs = Vec::new();
+    for phone in 79_990_000_111..79_990_000_115 {
+        let id = house.order(phone).await;
+        let job = house.taken(id).await;
+        house.accept(job).await;
+        house.shows(id, "waiting").await;
+        jobs.push((id, job));
+    }
+    house.stop().await;
+    let result = json!({ "text": "y".repeat(3 << 20) }).to_string();
+    let mut uids = Vec::new();
+    for (id, job) in &jobs {
+        house.succeed(*job, &result).await;
+        let uid = opros::domain::exchange::from_hex(&house.row(*id).await.uid).unwrap();
+        uids.push(String::from_utf8(uid).unwrap());
+    }
+    assert_eq!(house.store.mailbox_fits(&uids).await.unwrap(), 1, "4 MiB are in memory at a time");
+    assert_eq!(house.store.mailbox_fits(&[]).await.unwrap(), 1);
+    house.serve();
+    for (id, _) in jobs {
+        assert!(house.shows(id, "succeeded").await.result.as_deref() == Some(result.as_str()));
+    }
+}
+
+#[tokio::test]
 async fn a_change_without_an_event_shows_as_well() {
     let house = House::new().await;
     let id = house.order(79_990_000_111).await;
