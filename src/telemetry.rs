@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogFormat, filter};
 
 mod journal;
 mod line;
@@ -130,16 +130,8 @@ impl LogControl {
     }
 }
 
-/// A bare word is a level. The library takes any other for a module's name, and would log nothing by it.
 fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
-    let wrong = |what: String| TelemetryError::Filter { filter: filter.to_owned(), what };
-    let plain = |part: &&str| part.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    for word in filter.split(',').map(str::trim).filter(plain) {
-        if word.parse::<LevelFilter>().is_err() {
-            return Err(wrong(format!("{word:?} is no level; those are error, warn, info, debug, trace and off")));
-        }
-    }
-    EnvFilter::try_new(filter).map_err(|error| wrong(error.to_string()))
+    filter::read(filter).map_err(|what| TelemetryError::Filter { filter: filter.to_owned(), what })
 }
 
 /// Sets up logging for the process.

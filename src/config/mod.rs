@@ -9,6 +9,7 @@ mod admin;
 mod base_url;
 mod document;
 pub mod duration;
+pub mod filter;
 mod findings;
 mod layers;
 mod problem;

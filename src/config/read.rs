@@ -5,12 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::accounts::Account;
-use super::admin;
 use super::findings::Findings;
 use super::reader::Section;
-use super::schedules;
 use super::sections::{Callbacks, Config, Log, LogFormat, Mailbox, Retention, Store};
-use super::sinks;
+use super::{admin, filter, schedules, sinks};
 
 /// Shorter would remove what nobody had a chance to read.
 const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
@@ -76,7 +74,7 @@ fn log(root: &Section<'_>) -> Log {
     ];
     let format = section.one_of("format", &formats, LogFormat::Auto);
     let filter = section.text("filter");
-    if section.is_sound("filter") && tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
+    if section.is_sound("filter") && filter::read(&filter).is_err() {
         section.problem("filter", "must be a filter such as \"info\" or \"info,opros::engine=debug\"");
     }
     section.finish();
