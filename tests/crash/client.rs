@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::script::{CALLBACK_SECRET, Door, Order};
+use super::script::{CALLBACK_SECRET, Door, Order, TakesBack};
 use super::world::{Failure, World, nap};
 
 /// What those who order remember: an order that was acknowledged must never be lost.
@@ -54,7 +54,7 @@ pub async fn order(world: &World, orders: &[Order], memory: &Shared) -> Result<(
         }
     };
     let take_back = async {
-        for order in orders.iter().filter(|order| order.cancelled) {
+        for order in orders.iter().filter(|order| order.cancelled.is_some()) {
             while !cancel(world, &client, order, memory).await {
                 nap(15).await;
             }
@@ -150,6 +150,9 @@ async fn cancel(world: &World, client: &Client, order: &Order, memory: &Shared) 
         return true;
     }
     let Some(number) = number else { return false };
+    if order.cancelled == Some(TakesBack::OnceAccepted) && is_on_its_way(client, number).await {
+        return false;
+    }
     let cancelled = match order.door {
         Door::Socket => {
             let answer = client.post(&["v1", "jobs", &number.to_string(), "cancel"], &json!({})).await;
@@ -162,6 +165,17 @@ async fn cancel(world: &World, client: &Client, order: &Order, memory: &Shared) 
         with(memory, |memory| memory.cancelled.insert(order.name, true));
     }
     cancelled
+}
+
+/// Neither accepted nor ended, nor left to the operator.
+async fn is_on_its_way(client: &Client, number: i64) -> bool {
+    let answer = client.get(&["v1", "jobs", &number.to_string()], &[]).await;
+    let Some(job) = answer.ok().and_then(|answer| answer.read::<Value>().ok()) else { return true };
+    match job["state"].as_str() {
+        Some("queued" | "submitting") => true,
+        Some("in_doubt") => !job["next_at"].is_null(),
+        _ => false,
+    }
 }
 
 /// Once it was taken, so that the wish goes its own way.

@@ -1,5 +1,6 @@
 //! The course of a world: lives that end in a kill, then a life without faults in which everything must come to its end.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -70,6 +71,8 @@ pub struct Outcome {
     pub breaches: Vec<Breach>,
     /// The counts of the last life that was to end, and ended in order.
     pub counts: Value,
+    /// Every named point that any of its lives passed.
+    pub passed: BTreeSet<String>,
     pub seconds: f64,
     /// The vendor booked later than the settle time that it was given: nothing can be said.
     pub void: bool,
@@ -86,11 +89,14 @@ pub async fn play(plan: Plan, keep: bool) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     let faults = plan.faults.clone().unwrap_or_else(|| script::faults(plan.variant));
     let world = World::new(plan.seed, faults, plan.mutant).await?;
-    let orders = script::orders(SystemClock.now(), plan.short);
+    let orders = script::orders(SystemClock.now(), plan.short, plan.variant);
     let memory = Shared::default();
     let (mut kills, mut missed, mut breaches, mut counts) = (Vec::new(), 0, Vec::new(), Value::Null);
+    let mut passed = BTreeSet::new();
     for (life, death) in plan.deaths.iter().enumerate() {
-        match one_life(&world, &orders, &memory, Some(death), &plan, life).await? {
+        let end = one_life(&world, &orders, &memory, Some(death), &plan, life).await?;
+        passed.extend(world.counts()["by_point"].as_object().into_iter().flat_map(|names| names.keys().cloned()));
+        match end {
             End::Died(kill) => kills.push(kill),
             End::Orderly => {
                 missed += usize::from(death != NEVER);
@@ -104,7 +110,7 @@ pub async fn play(plan: Plan, keep: bool) -> Result<Outcome, Failure> {
     let void = !breaches.is_empty() && booked_too_late(&world);
     let seconds = begun.elapsed().as_secs_f64();
     let kept = (keep && !breaches.is_empty()).then(|| world.keep());
-    Ok(Outcome { plan, kills, missed, breaches, counts, seconds, void, kept })
+    Ok(Outcome { plan, kills, missed, breaches, counts, passed, seconds, void, kept })
 }
 
 /// The last life, without faults, in which everything must come to its end; and what the judge says of it all.

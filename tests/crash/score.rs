@@ -1,6 +1,6 @@
 //! The scoreboard, for people and for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ pub struct Score {
     at_points: usize,
     at_suspensions: usize,
     in_recovery: usize,
-    pub by_point: BTreeMap<String, usize>,
+    /// Every named point that any life passed, and how often one died there.
+    passed: BTreeSet<String>,
+    by_point: BTreeMap<String, usize>,
     by_task: BTreeMap<String, usize>,
     breaches: BTreeMap<&'static str, usize>,
     /// What broke, with the words that play it again.
@@ -54,6 +56,7 @@ impl Score {
     pub fn add(&mut self, outcome: &Outcome) {
         self.worlds += 1;
         self.missed += outcome.missed;
+        self.passed.extend(outcome.passed.iter().cloned());
         for kill in &outcome.kills {
             self.kills += 1;
             self.in_recovery += usize::from(kill.life > 0);
@@ -79,6 +82,11 @@ impl Score {
                 words(&outcome.plan)
             ));
         }
+    }
+
+    /// The points that were passed or, like `also`, must be, and were never died at.
+    pub fn not_died_at(&self, also: &BTreeSet<String>) -> BTreeSet<String> {
+        self.passed.union(also).filter(|name| !self.by_point.contains_key(*name)).cloned().collect()
     }
 
     pub fn is_clean(&self) -> bool {

@@ -15,6 +15,15 @@ pub const SETTLE: Duration = Duration::from_millis(900);
 pub const TIMEOUT: Duration = Duration::from_millis(1_000);
 pub const CALLBACK_SECRET: &str = "crash-harness-secret";
 
+/// When a client that changes its mind does so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakesBack {
+    /// As soon as the order is acknowledged: most often before it was sent.
+    AtOnce,
+    /// When it stands in the vendor's books, so that the vendor has to be told.
+    OnceAccepted,
+}
+
 /// How an order comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
@@ -32,14 +41,14 @@ pub struct Order {
     /// What the vendor's ledger calls it; empty where nothing is ever booked.
     pub key: &'static str,
     /// The client changes its mind.
-    pub cancelled: bool,
+    pub cancelled: Option<TakesBack>,
     /// Ends unsent when this is over.
     pub deadline: Option<Duration>,
 }
 
 impl Order {
     fn new(name: &'static str, door: Door, kind: &'static str, key: &'static str, params: Value) -> Self {
-        Self { name, door, kind, params, key, cancelled: false, deadline: None }
+        Self { name, door, kind, params, key, cancelled: None, deadline: None }
     }
 
     pub fn vendor(&self) -> &'static str {
@@ -48,7 +57,7 @@ impl Order {
 }
 
 /// Twelve orders over all four vendors, by both doors; every one has a key of its own in the vendors' ledger.
-pub fn orders(now: Timestamp, short: bool) -> Vec<Order> {
+pub fn orders(now: Timestamp, short: bool, variant: u64) -> Vec<Order> {
     let until = now + Duration::from_millis(1_200);
     let wagons = |number: &str| {
         json!({ "wagons": [number], "track_state": "ru", "track_type": 3, "times": ["09:00"],
@@ -74,9 +83,9 @@ pub fn orders(now: Timestamp, short: bool) -> Vec<Order> {
     }
     let mut unwanted =
         Order::new("unwanted", mailbox, "tronk.report", "79990000222", json!({ "phone": "79990000222" }));
-    unwanted.cancelled = true;
+    unwanted.cancelled = Some(TakesBack::AtOnce);
     let mut called_off = Order::new("called-off", socket, "rlab.track", "63010828068631", parcel("63010828068631"));
-    called_off.cancelled = true;
+    called_off.cancelled = Some(if variant.is_multiple_of(2) { TakesBack::AtOnce } else { TakesBack::OnceAccepted });
     let mut overdue = Order::new("overdue", socket, "tronk.report", "79990000333", json!({ "phone": "79990000333" }));
     overdue.deadline = Some(Duration::from_millis(500));
     all.extend([

@@ -152,7 +152,7 @@ async fn count_syncs(mutant: Option<&'static str>) -> Result<(u64, u64), Failure
     let world = World::new(1, FaultPlan::default(), mutant).await?;
     let trace = world.path("trace");
     let mut child = world.start(None, Some(&trace))?;
-    let orders = script::orders(SystemClock.now(), true);
+    let orders = script::orders(SystemClock.now(), true, 0);
     let memory = Shared::default();
     let world = &world;
     let stopped = async {

@@ -86,7 +86,7 @@ pub async fn play(plan: Plan, binary: PathBuf, keep: bool) -> Result<Outcome, Fa
     if let Some(disk) = &disk {
         world.move_data(disk.directory().to_owned())?;
     }
-    let orders = script::orders(SystemClock.now(), false);
+    let orders = script::orders(SystemClock.now(), false, plan.variant);
     let stage = Stage { world, orders, memory: Shared::default(), disk };
     let (mut faults, mut breaches) = (Vec::new(), Vec::new());
     for (life, trouble) in plan.troubles.iter().enumerate() {
