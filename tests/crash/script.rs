@@ -63,7 +63,7 @@ pub fn orders(now: Timestamp, short: bool, variant: u64) -> Vec<Order> {
         json!({ "wagons": [number], "track_state": "ru", "track_type": 3, "times": ["09:00"],
             "stop_station": "no", "until": until.to_rfc3339() })
     };
-    let report = |vin: &str, check: &str| json!({ "vin": vin, "check_type": check, "car_brand": "Volkswagen", "report_language": "Русский" });
+    let report = |vin: &str, check: &str, language: &str| json!({ "vin": vin, "check_type": check, "car_brand": "Volkswagen", "report_language": language });
     let parcel = |track: &str| json!({ "track": track, "phone": "79990000001", "name": "Дмитрий" });
     let (mailbox, socket) = (Door::Mailbox, Door::Socket);
     let mut all = vec![
@@ -75,7 +75,7 @@ pub fn orders(now: Timestamp, short: bool, variant: u64) -> Vec<Order> {
             socket,
             "vagvin.report",
             "WVWZZZ1KZAW123456",
-            report("WVWZZZ1KZAW123456", "check_elsa_pro_full"),
+            report("WVWZZZ1KZAW123456", "check_elsa_pro_full", "Русский"),
         ),
     ];
     if short {
@@ -96,7 +96,7 @@ pub fn orders(now: Timestamp, short: bool, variant: u64) -> Vec<Order> {
             mailbox,
             "vagvin.report",
             "WVWZZZ1KZAW654321",
-            report("WVWZZZ1KZAW654321", "check_erwin_full"),
+            report("WVWZZZ1KZAW654321", "check_erwin_full", "Английский"),
         ),
         Order::new("not-understood", mailbox, "tronk.report", "", json!({ "telephone": "79990000555" })),
         unwanted,
