@@ -165,17 +165,20 @@ fn written() -> std::io::Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// A point that no life died at is gone to again, in every variant: what a machine's pace decides comes up in one of the
-/// rounds. What is left was not died at.
+/// A point that no life died at is gone to again, in every variant, and in the recovery from a death amid a submit: what a
+/// machine's pace decides comes up in one of the rounds. What is left was not died at.
 async fn cover(settings: &Settings, score: &mut Score) -> Result<BTreeSet<String>, Failure> {
     let written = written()?;
     for round in 0..COVER_ROUNDS {
         let missing = score.not_died_at(&written);
         let plans = missing.iter().flat_map(|name| {
             let wait_for_minute = CALENDAR.contains(&name.as_str());
-            (0..VARIANTS).map(move |variant| {
-                let deaths = vec![format!("name:{name}:1")];
-                Plan { wait_for_minute, ..Plan::new(settings.seed.wrapping_add(round), variant, deaths) }
+            let here = format!("name:{name}:1");
+            let ways = [vec![here.clone()], vec!["name:submit.before_send:1".to_owned(), here]];
+            let both = ways.into_iter().flat_map(|deaths| (0..VARIANTS).map(move |variant| (variant, deaths.clone())));
+            both.map(move |(variant, deaths)| {
+                let plan = Plan::new(settings.seed.wrapping_add(round), variant, deaths);
+                Plan { wait_for_minute, ..plan }
             })
         });
         run(plans.collect(), settings, score, usize::MAX).await?;
