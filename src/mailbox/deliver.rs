@@ -12,7 +12,7 @@ use super::trouble::Trouble;
 use crate::crash;
 use crate::domain::{Reason, State, Timestamp};
 use crate::engine::intake::LARGEST_PARAMS;
-use crate::store::{JobDetails, MailboxEvent, MailboxRow, RejectedRow};
+use crate::store::{JobDetails, MailboxEvent, MailboxNews, MailboxRow, RejectedRow};
 
 /// How much one transaction carries: the file is not locked for long.
 const ROWS: usize = 500;
@@ -56,7 +56,7 @@ impl Session {
         // Until they are told apart, their tokens lead to the wrong rows.
         ids.retain(|uid, _| !self.apart.values().any(|first| first == uid));
         delivery.lost = self.lost(&delivery, &ids).await?;
-        self.file.begin(sql::BEGIN_WRITE).await?;
+        self.file.begin(sql::WRITE).await?;
         crash::point("mailbox.write_begun");
         let done = match self.write(&delivery, &mut ids).await {
             Ok(()) => {
@@ -70,7 +70,7 @@ impl Session {
             return Err(trouble);
         }
         crash::point("mailbox.committed");
-        self.busy();
+        self.committed();
         self.apart.clear();
         for uid in &delivery.settled {
             self.pending.remove(uid);
@@ -83,20 +83,18 @@ impl Session {
 
     /// Asks the store what is new.
     ///
-    /// Who reads that a row has ended finds the event that says so: the pending rows are asked for before the events, and
-    /// are written only when these reach as far.
+    /// Who reads that a row has ended finds the event that says so: the pending rows are written only when the events reach as
+    /// far as the snapshot that both are of.
     async fn gather(&self) -> Result<Delivery, Trouble> {
         let store = self.engine.store();
         let mut delivery = Delivery { written: self.file.written, ..Delivery::default() };
-        let mut settled: Vec<String> = self.pending.iter().take(ROWS).cloned().collect();
-        settled.truncate(store.mailbox_fits(&settled).await?);
-        let rows = store.mailbox_rows(&settled).await?;
-        let reach = store.mailbox_cursor().await?.last;
-        let feed =
-            if reach > self.file.written { store.mailbox_feed(self.file.written, EVENTS).await? } else { Vec::new() };
+        let mut pending: Vec<String> = self.pending.iter().take(ROWS).cloned().collect();
+        let news = store.mailbox_news(&pending, self.file.written, EVENTS).await?;
+        let MailboxNews { settled, rows, reach, feed } = news;
         delivery.written = feed.last().and_then(|last| last.event.mailbox_seq).unwrap_or(self.file.written);
         if delivery.written >= reach {
-            (delivery.settled, delivery.rows) = (settled, rows);
+            pending.truncate(settled);
+            (delivery.settled, delivery.rows) = (pending, rows);
         }
         let ended: HashSet<String> =
             feed.iter().filter(|told| told.event.kind.is_terminal()).map(|told| told.uid.clone()).collect();
@@ -252,7 +250,7 @@ impl Session {
             self.next_retain = Instant::now() + self.setup.retain_every();
             return Ok(false);
         }
-        self.file.begin(sql::BEGIN_WRITE).await?;
+        self.file.begin(sql::WRITE).await?;
         let removed = async {
             self.run(sql::DELETE_ROWS, finished.into_iter().map(Value::from).collect()).await?;
             self.run(sql::DELETE_EVENTS, events.into_iter().map(Value::from).collect()).await?;
@@ -262,7 +260,7 @@ impl Session {
             self.file.rollback().await;
             return Err(trouble);
         }
-        self.busy();
+        self.committed();
         Ok(true)
     }
 
@@ -274,7 +272,7 @@ impl Session {
             return Ok(false);
         }
         let found: Vec<i64> = self.find(uids.iter()).await?.into_values().collect();
-        self.file.begin(sql::BEGIN_WRITE).await?;
+        self.file.begin(sql::WRITE).await?;
         let removed = async {
             self.run(sql::PURGE_EVENTS, found.iter().map(|id| json!(id)).collect()).await?;
             self.run(sql::DELETE_ROWS, found.iter().map(|id| json!(id)).collect()).await?;
@@ -290,7 +288,7 @@ impl Session {
             self.ids.remove(uid);
         }
         self.engine.store().mailbox_purged(uids).await?;
-        self.busy();
+        self.committed();
         Ok(true)
     }
 

@@ -150,17 +150,21 @@ impl Mailbox {
     /// The schema is still the one that was looked at. A copy that was put back by SQLite's own means changes its number,
     /// too: both call for opening the file anew.
     pub async fn check_schema(&mut self) -> Result<(), Trouble> {
-        if self.schema.is_current(&mut self.conn).await? { Ok(()) } else { Err(Trouble::Altered) }
+        let version = schema::version_of(sql::SCHEMA_VERSION, &mut self.conn).await?;
+        if version == self.schema { Ok(()) } else { Err(Trouble::Altered) }
     }
 
     /// Begins a transaction in which the schema is known to be ours.
     pub async fn begin(&mut self, statement: &'static str) -> Result<(), Trouble> {
-        sqlx::query(statement).execute(&mut self.conn).await?;
-        let checked = self.check_schema().await;
-        if checked.is_err() {
+        let begun = match schema::version_of(statement, &mut self.conn).await {
+            Ok(version) if version == self.schema => Ok(()),
+            Ok(_) => Err(Trouble::Altered),
+            Err(trouble) => Err(trouble),
+        };
+        if begun.is_err() {
             self.rollback().await;
         }
-        checked
+        begun
     }
 
     pub async fn commit(&mut self) -> Result<(), Trouble> {
@@ -194,7 +198,7 @@ impl Mailbox {
 
     /// Takes rows away that leave SQLite no numbers to give, and goes on after the highest one that is good.
     pub async fn remove_far_rows(&mut self, far: i64, highest: i64) -> Result<(), Trouble> {
-        self.begin(sql::BEGIN_WRITE).await?;
+        self.begin(sql::WRITE).await?;
         let removed = async {
             sqlx::query(sql::REMOVE_FAR_ROWS).bind(far).execute(&mut self.conn).await?;
             sqlx::query(sql::FORGET_SEQUENCE).execute(&mut self.conn).await?;

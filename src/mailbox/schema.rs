@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection};
 use tokio::sync::OnceCell;
 
 use super::sql;
@@ -21,22 +21,19 @@ type Objects = BTreeMap<(String, String), (String, String)>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchemaVersion(i64);
 
-impl SchemaVersion {
-    pub async fn is_current(self, conn: &mut SqliteConnection) -> Result<bool, Trouble> {
-        Ok(version(conn).await? == self.0)
-    }
-}
-
-async fn version(conn: &mut SqliteConnection) -> Result<i64, Trouble> {
-    Ok(sqlx::query_scalar(sql::SCHEMA_VERSION).fetch_one(conn).await?)
+/// The number that the last of `statements` says, in one trip to SQLite's thread.
+pub async fn version_of(statements: &'static str, conn: &mut SqliteConnection) -> Result<SchemaVersion, Trouble> {
+    let rows = sqlx::raw_sql(statements).fetch_all(conn).await?;
+    let row = rows.last().ok_or_else(|| Trouble::unavailable("SQLite does not say which schema the mailbox has"))?;
+    Ok(SchemaVersion(row.try_get(0)?))
 }
 
 /// Finds the schema good, mends what may be mended, or says what is to be done.
 pub async fn check(conn: &mut SqliteConnection) -> Result<SchemaVersion, Trouble> {
     let ours = ours().await?;
-    let before = version(conn).await?;
+    let before = version_of(sql::SCHEMA_VERSION, conn).await?;
     if read(conn).await? == *ours {
-        return Ok(SchemaVersion(before));
+        return Ok(before);
     }
     let mut tx = conn.begin_with(sql::BEGIN_WRITE).await?;
     let found = read(&mut tx).await?;
@@ -51,9 +48,9 @@ pub async fn check(conn: &mut SqliteConnection) -> Result<SchemaVersion, Trouble
         put_back(&mut tx, kind, name, text, there.is_some()).await?;
         tracing::warn!(kind, name, "another program removed or changed a part of the mailbox; it is put back");
     }
-    let version = version(&mut tx).await?;
+    let version = version_of(sql::SCHEMA_VERSION, &mut tx).await?;
     tx.commit().await?;
-    Ok(SchemaVersion(version))
+    Ok(version)
 }
 
 /// What differs from what our own scripts make, in words; changes nothing.

@@ -135,7 +135,7 @@ impl Session {
         // While the file is locked, nothing more is taken than can be answered.
         let mut more = !self.pending.is_empty() && self.deliver().await?;
         if self.new_rows {
-            self.new_rows = self.take().await? > 0;
+            self.new_rows = self.take().await?;
             more |= self.new_rows;
         }
         more |= self.deliver().await?;
@@ -274,8 +274,14 @@ impl Session {
         Ok(())
     }
 
+    /// We have committed something.
+    pub(super) fn committed(&mut self) {
+        self.looks.own();
+        self.busy();
+    }
+
     /// The file was written to, by whomever.
-    pub(super) fn busy(&mut self) {
+    fn busy(&mut self) {
         self.next_checkpoint = Some(Instant::now() + QUIET);
     }
 
@@ -286,6 +292,7 @@ impl Session {
         self.next_checkpoint = None;
         if self.file.wal_bytes() > 0 {
             self.file.checkpoint().await;
+            self.looks.own();
             if self.file.check_identity().is_ok() && self.file.wal_bytes() > 0 {
                 self.next_checkpoint = Some(Instant::now() + CHECKPOINT_AGAIN);
             }

@@ -100,7 +100,9 @@ macro_rules! new_row {
 
 statements! {
     BEGIN_WRITE = "BEGIN IMMEDIATE";
-    BEGIN_READ = "BEGIN";
+    /// Each brings the schema's number along.
+    READ = "BEGIN; PRAGMA schema_version";
+    WRITE = "BEGIN IMMEDIATE; PRAGMA schema_version";
     COMMIT = "COMMIT";
     ROLLBACK = "ROLLBACK";
     /// Finds out whether another program holds the write lock; in one go, so that nobody else runs into ours.

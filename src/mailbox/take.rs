@@ -41,6 +41,8 @@ struct Found {
     strangers: Vec<(i64, String, String)>,
     /// Rows up to this one are among those, or were seen before.
     until: i64,
+    /// There were no others at that moment.
+    is_all: bool,
 }
 
 /// What a batch of rows comes to; each with its number in the file.
@@ -54,12 +56,11 @@ struct Sorted {
 }
 
 impl Session {
-    /// Takes a batch of new rows in. Returns how many rows it was about.
-    pub(super) async fn take(&mut self) -> Result<usize, Trouble> {
-        let Found { rows, strangers, until } = self.find_new_rows().await?;
-        let count = rows.len() + strangers.len();
-        if count == 0 {
-            return Ok(0);
+    /// Takes a batch of new rows in; says whether there may be more.
+    pub(super) async fn take(&mut self) -> Result<bool, Trouble> {
+        let Found { rows, strangers, until, is_all } = self.find_new_rows().await?;
+        if rows.is_empty() && strangers.is_empty() {
+            return Ok(!is_all);
         }
         crash::point("mailbox.rows_read");
         let ids = rows.iter().map(|row| row.id).chain(strangers.iter().map(|(id, ..)| *id));
@@ -71,7 +72,7 @@ impl Session {
             self.file.remove_far_rows(FAR, self.highest_id).await?;
         }
         self.compared = until.min(FAR);
-        Ok(count)
+        Ok(!is_all)
     }
 
     async fn accept(&mut self, rows: Vec<ReadRow>) -> Result<(), Trouble> {
@@ -126,7 +127,7 @@ impl Session {
     }
 
     async fn find_new_rows(&mut self) -> Result<Found, Trouble> {
-        self.file.begin(sql::BEGIN_READ).await?;
+        self.file.begin(sql::READ).await?;
         let found = self.read_new_rows().await;
         self.file.rollback().await;
         found
@@ -161,10 +162,11 @@ impl Session {
         if is_cut {
             until = until.min(last_new.max(self.compared));
         }
-        if strangers.len() as i64 == STRANGERS {
+        let are_many = strangers.len() as i64 == STRANGERS;
+        if are_many {
             until = until.min(last_stranger);
         }
-        Ok(Found { rows, strangers, until })
+        Ok(Found { rows, strangers, until, is_all: !is_cut && !are_many })
     }
 
     async fn hand_over(&mut self, sorted: Sorted) -> Result<(), Trouble> {
@@ -225,12 +227,10 @@ impl Session {
         let mut still = std::collections::HashSet::new();
         let mut after = i64::MIN;
         loop {
-            self.file.begin(sql::BEGIN_READ).await?;
             let wishes = sqlx::query_as::<_, (i64, Vec<u8>)>(sql::CANCEL_WISHES).bind(after).bind(WISHES);
-            let wishes = wishes.fetch_all(&mut self.file.conn).await;
-            self.file.rollback().await;
+            let wishes = wishes.fetch_all(&mut self.file.conn).await?;
             // A token that is no text was never taken.
-            let wishes: Vec<(i64, String)> = wishes?.into_iter().map(|(id, uid)| (id, text(uid))).collect();
+            let wishes: Vec<(i64, String)> = wishes.into_iter().map(|(id, uid)| (id, text(uid))).collect();
             let Some((last, _)) = wishes.last() else { break };
             after = *last;
             let fresh: Vec<String> =

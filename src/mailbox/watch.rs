@@ -8,9 +8,11 @@ use futures_util::StreamExt;
 use inotify::{EventStream, Inotify, WatchMask};
 use tokio::time::Instant;
 
-/// With synchronous = FULL the notice comes before the commit is visible: looks follow it after 0.1, 0.2, 0.4 … 25.6 ms.
-const FIRST_LOOK: Duration = Duration::from_micros(100);
-const LOOKS: u32 = 9;
+/// With synchronous = FULL the notice comes before the commit is visible: looks follow it at these distances, in µs.
+const AFTER_NOTICE: &[u64] = &[100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600];
+/// A notice so soon after a commit of our own is most likely about that one: fewer looks, lest another one came with it.
+const OWN: Duration = Duration::from_millis(2);
+const AFTER_OWN: &[u64] = &[1_000, 5_000, 25_000];
 const BUFFER: usize = 4096;
 
 /// Hears of changes in the mailbox's directory.
@@ -58,14 +60,34 @@ impl Watch {
 }
 
 /// When to look again after a notice.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub struct Looks {
-    next: Option<(Instant, u32)>,
+    next: Option<Instant>,
+    /// The distances of those after it.
+    then: &'static [u64],
+    last_own: Option<Instant>,
 }
 
 impl Looks {
+    /// We have committed something ourselves: a notice of it is on its way.
+    pub fn own(&mut self) {
+        self.last_own = Some(Instant::now());
+    }
+
     pub fn begin(&mut self) {
-        self.next = Some((Instant::now() + FIRST_LOOK, 1));
+        let is_own = self.last_own.is_some_and(|at| at.elapsed() < OWN);
+        match (is_own, self.next) {
+            // The looks for what came before go on.
+            (true, Some(_)) => {}
+            (true, None) => self.plan(AFTER_OWN),
+            (false, _) => self.plan(AFTER_NOTICE),
+        }
+    }
+
+    fn plan(&mut self, distances: &'static [u64]) {
+        let Some((first, rest)) = distances.split_first() else { return self.end() };
+        self.next = Some(Instant::now() + Duration::from_micros(*first));
+        self.then = rest;
     }
 
     /// The foreign commit is in sight.
@@ -75,8 +97,8 @@ impl Looks {
 
     /// Completes when it is time for a look; never, when there is nothing to be looked for.
     pub async fn due(&mut self) {
-        let Some((at, made)) = self.next else { return std::future::pending().await };
+        let Some(at) = self.next else { return std::future::pending().await };
         tokio::time::sleep_until(at).await;
-        self.next = (made < LOOKS).then(|| (Instant::now() + FIRST_LOOK * 2_u32.pow(made), made + 1));
+        self.plan(self.then);
     }
 }

@@ -143,8 +143,9 @@ pub trait Store: SinkStore + WatchStore {
     /// Read from the file itself: not behind what another read has seen, as the signal of [`Store::commits`] can be.
     async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError>;
 
-    /// Events of mailbox rows after a mailbox number, each with the row as it stands in the same snapshot.
-    async fn mailbox_feed(&self, after: i64, limit: usize) -> Result<Vec<MailboxEvent>, StoreError>;
+    /// What the mailbox should show for the first of these rows, and the events of mailbox rows after a mailbox number: all
+    /// of one snapshot, so that no row shows an end of which the stream does not know.
+    async fn mailbox_news(&self, uids: &[String], after: i64, limit: usize) -> Result<MailboxNews, StoreError>;
 
     /// Mailbox rows whose jobs changed, since this was last asked, in a way that shows in the mailbox. For one asker, who
     /// remembers what it was told.
@@ -530,6 +531,17 @@ pub struct MailboxChanges {
     pub overflow: bool,
     /// Rows' data are to be removed: ask [`Store::mailbox_purges`].
     pub purge: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct MailboxNews {
+    /// How many of the rows that were asked for are here: results of bounded size, at least one.
+    pub settled: usize,
+    pub rows: BTreeMap<String, MailboxRow>,
+    /// The highest number of an event of a mailbox row.
+    pub reach: i64,
+    /// As many events as were asked for, as far as the results of their rows fit; at least one.
+    pub feed: Vec<MailboxEvent>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -327,8 +327,10 @@ async fn a_mailbox_row_is_taken_once_and_a_duplicate_becomes_a_rejected_row() {
         ("u3", (State::Rejected, None)),
     ]);
     assert_eq!(told, expected);
-    let feed = store.mailbox_feed(0, 10).await.unwrap();
-    let told: Vec<_> = feed.iter().map(|e| (e.event.mailbox_seq, e.event.kind, e.uid.as_str())).collect();
+    let news = store.mailbox_news(&["u1", "u3"].map(str::to_owned), 0, 10).await.unwrap();
+    assert_eq!((news.settled, news.reach), (2, 2));
+    assert_eq!(news.rows.keys().collect::<Vec<_>>(), ["u1", "u3"]);
+    let told: Vec<_> = news.feed.iter().map(|e| (e.event.mailbox_seq, e.event.kind, e.uid.as_str())).collect();
     assert_eq!(told, [(Some(1), EventType::JobRejected, "u2"), (Some(2), EventType::JobRejected, "u3")]);
 }
 

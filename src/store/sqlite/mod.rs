@@ -61,7 +61,7 @@ use super::upkeep::{
 };
 use super::{
     Accepted, ApplyError, Batch, Commit, Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane,
-    MailboxChanges, MailboxCursor, MailboxEvent, MailboxMark, MailboxRow, RejectedRow, Store, StoreError, StoreHealth,
+    MailboxChanges, MailboxCursor, MailboxMark, MailboxNews, MailboxRow, RejectedRow, Store, StoreError, StoreHealth,
     TimelineEntry, random_hex,
 };
 use crate::clock::SharedClock;
@@ -606,16 +606,15 @@ impl Store for SqliteStore {
     async fn mailbox_cursor(&self) -> Result<MailboxCursor, StoreError> {
         let mark = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).mark;
         let mut conn = self.readers.acquire().await.map_err(sort_error)?;
-        let last = get_meta(&mut conn, MAILBOX_LAST).await?.and_then(|text| text.parse().ok()).unwrap_or(0);
-        Ok(MailboxCursor { mark, last })
+        Ok(MailboxCursor { mark, last: reads::last_mailbox_seq(&mut conn).await? })
     }
 
     fn take_mailbox_changes(&self) -> MailboxChanges {
         std::mem::take(&mut self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).changes)
     }
 
-    async fn mailbox_feed(&self, after: i64, limit: usize) -> Result<Vec<MailboxEvent>, StoreError> {
-        reads::mailbox_feed(&self.readers, after, limit).await
+    async fn mailbox_news(&self, uids: &[String], after: i64, limit: usize) -> Result<MailboxNews, StoreError> {
+        reads::mailbox_news(&self.readers, uids, after, limit).await
     }
 
     async fn mailbox_rows(&self, uids: &[String]) -> Result<BTreeMap<String, MailboxRow>, StoreError> {

@@ -11,11 +11,11 @@ use tokio::sync::Mutex;
 use super::agenda::{self, Agenda, Missing, Next};
 use super::hot::{Hot, is_due};
 use super::rows::{self, CallRow, DetailsRow, EventRow, FeedRow, MailboxStateRow};
-use super::{sort_error, sql};
+use super::{MAILBOX_LAST, get_meta, sort_error, sql};
 use crate::domain::{Account, Event, JobId, State, Timestamp};
 use crate::store::{
-    Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane, MailboxEvent, MailboxRow, OrderedRow, StoreError,
-    StoredCall, TimelineEntry,
+    Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane, MailboxEvent, MailboxNews, MailboxRow, OrderedRow,
+    StoreError, StoredCall, TimelineEntry,
 };
 
 /// The most entries of each sort that a timeline shows.
@@ -244,34 +244,45 @@ pub async fn oldest_doubt(pool: &SqlitePool) -> Result<Option<Timestamp>, StoreE
     Ok(since.map(Timestamp::from_millis))
 }
 
-pub async fn mailbox_feed(pool: &SqlitePool, after: i64, limit: usize) -> Result<Vec<MailboxEvent>, StoreError> {
-    // One snapshot: the row that goes with an event is never older than the event.
-    let mut conn = pool.acquire().await.map_err(sort_error)?;
-    let mut tx = conn.begin_with("BEGIN").await.map_err(sort_error)?;
-    let feed: Vec<FeedRow> = sqlx::query_as(sql::MAILBOX_FEED)
-        .bind(after)
-        .bind(limit as i64)
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(sort_error)?;
-    let feed = within_budget(&mut tx, feed).await?;
-    let uids: Vec<String> = feed.iter().filter_map(|row| row.uid.clone()).collect();
-    let rows = mailbox_rows(&mut tx, &uids).await?;
-    feed.into_iter()
-        .filter_map(|row| {
-            let uid = row.uid?;
-            let state = rows.get(&uid)?.clone();
-            Some(Event::try_from(row.event).map(|event| MailboxEvent { event, uid, row: state }))
-        })
-        .collect()
+pub async fn last_mailbox_seq(conn: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(get_meta(conn, MAILBOX_LAST).await?.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
-/// As much of the feed as has results of bounded size; at least one.
-async fn within_budget(conn: &mut SqliteConnection, mut feed: Vec<FeedRow>) -> Result<Vec<FeedRow>, StoreError> {
-    let uids: Vec<&str> = feed.iter().map(|row| row.uid.as_deref().unwrap_or_default()).collect();
-    let fits = mailbox_fits(conn, &uids).await?;
-    feed.truncate(fits);
-    Ok(feed)
+pub async fn mailbox_news(
+    pool: &SqlitePool,
+    uids: &[String],
+    after: i64,
+    limit: usize,
+) -> Result<MailboxNews, StoreError> {
+    let mut conn = pool.acquire().await.map_err(sort_error)?;
+    let mut tx = conn.begin_with("BEGIN").await.map_err(sort_error)?;
+    let settled = if uids.is_empty() { 0 } else { mailbox_fits(&mut tx, uids).await? };
+    let rows = mailbox_rows(&mut tx, &uids[..settled]).await?;
+    let reach = last_mailbox_seq(&mut tx).await?;
+    let mut feed: Vec<FeedRow> = Vec::new();
+    if reach > after {
+        let query = sqlx::query_as(sql::MAILBOX_FEED).bind(after).bind(limit as i64);
+        feed = query.fetch_all(&mut *tx).await.map_err(sort_error)?;
+    }
+    // Rows that are here already are not read again.
+    let is_unread = |row: &FeedRow| row.uid.as_ref().is_some_and(|uid| !rows.contains_key(uid));
+    let unread: Vec<String> = feed.iter().filter(|row| is_unread(row)).filter_map(|row| row.uid.clone()).collect();
+    let mut others = BTreeMap::new();
+    if !unread.is_empty() {
+        let fits = mailbox_fits(&mut tx, &unread).await?;
+        let cut = feed.iter().enumerate().filter(|(_, row)| is_unread(row)).nth(fits).map(|(place, _)| place);
+        feed.truncate(cut.unwrap_or(feed.len()));
+        others = mailbox_rows(&mut tx, &unread[..fits]).await?;
+    }
+    let feed: Result<_, StoreError> = feed
+        .into_iter()
+        .filter_map(|row| {
+            let uid = row.uid?;
+            let state = rows.get(&uid).or_else(|| others.get(&uid))?.clone();
+            Some(Event::try_from(row.event).map(|event| MailboxEvent { event, uid, row: state }))
+        })
+        .collect();
+    Ok(MailboxNews { settled, rows, reach, feed: feed? })
 }
 
 pub async fn mailbox_fits(conn: &mut SqliteConnection, uids: &[impl AsRef<str>]) -> Result<usize, StoreError> {
@@ -296,6 +307,9 @@ pub async fn mailbox_rows(
     conn: &mut SqliteConnection,
     uids: &[String],
 ) -> Result<BTreeMap<String, MailboxRow>, StoreError> {
+    if uids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let rows: Vec<MailboxStateRow> = rows::fetch_pages(conn, sql::MAILBOX_ROWS, uids, rows::PAGE_OF_RESULTS).await?;
     rows.into_iter().map(|row| Ok((row.uid.clone(), mailbox_row(row)?))).collect()
 }

@@ -66,6 +66,10 @@ async fn large_results_that_waited_for_the_file_come_a_few_at_a_time() {
     }
     assert_eq!(house.store.mailbox_fits(&uids).await.unwrap(), 1, "4 MiB are in memory at a time");
     assert_eq!(house.store.mailbox_fits(&[]).await.unwrap(), 1);
+    let news = house.store.mailbox_news(&uids, 4, 10).await.unwrap();
+    let told: Vec<_> = news.feed.iter().map(|told| told.event.mailbox_seq).collect();
+    assert_eq!((news.settled, news.rows.len(), news.reach), (1, 1, 8));
+    assert_eq!(told, [Some(5), Some(6)], "the first with the row that is here already, the second with its own");
     house.serve();
     for (id, _) in jobs {
         assert!(house.shows(id, "succeeded").await.result.as_deref() == Some(result.as_str()));
