@@ -56,7 +56,7 @@ impl Order {
     }
 }
 
-/// Twelve orders over all four vendors, by both doors; every one has a key of its own in the vendors' ledger.
+/// Eleven orders over all four vendors, by both doors; every one has a key of its own in the vendors' ledger.
 pub fn orders(now: Timestamp, short: bool, variant: u64) -> Vec<Order> {
     let until = now + Duration::from_millis(1_200);
     let wagons = |number: &str| {

@@ -10,16 +10,16 @@ use crate::store::StoreError;
 use crate::store::upkeep::{Removed, Retention};
 
 /// How many events, and how many calls, one transaction removes.
-const STEP: i64 = 100;
+const STEP: i64 = 50;
 /// How many jobs: rows of six tables and a dozen indexes hang on each, and paid calls wait for the transaction, some three
 /// milliseconds.
-const JOBS: i64 = 25;
+const JOBS: i64 = 12;
 /// Fire times that nobody can fire again are forgotten after this long.
 const FIRINGS_DAYS: u64 = 7;
 /// Those of schedules cost money: a clock that is set back by months must not make them again.
 const SCHEDULE_FIRINGS_DAYS: u64 = 400;
 /// Pages that one step gives back to the file system, and free ones that the file keeps for what comes next.
-const PAGES: i64 = 64;
+const PAGES: i64 = 32;
 const SPARE_PAGES: i64 = 256;
 
 pub async fn step(
