@@ -28,8 +28,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const AGAIN: Duration = Duration::from_secs(1);
 /// What could not be given away because of the disk is tried again this often.
 const RETRY: Duration = Duration::from_secs(30);
-/// A report cannot come before its order; this much is for clocks that were set and for orders that were entered late.
-/// Older call-backs of a car belong to orders of former times.
+/// A report cannot come before its order; this much is for orders that were entered late. Older call-backs of a car belong
+/// to orders of former times.
 const BEFORE_ITS_ORDER: Duration = Duration::from_secs(3600);
 /// A job may move between the look and the step; it moves a few times in its life.
 const TRIES: usize = 5;
@@ -208,7 +208,11 @@ impl Callbacks {
             limit: CANDIDATES,
         };
         let found = self.store().candidates(query).await?;
-        let in_time = found.into_iter().filter(|found| found.job.created_at <= callback.at + BEFORE_ITS_ORDER);
+        // The order of the two hangs on no clock, which may have been set between them.
+        let was_there = |job: &Job| callback.after_job.is_some_and(|last| job.id <= last);
+        let in_time = found
+            .into_iter()
+            .filter(|found| was_there(&found.job) || found.job.created_at <= callback.at + BEFORE_ITS_ORDER);
         Ok(in_time
             .map(|found| {
                 let params: Value = serde_json::from_str(&found.params).unwrap_or_default();

@@ -59,6 +59,8 @@ pub struct Callback {
     pub size: u64,
     pub repeats: i64,
     pub last_at: Timestamp,
+    /// The youngest job when it came.
+    pub after_job: Option<JobId>,
     pub facts: Facts,
     pub belongs: Option<Belongs>,
 }

@@ -22,7 +22,7 @@ const STEP: i64 = 500;
 
 // ---- in the writer's transaction -------------------------------------------------------------------------------------
 
-pub async fn keep(conn: &mut SqliteConnection, callback: &NewCallback) -> Result<Kept, StoreError> {
+pub async fn keep(conn: &mut SqliteConnection, callback: &NewCallback, after_job: i64) -> Result<Kept, StoreError> {
     let facts = &callback.facts;
     let (id, repeats): (i64, i64) = sqlx::query_as(sql::KEEP_CALLBACK)
         .bind(&callback.account)
@@ -36,6 +36,7 @@ pub async fn keep(conn: &mut SqliteConnection, callback: &NewCallback) -> Result
         .bind(&facts.status)
         .bind(json!(facts.ids).to_string())
         .bind(&facts.unreadable)
+        .bind(after_job)
         .fetch_one(&mut *conn)
         .await
         .map_err(sort_error)?;

@@ -471,6 +471,7 @@ pub struct CallbackRow {
     job_id: Option<i64>,
     matched_at: Option<i64>,
     how: Option<String>,
+    after_job: Option<i64>,
 }
 
 impl TryFrom<CallbackRow> for Callback {
@@ -496,6 +497,7 @@ impl TryFrom<CallbackRow> for Callback {
             size: u64::try_from(row.size).map_err(|_| corrupt("size", row.size.to_string()))?,
             repeats: row.repeats,
             last_at: Timestamp::from_millis(row.last_at),
+            after_job: row.after_job.map(JobId),
             facts: Facts {
                 vin: row.vin,
                 check_type: row.check_type,

@@ -29,7 +29,7 @@ macro_rules! job_columns {
 macro_rules! callback_columns {
     () => {
         "id, account, at, peer, content_type, size, repeats, last_at, vin, check_type, status, ids, unreadable, job_id, \
-         matched_at, how"
+         matched_at, how, after_job"
     };
 }
 
@@ -379,7 +379,7 @@ statements! {
 
     // ---- call-backs and files
     KEEP_CALLBACK = "INSERT INTO callbacks (account, at, peer, content_type, size, fingerprint, last_at, vin, check_type, \
-        status, ids, unreadable) VALUES ($1, $2, $3, $4, $5, $6, $2, $7, $8, $9, $10, $11) \
+        status, ids, unreadable, after_job) VALUES ($1, $2, $3, $4, $5, $6, $2, $7, $8, $9, $10, $11, $12) \
         ON CONFLICT (account, fingerprint) DO UPDATE SET repeats = repeats + 1, last_at = excluded.last_at \
         RETURNING id, repeats";
     KEEP_CALLBACK_BODY = "INSERT INTO callback_bodies (callback_id, body, sha256) VALUES ($1, $2, $3)";

@@ -478,7 +478,9 @@ impl Writer {
                     let written = self.mailbox_mark().written;
                     Reply::Removed(retain::step(&mut self.conn, &mut draft, *retention, *now, written).await?)
                 }
-                Op::KeepCallback(callback) => Reply::Kept(callbacks::keep(&mut self.conn, callback).await?),
+                Op::KeepCallback(callback) => {
+                    Reply::Kept(callbacks::keep(&mut self.conn, callback, draft.numbers.last_job).await?)
+                }
                 Op::Deliver(delivery) => {
                     Reply::Delivered(callbacks::deliver(&mut self.conn, &mut draft, delivery).await?)
                 }

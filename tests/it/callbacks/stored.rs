@@ -83,6 +83,22 @@ async fn a_report_of_former_times_is_not_given_to_a_new_order_of_the_car() {
     assert_eq!(house.result(job).await["status"], "new");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_is_given_to_its_order_though_the_clock_was_set_back_between_them() {
+    let mut house = House::new(silent()).await;
+    let job = house.order(&vin(1)).await;
+    house.until_state(job, "waiting").await;
+    house.stop().await;
+    let store = SqliteStore::open(&house.store_path(), true, SystemClock::shared()).await.unwrap();
+    use opros::clock::Clock;
+    let weeks_ago = SystemClock.now() - Duration::from_secs(21 * 86_400);
+    store.keep_callback(raw(weeks_ago, &json!({ "vin": vin(1), "status": "done" }).to_string())).await.unwrap();
+    store.close().await;
+    house.start().await;
+    house.until_state(job, "succeeded").await;
+    assert_eq!(house.result(job).await["status"], "done");
+}
+
 #[tokio::test]
 async fn match_step_and_files_are_one_transaction_or_nothing() {
     let house = House::new(silent()).await;
