@@ -51,7 +51,7 @@ impl Remembered {
     }
 
     /// Looks at the clock; says what is to be written of it.
-    fn look(&self, now: Timestamp) -> (Ages, bool) {
+    pub fn look(&self, now: Timestamp) -> (Ages, bool) {
         let mut state = self.state();
         let before = state.ages.held;
         state.ages.look(now);
@@ -61,6 +61,13 @@ impl Remembered {
             written.held != ages.held || ages.seen < written.seen || ages.seen.since(written.seen) >= NOTED_EVERY
         });
         (ages, is_due)
+    }
+}
+
+impl Remembered {
+    /// The file has it now.
+    pub fn is_written(&self, ages: Ages) {
+        self.state().written = Some(ages);
     }
 }
 
@@ -89,7 +96,7 @@ impl SqliteStore {
         let (ages, is_due) = self.ages.look(now);
         if is_due {
             self.ask(super::Op::KeepAges(ages)).await?;
-            self.ages.state().written = Some(ages);
+            self.ages.is_written(ages);
         }
         Ok(ages.may_remove())
     }

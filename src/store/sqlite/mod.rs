@@ -141,7 +141,7 @@ pub struct SqliteStore {
     hot: Hot,
     agenda: Agenda,
     looking: tokio::sync::Mutex<()>,
-    ages: Remembered,
+    ages: Arc<Remembered>,
     meters: StoreMeters,
 }
 
@@ -215,6 +215,7 @@ impl SqliteStore {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (hot, agenda) = (Hot::default(), Agenda::default());
         let meters = StoreMeters::default();
+        let ages = Arc::new(ages);
         let store = SqliteStore {
             instance: stands.instance.clone(),
             directory,
@@ -227,7 +228,7 @@ impl SqliteStore {
             hot: hot.clone(),
             agenda: agenda.clone(),
             looking: tokio::sync::Mutex::default(),
-            ages,
+            ages: Arc::clone(&ages),
             meters: meters.clone(),
         };
         let writer = Writer {
@@ -247,6 +248,7 @@ impl SqliteStore {
             commits,
             health,
             clock,
+            ages,
             meters,
         };
         *store.writer.lock().await = Some(tokio::spawn(crash::watched("store.writer", writer.run(receiver))));

@@ -172,6 +172,7 @@ pub struct Writer {
     pub commits: watch::Sender<Commit>,
     pub health: Arc<Mutex<StoreHealth>>,
     pub clock: SharedClock,
+    pub(super) ages: Arc<ages::Remembered>,
     pub meters: StoreMeters,
 }
 
@@ -366,8 +367,10 @@ impl Writer {
         let begun = self.begin().await;
         crash::point("store.begun");
         let behind = self.to_catch_up(ops);
+        // What is dated by a clock that is years behind is not to be found old when that clock is put right.
+        let (ages, is_news) = self.ages.look(self.clock.now());
         let written = match begun {
-            Ok(()) => self.write(ops, before, &behind).await,
+            Ok(()) => self.write(ops, before, &behind, is_news.then_some(ages)).await,
             Err(error) => Err(error),
         };
         let written = match written {
@@ -382,6 +385,9 @@ impl Writer {
                 crash::point("store.committed");
                 left.write_late(&mut self.conn).await?;
                 self.numbers = numbers;
+                if is_news {
+                    self.ages.is_written(ages);
+                }
                 self.bear_witness();
                 self.hot.caught_up(&behind);
                 if !behind.is_empty() {
@@ -434,8 +440,17 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, ops: &[Op], before: Numbers, behind: &[Arc<Job>]) -> Result<Written, StoreError> {
+    async fn write(
+        &mut self,
+        ops: &[Op],
+        before: Numbers,
+        behind: &[Arc<Job>],
+        ages: Option<Ages>,
+    ) -> Result<Written, StoreError> {
         write_paces(&mut self.conn, behind).await?;
+        if let Some(ages) = ages {
+            ages::keep(&mut self.conn, ages).await?;
+        }
         if ops.is_empty() && behind.is_empty() {
             // A trial: only what is really written shows that something can be.
             set_meta(&mut self.conn, super::EPOCH, &self.epoch.to_string()).await?;

@@ -47,6 +47,38 @@ async fn what_is_remembered_of_a_leap_outlives_a_restart_and_a_clock_that_is_put
     assert_eq!(store.removal_held(), None);
 }
 
+fn call_back(at: Timestamp) -> NewCallback {
+    NewCallback {
+        account: "gone".to_owned(),
+        at,
+        peer: "127.0.0.1".to_owned(),
+        content_type: None,
+        size: 2,
+        fingerprint: "f".to_owned(),
+        facts: Facts::default(),
+        body: RawBody::Inline("{}".into()),
+    }
+}
+
+/// Found by `crashtest clock`: a report that came while the clock was years behind, for a moment in which nobody looked
+/// whether anything was old.
+#[tokio::test]
+async fn what_is_written_while_the_clock_is_years_behind_is_not_old_when_it_is_put_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, start()).await;
+    assert!(store.may_remove(start()).await.unwrap());
+    store.close().await;
+    let behind = start() - DAY * 1_000;
+    let store = open(&dir, behind).await;
+    store.keep_callback(call_back(behind)).await.unwrap();
+    store.close().await;
+    let right = start() + Duration::from_secs(60);
+    let store = open(&dir, right).await;
+    assert!(!store.may_remove(right).await.unwrap());
+    let held = store.removal_held().unwrap();
+    assert_eq!((held.from, held.until), (behind, right + DAY));
+}
+
 /// The store of an older opros remembers nothing of the clock; its witness and its events know the time.
 #[tokio::test]
 async fn the_first_start_after_an_upgrade_knows_the_time_from_what_happened_in_the_store() {
@@ -96,16 +128,7 @@ async fn clean(house: &House) {
 async fn for_a_day_after_a_leap_store_mailbox_and_call_backs_remove_nothing_for_being_old_and_health_says_so() {
     let mut house = House::new("").await;
     ordered_in_the_mailbox(&house, "79990000111").await;
-    let callback = NewCallback {
-        account: "gone".to_owned(),
-        at: SystemClock.now() - DAY * 60,
-        peer: "127.0.0.1".to_owned(),
-        content_type: None,
-        size: 2,
-        fingerprint: "f".to_owned(),
-        facts: Facts::default(),
-        body: RawBody::Inline("{}".into()),
-    };
+    let callback = call_back(SystemClock.now() - DAY * 60);
     house.daemon().engine().store().keep_callback(callback).await.unwrap();
     house.stop().await;
 
