@@ -62,11 +62,9 @@ impl Remembered {
         });
         (ages, is_due)
     }
-}
 
-impl Remembered {
     /// The file has it now.
-    pub fn is_written(&self, ages: Ages) {
+    pub fn note_written(&self, ages: Ages) {
         self.state().written = Some(ages);
     }
 }
@@ -96,7 +94,7 @@ impl SqliteStore {
         let (ages, is_due) = self.ages.look(now);
         if is_due {
             self.ask(super::Op::KeepAges(ages)).await?;
-            self.ages.is_written(ages);
+            self.ages.note_written(ages);
         }
         Ok(ages.may_remove())
     }

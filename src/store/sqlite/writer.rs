@@ -386,7 +386,7 @@ impl Writer {
                 left.write_late(&mut self.conn).await?;
                 self.numbers = numbers;
                 if is_news {
-                    self.ages.is_written(ages);
+                    self.ages.note_written(ages);
                 }
                 self.bear_witness();
                 self.hot.caught_up(&behind);
