@@ -1,5 +1,6 @@
 //! What the store promises, on a real file.
 
+mod due;
 mod paces;
 
 use std::collections::BTreeMap;

@@ -583,7 +583,7 @@ async fn run(conn: &mut SqliteConnection, all: impl IntoIterator<Item = Statemen
     Ok(())
 }
 
-fn fresh_job(id: JobId, new: NewJob, at: Timestamp) -> Job {
+pub fn fresh_job(id: JobId, new: NewJob, at: Timestamp) -> Job {
     let followed = new.follow.is_some();
     Job {
         id,

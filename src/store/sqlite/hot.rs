@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::agenda::Place;
 use super::rows::Changed;
 use crate::domain::{Job, JobId, State, Timestamp};
 use crate::store::{DueJob, Lane, OrderBody};
 
-/// Some 8 MB of each.
-const MOST: usize = 8_192;
+/// Some 8 MB of each. Tests run out of room with a few jobs.
+const MOST: usize = if cfg!(test) { 16 } else { 8_192 };
 
 /// Shared by the writer, which says how rows stand once they are committed, and by those who read what is due. A call begins
 /// and ends within moments, and five thousand jobs share one list.
@@ -86,17 +87,6 @@ impl Hot {
         Reading { hot: self.clone(), forgotten }
     }
 
-    /// These rows were read from the file; what is remembered of them is newer.
-    pub fn renew(&self, read: &mut [DueJob]) {
-        self.with(|rows| {
-            for due in read {
-                if let Some(job) = rows.job(due.job.id.0) {
-                    due.job = Arc::clone(job);
-                }
-            }
-        });
-    }
-
     /// A job as it stands, where the file is behind.
     pub fn ahead_of_file(&self, id: JobId) -> Option<Arc<Job>> {
         self.with(|rows| rows.behind.get(&id.0).map(Arc::clone))
@@ -105,6 +95,20 @@ impl Hot {
     /// What the file does not have yet, in the order of its rows.
     pub fn behind(&self) -> Vec<Arc<Job>> {
         self.with(|rows| rows.behind.values().map(Arc::clone).collect())
+    }
+
+    /// Where an account's jobs stand that the file has elsewhere.
+    pub fn unwritten(&self, account: &str) -> Vec<Place> {
+        self.with(|rows| {
+            let of_account = rows.behind.values().filter(|job| job.account == account);
+            of_account.filter_map(|job| Place::of(job)).collect()
+        })
+    }
+
+    /// When the first of them is due, of those that are due later than `after`.
+    pub fn next_unwritten(&self, account: &str, lane: Lane, after: Timestamp) -> Option<Timestamp> {
+        let places = self.unwritten(account).into_iter().filter(|place| place.is_in(lane));
+        places.map(Place::at).filter(|at| *at > after).min()
     }
 
     pub fn count_behind(&self) -> usize {
@@ -117,6 +121,10 @@ impl Hot {
             for job in written {
                 if rows.behind.get(&job.id.0).is_some_and(|behind| Arc::ptr_eq(behind, job)) {
                     rows.behind.remove(&job.id.0);
+                }
+                if rows.readers > 0 {
+                    // Whoever reads it now may have read it as it was before.
+                    rows.changed.insert(job.id.0);
                 }
             }
         });
@@ -167,6 +175,11 @@ impl Hot {
             rows.forgotten += 1;
         });
     }
+
+    #[cfg(test)]
+    pub fn evict(&self) {
+        self.with(|rows| rows.make_room(MOST + 1));
+    }
 }
 
 impl Rows {
@@ -185,21 +198,35 @@ impl Rows {
 }
 
 impl Reading {
-    /// Remembers what was read, but for what changed meanwhile: it may be older than what was committed.
-    pub fn finish(self, read: &[DueJob]) {
+    /// Remembers what was read, and puts in its place what is known to be newer. What changed while it was read may be older
+    /// or newer than that: such rows are taken out, and their ids are returned, to be read again.
+    pub fn finish(self, read: &mut Vec<DueJob>) -> Vec<i64> {
         self.hot.with(|rows| {
-            if rows.forgotten != self.forgotten {
-                return;
-            }
-            rows.make_room(read.len());
-            for due in read.iter().take(MOST) {
-                let id = due.job.id.0;
-                if !rows.changed.contains(&id) && !rows.behind.contains_key(&id) {
+            let mut again = Vec::new();
+            read.retain(|due| {
+                let is_sure = !rows.changed.contains(&due.job.id.0);
+                if !is_sure {
+                    again.push(due.job.id.0);
+                }
+                is_sure
+            });
+            if rows.forgotten == self.forgotten {
+                rows.make_room(read.len());
+                for due in read.iter().take(MOST) {
+                    let id = due.job.id.0;
                     rows.bodies.insert(id, Arc::clone(&due.body));
-                    rows.jobs.entry(id).or_insert_with(|| Arc::clone(&due.job));
+                    if !rows.behind.contains_key(&id) {
+                        rows.jobs.entry(id).or_insert_with(|| Arc::clone(&due.job));
+                    }
                 }
             }
-        });
+            for due in read {
+                if let Some(job) = rows.job(due.job.id.0) {
+                    due.job = Arc::clone(job);
+                }
+            }
+            again
+        })
     }
 }
 

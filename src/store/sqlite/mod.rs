@@ -22,6 +22,7 @@ mod costs;
 pub mod disk;
 mod downloads;
 mod draft;
+mod due;
 mod export;
 pub mod file;
 mod firing;
@@ -44,9 +45,9 @@ use self::agenda::Agenda;
 use self::ages::Remembered;
 use self::disk::{Disk, DiskRules};
 use self::draft::Numbers;
+use self::due::Schedule;
 use self::file::{FileError, FileId};
 use self::hot::Hot;
-use self::reads::Schedule;
 use self::witness::{Mark, Witness};
 use self::writer::{Op, Reply, Request, Writer};
 use super::callbacks::{
@@ -255,8 +256,8 @@ impl SqliteStore {
         Ok(store)
     }
 
-    fn due_jobs(&self) -> Schedule<'_> {
-        Schedule { pool: &self.readers, agenda: &self.agenda, one: &self.looking, hot: &self.hot }
+    fn due_jobs(&self) -> Schedule<'_, &SqlitePool> {
+        Schedule { file: &self.readers, agenda: &self.agenda, one: &self.looking, hot: &self.hot }
     }
 
     async fn ask(&self, op: Op) -> Result<Reply, StoreError> {

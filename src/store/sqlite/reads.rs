@@ -1,21 +1,18 @@
 //! Reads, each on a connection that cannot write.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::Mutex;
 
-use super::agenda::{self, Agenda, Missing, Next};
-use super::hot::{Hot, is_due};
 use super::rows::{self, CallRow, DetailsRow, EventRow, FeedRow, MailboxStateRow};
 use super::{MAILBOX_LAST, get_meta, sort_error, sql};
 use crate::domain::{Account, Event, JobId, State, Timestamp};
 use crate::store::{
-    Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane, MailboxEvent, MailboxNews, MailboxRow, OrderedRow,
-    StoreError, StoredCall, TimelineEntry,
+    Count, EventPage, JobDetails, JobFilter, JobPage, MailboxEvent, MailboxNews, MailboxRow, OrderedRow, StoreError,
+    StoredCall, TimelineEntry,
 };
 
 /// The most entries of each sort that a timeline shows.
@@ -25,87 +22,6 @@ const FEED_BUDGET: i64 = 4 << 20;
 
 fn ids(ids: &[JobId]) -> String {
     Value::from(ids.iter().map(|id| id.0).collect::<Vec<_>>()).to_string()
-}
-
-/// Where due jobs are looked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Schedule<'a> {
-    pub pool: &'a SqlitePool,
-    pub agenda: &'a Agenda,
-    /// The file is asked for the agenda's next part by one at a time.
-    pub one: &'a Mutex<()>,
-    pub hot: &'a Hot,
-}
-
-impl Schedule<'_> {
-    /// What is due, in the order of the lane. The agenda says which jobs; the rows of those at hand are not read again, but
-    /// what is to be paid for is read whole from the file.
-    pub async fn due(
-        self,
-        account: &str,
-        lane: Lane,
-        now: Timestamp,
-        limit: usize,
-        under_way: &[JobId],
-    ) -> Result<Vec<DueJob>, StoreError> {
-        let under_way: HashSet<i64> = under_way.iter().map(|id| id.0).collect();
-        let listed = loop {
-            match self.agenda.due(account, lane, now, limit, &under_way) {
-                Ok(listed) => break listed,
-                Err(missing) => self.read_on(account, missing).await?,
-            }
-        };
-        let (mut due, unknown) = match lane {
-            Lane::Submit => (Vec::new(), listed),
-            Lane::Free => self.hot.due(listed, now),
-        };
-        if !unknown.is_empty() {
-            let reading = self.hot.read();
-            let read = rows::fetch_pages(self.pool, sql::READ_DUE, &unknown, rows::PAGE).await?;
-            let mut read = read.into_iter().map(rows::due_job).collect::<Result<Vec<_>, _>>()?;
-            reading.finish(&read);
-            self.hot.renew(&mut read);
-            // Some moved on since they were listed.
-            due.extend(read.into_iter().filter(|due| is_due(&due.job, lane, now)));
-        }
-        // A join promises no order.
-        due.sort_by_key(|due| (if lane == Lane::Submit { due.job.priority } else { 0 }, due.job.due_at, due.job.id));
-        Ok(due)
-    }
-
-    /// The next part of a lane, from the file.
-    async fn read_on(self, account: &str, missing: Missing) -> Result<(), StoreError> {
-        let _one = self.one.lock().await;
-        let reading = self.agenda.read(account, missing);
-        let (statement, priority) = match missing.lane() {
-            Lane::Submit => (sql::AGENDA_SUBMITS, Some(missing.priority())),
-            Lane::Free => (sql::AGENDA_FREE, None),
-        };
-        let mut query = sqlx::query_scalar(statement)
-            .bind(account)
-            .bind(reading.after.0)
-            .bind(reading.after.1)
-            .bind(agenda::CHUNK as i64);
-        if let Some(priority) = priority {
-            query = query.bind(priority);
-        }
-        let text: String = query.fetch_one(self.pool).await.map_err(sort_error)?;
-        reading.finish(serde_json::from_str(&text).map_err(|error| StoreError::Other(error.to_string()))?);
-        Ok(())
-    }
-
-    pub async fn next_due(self, account: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        if let Next::At(at) = self.agenda.next(account, lane, after) {
-            return Ok(at);
-        }
-        let statement = match lane {
-            Lane::Submit => sql::NEXT_SUBMIT,
-            Lane::Free => sql::NEXT_FREE,
-        };
-        let query = sqlx::query_scalar(statement).bind(account).bind(after.as_millis());
-        let at: Option<Option<i64>> = query.fetch_optional(self.pool).await.map_err(sort_error)?;
-        Ok(at.flatten().map(Timestamp::from_millis))
-    }
 }
 
 pub async fn overdue(pool: &SqlitePool, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
