@@ -333,7 +333,7 @@ impl AdminMeters {
     }
 
     pub fn register(&self, book: &mut Book) {
-        let help = "Requests that were refused for want of a right: read_only, token";
+        let help = "Requests that were refused: read_only, token, host, origin";
         book.add("admin_refused", help, self.refused.clone());
     }
 }

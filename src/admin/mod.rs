@@ -5,8 +5,10 @@
 //! client leaves, and a change that was begun must end.
 
 mod accounts;
+mod authority;
 mod backup;
 mod body;
+mod browsers;
 mod bulk;
 mod callbacks;
 mod costs;
@@ -35,6 +37,7 @@ mod views;
 mod webhooks;
 mod who;
 
+pub use self::browsers::BrowserGuard;
 pub use self::gate::{Tokens, read_only};
 pub use self::logs::{LogSwitch, LogView};
 pub use self::metrics::{Exports, catalogue};

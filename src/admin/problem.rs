@@ -124,6 +124,20 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "read-only", "You may read here, and change nothing", detail)
     }
 
+    /// The name under which it was asked for is not one of this daemon's.
+    pub fn wrong_host(host: &str) -> Self {
+        let host: String = host.chars().take(100).collect();
+        let detail = format!(
+            "the request is addressed to the host {host:?}, which is not a name of this daemon: use an IP address, localhost, or \
+             http://opros/ (programs on the socket); or add the name to [admin] hosts"
+        );
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", "The host name is not one of opros", detail)
+    }
+
+    pub fn cross_site(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "cross_site", "Refused to a web page", detail)
+    }
+
     pub fn no_token() -> Self {
         let detail = "show the token of admin.token as: Authorization: Bearer TOKEN (opros: --token-file FILE)";
         Self::new(StatusCode::UNAUTHORIZED, "no-token", "A token is needed here", detail)

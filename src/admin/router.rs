@@ -77,8 +77,8 @@ pub fn openapi() -> String {
             refusals(&mut operation.responses, &REFUSALS);
         }
         for operation in [&mut item.post, &mut item.put, &mut item.delete].into_iter().flatten() {
-            refusals(&mut operation.responses, &REFUSALS);
             refusals(&mut operation.responses, &REFUSALS_OF_CHANGES);
+            refusals(&mut operation.responses, &REFUSALS);
         }
     }
     // Made of texts and numbers: it can always be written.
@@ -86,15 +86,21 @@ pub fn openapi() -> String {
 }
 
 /// What every path may answer, whatever it does.
-const REFUSALS: [(&str, &str); 3] = [
+const REFUSALS: [(&str, &str); 5] = [
     ("400", "The query or the path cannot be read"),
     ("401", "On admin.listen: no token, or a wrong one"),
+    ("403", "A browser sent it for a page of another site (`cross_site`)"),
+    ("421", "The `Host` is not a name of this daemon's (`wrong_host`)"),
     ("503", "The store cannot be read, or there is no room at the moment"),
 ];
 
 /// And those that have a body or change something.
 const REFUSALS_OF_CHANGES: [(&str, &str); 5] = [
-    ("403", "On admin.read_socket, or with the token for reading: nothing can be changed here"),
+    (
+        "403",
+        "On admin.read_socket, or with the token for reading: nothing can be changed here (`read-only`); or a browser sent it for a page \
+         of another site, or without `Opros-Request: 1` (`cross_site`)",
+    ),
     ("408", "The body stopped coming"),
     ("413", "The body is too large"),
     ("415", "The content type is not read here"),
@@ -129,9 +135,12 @@ pub fn router(state: AdminState) -> Router {
         .with_state(state)
 }
 
-async fn no_such_path(uri: Uri) -> Problem {
+async fn no_such_path(method: Method, uri: Uri) -> Response {
+    if method == Method::OPTIONS {
+        return wrong_method(method, uri).await;
+    }
     let path: String = uri.path().chars().take(100).collect();
-    Problem::not_found(format!("nothing is served at {path:?}; see /openapi.json"))
+    Problem::not_found(format!("nothing is served at {path:?}; see /openapi.json")).into_response()
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
-use crate::admin::{self, Tokens};
+use crate::admin::{self, BrowserGuard, Tokens};
 use crate::config::{self, AdminTokens};
 use crate::crash;
 use crate::listener::unix::BindError;
@@ -20,6 +20,8 @@ use crate::people;
 pub struct AdminDoors {
     doors: Vec<Door>,
     tokens: AdminTokens,
+    /// Names that browsers may know opros by.
+    hosts: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl AdminDoors {
             let socket = listener::bind_tcp(address).await.map_err(StartError::Admin)?;
             doors.push(Door::new("tcp", socket, Right::ByToken));
         }
-        Ok(AdminDoors { doors, tokens: admin.tokens.clone() })
+        Ok(AdminDoors { doors, tokens: admin.tokens.clone(), hosts: admin.hosts.clone() })
     }
 
     pub fn meters(&self) -> impl Iterator<Item = (&'static str, ListenerMeters)> {
@@ -70,6 +72,7 @@ impl AdminDoors {
 
     /// Each serves the same routes to whoever may.
     pub fn open(self, routes: &Router, refusals: &AdminMeters, tasks: &TaskTracker, stop: &CancellationToken) {
+        let guard = BrowserGuard::new(&self.hosts, refusals.clone());
         for door in self.doors {
             let router = match door.right {
                 Right::All => routes.clone(),
@@ -79,6 +82,8 @@ impl AdminDoors {
                     Tokens::new(all.as_ref(), read.as_ref(), refusals.clone()).guard(routes.clone())
                 }
             };
+            // Outermost: a door without it would be open to every page that somebody here looks at.
+            let router = guard.clone().over(router);
             let serving = listener::serve_metered(door.socket, router, Limits::default(), door.meters, stop.clone());
             tasks.spawn(crash::watched("admin.listener", serving));
         }

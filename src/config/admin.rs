@@ -44,6 +44,7 @@ pub(super) fn read(root: &Section<'_>) -> Admin {
         read_group: group(&section, "read_group"),
         listen: section.address_or_none("listen"),
         allow_remote: section.flag("allow_remote"),
+        hosts: hosts(&section),
         tokens: AdminTokens { all: token(&section, "token"), read: token(&section, "read_token") },
     };
     check_tcp(&section, &admin);
@@ -66,6 +67,18 @@ fn mode(section: &Section<'_>, key: &str) -> u32 {
         section.problem(key, "must be octal permissions in quotes, such as \"0660\"");
     }
     mode.unwrap_or_default()
+}
+
+/// Names only: addresses are let in anyway, and which port it is does not matter.
+fn hosts(section: &Section<'_>) -> Vec<String> {
+    let names = section.texts("hosts");
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    if !names.iter().all(|name| name.strip_suffix('.').unwrap_or(name).split('.').all(is_label)) {
+        section.problem("hosts", "must be host names without scheme, port and path, such as [\"opros.example.com\"]");
+    }
+    names.into_iter().map(|name| name.strip_suffix('.').unwrap_or(&name).to_ascii_lowercase()).collect()
 }
 
 /// Whether there is such a group is seen where the socket is made.

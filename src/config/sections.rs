@@ -88,6 +88,8 @@ pub struct Admin {
     pub listen: Option<SocketAddr>,
     /// Also on an address that others can reach.
     pub allow_remote: bool,
+    /// Names under which browsers may reach opros, beside addresses and localhost. In lower case.
+    pub hosts: Vec<String>,
     #[serde(skip)]
     pub tokens: AdminTokens,
 }

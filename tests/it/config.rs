@@ -183,6 +183,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     [admin]
     allow_remote = false
     group = ""
+    hosts = []
     listen = ""
     mode = "0660"
     read_group = ""
@@ -340,6 +341,10 @@ fn every_mistake_is_told_with_its_place() {
         (
             "[admin]\nlisten = \"[::1]:8078\"\ntoken = \"0123456789abcdef\"\nread_token = \"0123456789abcdef\"".into(),
             "4: admin.read_token: must not be admin.token: whoever has it could change everything",
+        ),
+        (
+            "[admin]\nhosts = [\"http://opros.lan:8078\"]".into(),
+            "2: admin.hosts: must be host names without scheme, port and path, such as [\"opros.example.com\"]",
         ),
         (
             "[admin]\nlisten = \"8078\"".into(),

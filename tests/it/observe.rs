@@ -1,5 +1,6 @@
 //! What the host sees of the daemon: its metrics, its log, and the doors to its socket.
 
+mod browsers;
 mod doors;
 mod house;
 mod logs;

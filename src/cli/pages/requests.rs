@@ -214,6 +214,22 @@ pub(super) const PAGES: &[Page] = &[
         "Use the socket, or the token that may write.",
     ),
     page(
+        "wrong_host",
+        &[Problem],
+        NothingSent,
+        "The request is addressed to a host name that is not one of this daemon's. A web page could otherwise reach it under a name of its own that \
+         points at this machine (DNS rebinding).",
+        "Use an IP address, localhost, or http://opros/ with the socket; or add the name to [admin] hosts and restart.",
+    ),
+    page(
+        "cross_site",
+        &[Problem],
+        NothingSent,
+        "A browser sent the request for a web page of another address, or sent a change without the header Opros-Request: 1. Programs that send \
+         neither Origin nor Sec-Fetch-Site are not meant.",
+        "Open opros under its own address; leave Origin and Sec-Fetch-Site out of what a program sends.",
+    ),
+    page(
         "no-token",
         &[Problem],
         NoMoney,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use opros::app::Daemon;
 use opros::cli::client::Client;
@@ -11,7 +11,8 @@ use opros::clock::SystemClock;
 use opros::config::{self, Sources};
 use opros::telemetry::{Lines, Out, subscriber};
 use secrecy::SecretString;
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 
 pub const TOKEN: &str = "a-token-of-sixteen-letters-and-more";
 pub const READ_TOKEN: &str = "a-token-that-reads-and-does-no-more";
@@ -24,12 +25,17 @@ pub struct House {
 impl House {
     /// With a socket for reading and TCP; `more` are further sections.
     pub async fn open(more: &str) -> House {
+        House::open_with("", more).await
+    }
+
+    /// The same with a further line of `[admin]`.
+    pub async fn open_with(admin: &str, more: &str) -> House {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().display();
         let text = format!(
             "[store]\npath = \"{at}/store/opros.db\"\nallow_network_fs = true\n[mailbox]\npath = \"\"\n\
              [admin]\nsocket = \"{at}/admin.sock\"\nread_socket = \"{at}/read.sock\"\nread_mode = \"0600\"\n\
-             listen = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\nread_token = \"{READ_TOKEN}\"\n\
+             listen = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\nread_token = \"{READ_TOKEN}\"\n{admin}\n\
              [accounts.tronk]\nvendor = \"tronk\"\nkey = \"key\"\nbase_url = \"http://127.0.0.1:1\"\n{more}\n"
         );
         let config = config::load(&Sources::from_text(&text)).unwrap_or_else(|problems| panic!("{problems}"));
@@ -81,6 +87,10 @@ impl Write for Page {
 
 /// What this thread logs goes there, while the guard lives.
 pub fn listen(filter: &str, out: Out) -> DefaultGuard {
+    // While there is but one dispatcher, tracing asks the thread that meets a call site first whether it is of interest; that may be
+    // the thread of another test, which listens to nothing, and then nobody hears of it.
+    static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+    LazyLock::force(&SECOND);
     let (subscriber, _) = subscriber(filter, out, Lines::default(), SystemClock::shared()).unwrap();
     tracing::subscriber::set_default(subscriber)
 }
