@@ -18,6 +18,7 @@ pub mod http;
 pub mod init;
 pub mod lifecycle;
 pub mod listener;
+pub mod look;
 pub mod mailbox;
 pub mod meters;
 pub mod people;

@@ -219,7 +219,7 @@ fn longest(config: &Config) -> u64 {
 }
 
 fn problems(found: Problems) -> ReloadError {
-    let problem = |Problem { file, line, key, message, hint }| ConfigProblem { file, line, key, message, hint };
+    let problem = |Problem { file, line, key, message, hint, .. }| ConfigProblem { file, line, key, message, hint };
     ReloadError::Problems(found.0.into_iter().map(problem).collect())
 }
 

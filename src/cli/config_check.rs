@@ -38,7 +38,7 @@ fn sound(term: &mut Term, config: &Config) -> Result<Exit, Failure> {
 /// A problem is what the command was asked for, so it goes to stdout.
 fn say(term: &mut Term, what: &str, problem: &Problem) -> Result<(), Failure> {
     if term.json {
-        let Problem { file, line, key, message, hint } = problem;
+        let Problem { file, line, key, message, hint, .. } = problem;
         let value = json!({ "what": what, "file": file, "line": line, "key": key, "message": message, "hint": hint });
         term.say_json(&value.to_string())?;
     } else if what == "warning" {

@@ -1,7 +1,8 @@
 //! `man`: manual pages, made of what the command line says of itself and of the shipped configuration.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use clap::CommandFactory;
@@ -36,17 +37,28 @@ fn write_all(dir: &Path) -> io::Result<usize> {
     // Gives every command its whole name: opros-config-check.
     command.build();
     let written = write_tree(&command, dir)?;
-    fs::write(dir.join("opros.toml.5"), config_page())?;
+    put(dir, "opros.toml.5", config_page().as_bytes())?;
     Ok(written + 1)
 }
 
 fn write_tree(command: &clap::Command, dir: &Path) -> io::Result<usize> {
     let mut written = 1;
-    clap_mangen::Man::new(command.clone()).generate_to(dir)?;
+    let man = clap_mangen::Man::new(command.clone());
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    put(dir, &man.get_filename(), &page)?;
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
         written += write_tree(inner, dir)?;
     }
     Ok(written)
+}
+
+/// Takes the place of what bears that name. A link that lies there is not written through.
+fn put(dir: &Path, name: &str, page: &[u8]) -> io::Result<()> {
+    let readable = fs::Permissions::from_mode(0o644);
+    let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(dir)?;
+    file.write_all(page)?;
+    file.persist(dir.join(name)).map(drop).map_err(|error| error.error)
 }
 
 /// opros.toml(5): the shipped file explains itself.

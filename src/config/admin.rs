@@ -10,6 +10,9 @@ use super::sections::{Admin, AdminTokens};
 /// `sun_path` of Linux, without its NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
 
+/// It is made as `/.opXXXX/s` beside its place and moved there (`listener::unix`), and that path must fit, too.
+const MADE_BESIDE: usize = "/.opXXXX/s".len();
+
 const OTHERS: u32 = 0o007;
 const OTHERS_CONNECT: u32 = 0o002;
 
@@ -53,8 +56,14 @@ pub(super) fn read(root: &Section<'_>) -> Admin {
 }
 
 fn check_length(section: &Section<'_>, key: &str, path: &Path) {
+    let directory = path.parent().map_or(0, |directory| directory.as_os_str().len()).max(1);
     if path.as_os_str().len() > LONGEST_SOCKET_PATH {
         let message = format!("must be at most {LONGEST_SOCKET_PATH} bytes long, as every Unix socket's path");
+        section.problem(key, message);
+    } else if directory + MADE_BESIDE > LONGEST_SOCKET_PATH {
+        let most = LONGEST_SOCKET_PATH - MADE_BESIDE;
+        let message =
+            format!("must lie in a directory whose path is at most {most} bytes long; this one's has {directory}");
         section.problem(key, message);
     }
 }

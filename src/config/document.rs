@@ -1,8 +1,9 @@
 //! One TOML text: its values for merging, and the line of every key for complaining.
 
-use figment::value::{Dict, Value};
+use figment::value::{Dict, Empty, Tag, Value};
 use toml_edit::{Item, TableLike};
 
+use super::duplicate;
 use super::problem::Problem;
 
 pub(super) struct Document {
@@ -17,13 +18,15 @@ impl Document {
         match toml_edit::Document::parse(text.clone()) {
             Ok(tree) => Ok(Self { file: file.to_owned(), text, tree }),
             // Only the parser's own words: its Display quotes the line, which may hold a secret.
-            Err(error) => Err(Problem {
-                file: file.to_owned(),
-                line: error.span().map(|span| line_at(&text, span.start)),
-                key: String::new(),
-                message: format!("not TOML: {}", error.message()),
-                hint: None,
-            }),
+            Err(error) => {
+                Err(error.span().and_then(|span| duplicate::named(file, &text, span)).unwrap_or_else(|| Problem {
+                    file: file.to_owned(),
+                    line: error.span().map(|span| line_at(&text, span.start)),
+                    key: String::new(),
+                    message: format!("not TOML: {}", error.message()),
+                    ..Problem::default()
+                }))
+            }
         }
     }
 
@@ -71,7 +74,7 @@ fn split_index(step: &str) -> (&str, Option<usize>) {
     index.parse().map_or((step, None), |index| (name, Some(index)))
 }
 
-fn line_at(text: &str, offset: usize) -> usize {
+pub(super) fn line_at(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
@@ -101,8 +104,8 @@ fn scalar(value: &toml_edit::Value) -> Value {
         toml_edit::Value::Integer(number) => Value::from(*number.value()),
         toml_edit::Value::Float(number) => Value::from(*number.value()),
         toml_edit::Value::Boolean(flag) => Value::from(*flag.value()),
-        // No setting is a date; as text it meets the same complaint as any other wrong text.
-        toml_edit::Value::Datetime(date) => Value::from(date.value().to_string()),
+        // No setting is a date. As text it would be taken for a key.
+        toml_edit::Value::Datetime(_) => Value::Empty(Tag::Default, Empty::Unit),
         toml_edit::Value::Array(array) => Value::from(array.iter().map(scalar).collect::<Vec<_>>()),
         toml_edit::Value::InlineTable(inner) => Value::from(table(inner)),
     }

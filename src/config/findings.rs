@@ -114,7 +114,7 @@ impl Findings {
             (None, Some(document)) => (document.file.as_str(), None, key),
             _ => (Origin::Shipped.name(), None, key),
         };
-        Problem { file: file.to_owned(), line, key, message, hint }
+        Problem { file: file.to_owned(), line, key, message, hint, is_unread: false }
     }
 
     fn variable_in(&self, path: &[String]) -> String {

@@ -10,6 +10,10 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::document::Document;
 use super::problem::{Problem, Problems};
 use super::{Sources, shipped};
+use crate::look;
+
+/// A configuration is a page, not a disk image.
+pub(super) const LARGEST: u64 = 16 << 20;
 
 /// Which layer a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,16 +193,10 @@ impl Sources {
         }
         let Some((path, must_exist)) = self.config_file() else { return Ok(None) };
         let file = path.display().to_string();
-        match std::fs::read_to_string(&path) {
+        match look::named_text(&path, LARGEST) {
             Ok(text) => Document::parse(&file, text).map(Some),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
-            Err(error) => Err(Problem {
-                file,
-                line: None,
-                key: String::new(),
-                message: format!("cannot be read: {error}"),
-                hint: None,
-            }),
+            Err(refusal) if refusal.is_missing() && !must_exist => Ok(None),
+            Err(refusal) => Err(Problem { file, message: refusal.to_string(), is_unread: true, ..Problem::default() }),
         }
     }
 }

@@ -8,6 +8,8 @@ mod accounts;
 mod admin;
 mod base_url;
 mod document;
+mod doubt;
+mod duplicate;
 pub mod duration;
 pub mod filter;
 mod findings;

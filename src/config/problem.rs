@@ -13,6 +13,8 @@ pub struct Problem {
     pub message: String,
     /// The nearest word that would have been right.
     pub hint: Option<String>,
+    /// A file could not be read at all: nothing in it is wrong.
+    pub is_unread: bool,
 }
 
 impl fmt::Display for Problem {

@@ -171,12 +171,27 @@ fn dedupe_key(section: &Section<'_>, name: &str) -> Option<String> {
 fn params(section: &Section<'_>) -> Value {
     let empty = || Value::Object(Default::default());
     let Some(value) = section.value("params") else { return empty() };
+    if holds_date(value) {
+        section.problem("params", "holds a date or a time without quotes; write it as a text in quotes");
+        return empty();
+    }
     match serde_json::to_value(value) {
         Ok(params) if params.is_object() => params,
         _ => {
             section.problem("params", "must be a table, such as { phone = \"79990000111\" }");
             empty()
         }
+    }
+}
+
+/// The one thing of TOML that a configuration does not know.
+fn holds_date(value: &figment::value::Value) -> bool {
+    use figment::value::Value;
+    match value {
+        Value::Empty(..) => true,
+        Value::Dict(_, inner) => inner.values().any(holds_date),
+        Value::Array(_, inner) => inner.iter().any(holds_date),
+        _ => false,
     }
 }
 

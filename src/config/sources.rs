@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Value};
 
 use super::document::Document;
-use super::layers::{CONFIG_VARIABLE, PREFIX};
+use super::layers::{CONFIG_VARIABLE, LARGEST, PREFIX};
 use super::shipped;
+use crate::look;
 
 /// Read when no file is named; it may be absent.
 pub const DEFAULT_FILE: &str = "/etc/opros/opros.toml";
@@ -93,7 +94,7 @@ fn shipped_socket() -> String {
 }
 
 fn socket_in(file: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
+    let text = look::named_text(file, LARGEST).ok()?;
     socket(&Document::parse("", text).ok()?.to_dict())
 }
 

@@ -3,6 +3,8 @@
 //! Manners: one HEAD of the front page, without a key. `--online` is one free call more, and only while no daemon runs: a
 //! running one keeps its distances to the vendor, and knows the answer already.
 
+use std::time::Duration;
+
 use super::Finding;
 use super::daemon::Running;
 use super::trial::{self, Trial};
@@ -19,10 +21,21 @@ pub fn all(config: &Config, clock: &SharedClock) -> Vec<AccountSetup> {
     app::account_setups(config, clock).unwrap_or_default()
 }
 
-pub async fn look(setup: &AccountSetup, running: &Running, online: bool, clock: &SharedClock) -> Vec<Finding> {
-    let mut all = vec![reach(setup, Host::Primary).await];
-    if setup.hosts.as_ref().is_some_and(|policy| policy.reserve) {
-        all.push(reach(setup, Host::Reserve).await);
+pub async fn look(
+    setup: &AccountSetup,
+    running: &Running,
+    online: bool,
+    clock: &SharedClock,
+    patience: Duration,
+) -> Vec<Finding> {
+    let mut all = Vec::new();
+    let reserve = setup.hosts.as_ref().is_some_and(|policy| policy.reserve);
+    if reserve {
+        let (primary, reserve) =
+            tokio::join!(reach(setup, Host::Primary, patience), reach(setup, Host::Reserve, patience));
+        all.extend([primary, reserve]);
+    } else {
+        all.push(reach(setup, Host::Primary, patience).await);
     }
     if online {
         all.push(if running.is_up { known(setup, running, clock) } else { tried(setup, clock).await });
@@ -30,13 +43,17 @@ pub async fn look(setup: &AccountSetup, running: &Running, online: bool, clock: 
     all
 }
 
-async fn reach(setup: &AccountSetup, host: Host) -> Finding {
+async fn reach(setup: &AccountSetup, host: Host, patience: Duration) -> Finding {
     let name = &setup.name;
     let what = match host {
         Host::Primary => "vendor's host",
         Host::Reserve => "vendor's reserve host",
     };
-    match setup.client.knock(host).await {
+    let Ok(knocked) = tokio::time::timeout(patience, setup.client.knock(host)).await else {
+        let what = format!("{name}: the {what} did not answer within {} s", patience.as_secs());
+        return Finding::warning("account", what, "try again; is base_url right, does a firewall let it out?");
+    };
+    match knocked {
         Ok(status) => Finding::ok("account", format!("{name}: the {what} answers (HTTP {status} to a bare HEAD)")),
         Err(SendError::NotSent(why)) => {
             let todo = advice(&why);

@@ -11,6 +11,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::http::{AnswerBudget, Client, ClientSettings};
+use crate::look::{self, Links};
 use crate::store::sqlite::file::{directory_of, network_kind};
 use crate::store::sqlite::witness;
 
@@ -31,7 +32,9 @@ pub fn clock(now: Timestamp, store: Option<&Path>) -> Vec<Finding> {
             SET_CLOCK,
         )];
     }
-    let last = store.and_then(witness::seen).map(|mark| mark.at);
+    // What the witness is was said among the files; only a regular one is read.
+    let is_file = |store: &&Path| look::open(&witness::path_of(store), Links::Refuse).is_ok();
+    let last = store.filter(is_file).and_then(witness::seen).map(|mark| mark.at);
     if let Some(last) = last.filter(|last| last.since(now) > TOLERATED) {
         let behind = when::span(last.since(now));
         let what = format!("it is {behind} behind the last time that the store has seen ({})", when::stamp(last));

@@ -1,16 +1,25 @@
 //! `opros doctor`: looks at everything around opros that is known to go wrong, and says what to do. It changes nothing, pays
 //! nothing, and works whether the daemon runs or not.
+//!
+//! Root runs it where others write. So it runs no program, whatever lies in the directory and the environment; it opens only
+//! regular files, by descriptors (`crate::look`); and it waits for nothing longer than a few seconds.
 
 mod accounts;
+mod advice;
 mod daemon;
 mod files;
 mod machine;
+mod resolvers;
 mod sqlite;
 pub mod trial;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::cli::args::DoctorArgs;
 use crate::cli::output::{BAD, CARE, GOOD, Term, styled};
@@ -20,6 +29,13 @@ use crate::config::{self, Config, Sources};
 
 /// Where systemd keeps the unit's credentials while it runs.
 const UNIT_CREDENTIALS: &str = "/run/credentials/opros.service";
+
+/// No look at the machine takes longer: a disk or a file system that hangs is told, and not waited for.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// All looks at the machine together.
+const LOCAL: Duration = Duration::from_secs(12);
+/// A vendor's host that takes longer is told.
+const REACH: Duration = Duration::from_secs(7);
 
 /// Where a finding's words begin, behind verdict and check.
 const INDENT: usize = 21;
@@ -109,38 +125,119 @@ impl Report<'_> {
     }
 }
 
+/// One look that may hang, on a thread of its own: whoever ends the process ends it.
+async fn bounded<T: Send + 'static>(until: Instant, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let until = until.min(Instant::now() + PATIENCE);
+    tokio::time::timeout_at(until, tokio::task::spawn_blocking(look)).await.ok()?.ok()
+}
+
+fn hung(check: &'static str, what: &str) -> Finding {
+    let what = format!("{what} cannot be looked at: there is no end of it in the time that a look may take");
+    Finding::problem(check, what, "does a disk or a network file system hang? What lies there, and who put it there?")
+}
+
 /// Looks at everything in turn.
 pub async fn doctor(
     term: &mut Term,
     clock: &SharedClock,
-    mut sources: Sources,
+    sources: Sources,
     args: &DoctorArgs,
 ) -> Result<Exit, Failure> {
     let mut report = Report { term, warnings: 0, problems: 0 };
-    report.say(credentials(&mut sources))?;
-    let loaded = config::load(&sources);
-    report.say(configuration(&sources, loaded.as_ref()))?;
+    let until = Instant::now() + LOCAL;
+    let (sources, config) = settings(&mut report, sources, until).await?;
+    let running = daemon::look(&sources.client_socket(), config.as_deref()).await;
+    report.say(running.findings.iter().cloned())?;
+    let (now, shared) = (clock.now(), config.clone());
+    let store = move || machine::clock(now, shared.as_ref().map(|config| config.store.path.as_path()));
+    report.say(bounded(until, store).await.unwrap_or_else(|| vec![hung("clock", "what the store has seen of it")]))?;
+    let shared = clock.clone();
+    let tls = bounded(until, move || machine::certificates(&shared)).await;
+    report.say([tls.unwrap_or_else(|| hung("tls", "the machine's certificates"))])?;
+    report.say(bounded(until, resolvers::look).await.unwrap_or_default())?;
+    if let Some(config) = &config {
+        places(&mut report, &sources, config, running.is_up, until).await?;
+    }
+    let libraries = bounded(until, sqlite::others).await;
+    report.say(libraries.unwrap_or_else(|| vec![hung("sqlite", "the system's SQLite")]))?;
+    if let Some(config) = config.filter(|_| !args.offline) {
+        vendors(&mut report, &config, &running, args.online, clock).await?;
+    }
+    report.finish()
+}
+
+/// Reads the configuration and says how it is; `None` where it cannot be used.
+async fn settings(
+    report: &mut Report<'_>,
+    sources: Sources,
+    until: Instant,
+) -> Result<(Sources, Option<Arc<Config>>), Failure> {
+    let mut with_unit = sources.clone();
+    let read = bounded(until, move || {
+        let mut findings: Vec<Finding> = credentials(&mut with_unit).into_iter().collect();
+        let loaded = config::load(&with_unit);
+        findings.extend(configuration(&with_unit, loaded.as_ref()));
+        (findings, with_unit, loaded.ok().map(Arc::new))
+    });
+    let (findings, sources, config) = read
+        .await
+        .unwrap_or_else(|| (vec![hung("config", "the configuration, or a file that it names,")], sources, None));
+    report.say(findings)?;
     let inside = crate::mailbox::inspect::sqlite_version().await.unwrap_or_else(|_| "unknown".to_owned());
     report
         .say([Finding::ok("version", format!("opros {}, with SQLite {inside} built in", env!("CARGO_PKG_VERSION")))])?;
-    let running = daemon::look(&sources.client_socket(), loaded.as_ref().ok()).await;
-    report.say(running.findings.iter().cloned())?;
-    report.say(machine::clock(clock.now(), loaded.as_ref().ok().map(|config| config.store.path.as_path())))?;
-    report.say([machine::certificates(clock)])?;
-    if let Ok(config) = &loaded {
-        report.say(files::look(&sources, config))?;
-        report.say(machine::disk(config))?;
-        report.say([sqlite::file(config, running.is_up).await])?;
+    Ok((sources, config))
+}
+
+/// Directories, files, disks, and the mailbox's inside.
+async fn places(
+    report: &mut Report<'_>,
+    sources: &Sources,
+    config: &Arc<Config>,
+    is_up: bool,
+    until: Instant,
+) -> Result<(), Failure> {
+    let (from, of) = (sources.clone(), Arc::clone(config));
+    let files = bounded(until, move || files::look(&from, &of)).await;
+    report.say(files.unwrap_or_else(|| vec![hung("store", "the directories of store and mailbox")]))?;
+    let of = Arc::clone(config);
+    let disks = bounded(until, move || machine::disk(&of)).await;
+    report.say(disks.unwrap_or_else(|| vec![hung("disk", "the disk")]))?;
+    report.say([mailbox(config, is_up, until).await])
+}
+
+async fn mailbox(config: &Config, is_up: bool, until: Instant) -> Finding {
+    let Some(path) = config.mailbox.path.clone() else { return Finding::ok("mailbox", "none is configured") };
+    let at = path.display().to_string();
+    if is_up {
+        return Finding::ok("mailbox", format!("the running daemon watches {at}; what it finds stands under health"));
     }
-    report.say(sqlite::others().await)?;
-    if let Ok(config) = loaded.as_ref()
-        && !args.offline
-    {
-        for account in accounts::all(config, clock) {
-            report.say(accounts::look(&account, &running, args.online, clock).await)?;
-        }
-    }
-    report.finish()
+    let from = path.clone();
+    let copy = match bounded(until, move || sqlite::take(&from)).await {
+        Some(sqlite::Taken::Copy(copy)) => copy,
+        Some(sqlite::Taken::Said(finding)) => return finding,
+        None => return hung("mailbox", &at),
+    };
+    let until = until.min(Instant::now() + PATIENCE);
+    let looked = tokio::time::timeout_at(until, sqlite::file(&path, &copy)).await;
+    looked.unwrap_or_else(|_| {
+        let what = format!("{at} cannot be looked through: it is large, or somebody made it so that it has no end");
+        Finding::problem("mailbox", what, "opros explain mailbox_schema")
+    })
+}
+
+/// All of them at once: each is another host, and may take its time.
+async fn vendors(
+    report: &mut Report<'_>,
+    config: &Arc<Config>,
+    running: &daemon::Running,
+    online: bool,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
+    let (of, time) = (Arc::clone(config), clock.clone());
+    let setups = bounded(Instant::now() + PATIENCE, move || accounts::all(&of, &time)).await.unwrap_or_default();
+    let looks = setups.iter().map(|setup| accounts::look(setup, running, online, clock, REACH));
+    report.say(join_all(looks).await.into_iter().flatten())
 }
 
 /// Whoever looks by hand does not stand in the unit: its credentials are looked for where systemd keeps them.
@@ -180,9 +277,11 @@ fn configuration(sources: &Sources, loaded: Result<&Config, &config::Problems>) 
         }
         Err(problems) => {
             let finding = |problem: &config::Problem| {
-                let unread = problem.message.starts_with("cannot be read");
-                let todo =
-                    if unread { "is it there, and may you read it? sudo opros doctor" } else { "mend that line" };
+                let todo = if problem.is_unread {
+                    "is it there, and may you read it? sudo opros doctor"
+                } else {
+                    "mend that line"
+                };
                 Finding::problem("config", problem.to_string(), todo)
             };
             problems.0.iter().map(finding).collect()

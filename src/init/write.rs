@@ -1,18 +1,19 @@
 //! Putting the files where they belong: whole or not at all, for nobody else to read.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Access;
+use rustix::fs::{Access, OFlags};
 use tempfile::NamedTempFile;
 use toml_edit::{DocumentMut, Item, Table, value};
 
 use super::{FORMS, Shape};
 use crate::cli::Failure;
 use crate::cli::args::InitArgs;
-use crate::config::{DEFAULT_FILE, SHIPPED};
+use crate::config::DEFAULT_FILE;
+use crate::look::{self, Hands};
 
 /// The user that packages make.
 const DAEMON_USER: &str = "opros";
@@ -46,6 +47,7 @@ impl Place {
                 there.display()
             )));
         }
+        self.is_ours_alone()?;
         if force || fs::symlink_metadata(&self.config).is_err() {
             return Ok(());
         }
@@ -54,6 +56,20 @@ impl Place {
             self.config.display(),
             self.old().display()
         )))
+    }
+
+    /// Root writes keys and gives files away: not where others could exchange what a name leads to.
+    fn is_ours_alone(&self) -> Result<(), Failure> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        match [&self.config, &self.secrets.join("x")].into_iter().map(|path| look::hands(path)).find_map(many) {
+            None => Ok(()),
+            Some(directory) => Err(Failure::Usage(format!(
+                "others may write to {directory}, and could exchange the configuration or its keys: choose a directory that \
+                 only root can write to, or run opros init as the user whose directory it is"
+            ))),
+        }
     }
 
     fn old(&self) -> PathBuf {
@@ -80,6 +96,8 @@ impl Place {
         };
         let directory = self.config.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory).map_err(at(directory))?;
+        // Once more: it may be another directory that was made, or was there.
+        self.is_ours_alone().map_err(|failure| (directory.to_owned(), io::Error::other(failure.to_string())))?;
         let secrets = self.take_secrets(&mut accounts);
         if !secrets.is_empty() {
             make_private(&self.secrets, owner).map_err(at(&self.secrets))?;
@@ -87,7 +105,7 @@ impl Place {
         for (path, secret) in &secrets {
             put(path, &format!("{secret}\n"), force, owner).map_err(at(path))?;
         }
-        if force && self.config.exists() {
+        if force && fs::symlink_metadata(&self.config).is_ok() {
             fs::rename(&self.config, self.old()).map_err(at(&self.config))?;
         }
         put(&self.config, &self.text(&accounts), force, owner).map_err(at(&self.config))?;
@@ -114,36 +132,33 @@ impl Place {
         taken
     }
 
-    /// The shipped file, which explains itself, with the accounts at its end.
+    /// The accounts, and what lies elsewhere. A copy of the shipped file would keep today's defaults for ever.
     fn text(&self, accounts: &DocumentMut) -> String {
-        let mut text = match (&self.below, SHIPPED.parse::<DocumentMut>()) {
-            (Some(below), Ok(mut shipped)) => {
-                set(&mut shipped, "store", "path", &below.join("store/opros.db"));
-                set(&mut shipped, "mailbox", "path", &below.join("mailbox/mailbox.db"));
-                set(&mut shipped, "admin", "socket", &below.join("admin.sock"));
-                shipped.to_string()
+        let mut text = HEAD.to_owned();
+        if let Some(below) = &self.below {
+            let mut places = DocumentMut::new();
+            for (section, key, path) in [
+                ("store", "path", "store/opros.db"),
+                ("mailbox", "path", "mailbox/mailbox.db"),
+                ("admin", "socket", "admin.sock"),
+            ] {
+                let mut table = Table::new();
+                table.insert(key, value(below.join(path).display().to_string()));
+                places.insert(section, Item::Table(table));
             }
-            (_, Ok(_) | Err(_)) => SHIPPED.to_owned(),
-        };
-        text.push_str(&format!("\n# {}\n# The accounts that opros init wrote.\n\n", "-".repeat(117)));
+            text.push_str(&places.to_string());
+            text.push('\n');
+        }
         text.push_str(accounts.to_string().trim_start());
         text
     }
 }
 
-/// Another value in the same place, with the comment behind it.
-fn set(document: &mut DocumentMut, section: &str, key: &str, path: &Path) {
-    let Some(old) =
-        document.get_mut(section).and_then(Item::as_table_mut).and_then(|table: &mut Table| table.get_mut(key))
-    else {
-        return;
-    };
-    let decor = old.as_value().map(|old| old.decor().clone());
-    *old = value(path.display().to_string());
-    if let (Some(decor), Some(new)) = (decor, old.as_value_mut()) {
-        *new.decor_mut() = decor;
-    }
-}
+const HEAD: &str = "\
+# The configuration of opros, as opros init wrote it. Every setting has a default; what stands here goes before it.
+# All of them, each with a word on what it does: /usr/share/opros/opros.toml, or man opros.toml.
+
+";
 
 type Owner = Option<(u32, u32)>;
 
@@ -158,23 +173,38 @@ fn owner() -> Owner {
     Some((numbers.next()??, numbers.next()??))
 }
 
-fn give(path: &Path, owner: Owner) -> io::Result<()> {
-    owner.map_or(Ok(()), |(user, group)| chown(path, Some(user), Some(group)))
+fn many(hands: Hands) -> Option<String> {
+    match hands {
+        Hands::Many(directory) => Some(directory),
+        Hands::Owners(_) => None,
+    }
 }
 
+/// By the descriptor: what the name leads to could be another file by now.
+fn give(file: &File, owner: Owner) -> io::Result<()> {
+    owner.map_or(Ok(()), |(user, group)| fchown(file, Some(user), Some(group)))
+}
+
+/// A directory that is there already must be one, and nobody else's.
 fn make_private(directory: &Path, owner: Owner) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
+    let made = DirBuilder::new().mode(0o700).create(directory);
+    let is_new = made.is_ok();
+    made.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })?;
+    let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC).bits().cast_signed();
+    let there = File::options().read(true).custom_flags(flags).open(directory)?;
+    let meta = there.metadata()?;
+    let known = look::is_trusted(meta.uid()) || owner.is_some_and(|(user, _)| user == meta.uid());
+    if !known || meta.mode() & 0o022 != 0 {
+        return Err(io::Error::other("others may write there"));
     }
-    DirBuilder::new().mode(0o700).create(directory)?;
-    give(directory, owner)
+    if is_new { give(&there, owner) } else { Ok(()) }
 }
 
 /// Mode 0600 from the first moment on; never a half file, and no other's file without `force`.
 fn put(path: &Path, text: &str, force: bool, owner: Owner) -> io::Result<()> {
     let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
     file.write_all(text.as_bytes())?;
-    give(file.path(), owner)?;
+    give(file.as_file(), owner)?;
     file.as_file().sync_all()?;
     let kept = if force { file.persist(path) } else { file.persist_noclobber(path) };
     kept.map(drop).map_err(|error| error.error)

@@ -33,6 +33,12 @@ installs() {
     local pages
     pages=$(inside sh -c 'ls /usr/share/man/man1/opros*.1.gz /usr/share/man/man5/opros*.5.gz 2>/dev/null' | wc -l)
     note "$pages manual pages"
+    local page
+    for page in $(inside sed -n 's/^Documentation=.*file:\/\/\([^ ]*\).*/\1/p' /usr/lib/systemd/system/opros.service /usr/lib/systemd/system/opros.socket | sort -u); do
+        is "the page that the units name is there: $page" yes "$(inside test -e "$page" && echo yes)"
+    done
+    is "the configuration is a short file beside the reference" "yes yes" \
+        "$(inside sh -c '[ $(wc -l < /etc/opros/opros.toml) -le 15 ] && echo yes') $(inside test -e /usr/share/opros/opros.toml && echo yes)"
 }
 
 starts_fresh() {
@@ -110,6 +116,62 @@ serves_the_group_alone() {
     has "the level of a module changes while it runs" "opros::engine=debug" "$(as shop opros log)"
     as shop opros log reset >/dev/null
     has "opros doctor finds no problem" "no problem" "$(inside opros doctor --offline 2>&1)"
+}
+
+# Whoever may order may write into the mailbox's directory, and waits there for root to look.
+baits_root() {
+    echo "== opros doctor where somebody has laid baits"
+    local dir=/var/lib/opros/mailbox said code bait words modes
+    inside systemctl stop opros.service
+    cat <<-'SH' | put /root/bait 755
+		#!/bin/sh
+		cd /var/lib/opros/mailbox || exit 1
+		for name in awk bash cat chgrp chmod df find fuser getent grep head id journalctl ls lsof perl php ps python python3 sed sh sqlite3 stat sudo systemctl uname; do
+		    printf '#!/bin/sh\necho %s >> /var/lib/opros/mailbox/ran\necho 3.99.9\n' "$name" > "$name"; /bin/chmod 777 "$name"
+		done
+		for name in sqlite3 site sitecustomize usercustomize os encodings; do
+		    printf 'open("/var/lib/opros/mailbox/ran", "a").write("%s")\nsqlite_version = "3.99.9"\n' "$name" > "$name.py"
+		done
+		echo '.shell echo sqliterc >> /var/lib/opros/mailbox/ran' > .sqliterc
+		for file in mailbox.db*; do /bin/mv "$file" "kept.$file"; done
+	SH
+    inside cp /root/bait /usr/local/bin/bait
+    as shop /usr/local/bin/bait
+    # In the very directory, with an environment that leads there.
+    looks() {
+        inside sh -c "cd $dir && PATH=$dir:/usr/bin:/bin PYTHONPATH=$dir PYTHONHOME=$dir PHPRC=$dir HOME=$dir TMPDIR=$dir SQLITE_TMPDIR=$dir \
+            /usr/bin/timeout -s KILL 20 /usr/bin/opros doctor --offline 2>&1"
+    }
+    modes=$(inside stat -c '%n %a %U %G' /etc/shadow /etc/opros/opros.toml /root/bait)
+    while IFS='|' read -r bait words; do
+        inside sh -c "cd $dir && $(case $bait in mknod*) echo ;; *) echo 'runuser -u shop --' ;; esac) $bait" >/dev/null 2>&1 ||
+            { note "cannot be laid here: $bait"; continue; }
+        said=$(looks)
+        code=$?
+        case $code in 0 | 1) ok "it ends: $bait" ;; *) fail "it does not end in 20 s (code $code): $bait" "$said" ;; esac
+        has "and names it" "$words" "$said"
+        if grep -E '(chmod|chgrp|chown|setfacl|sqlite3|cat|cp) [^,;]*'"$dir/" <<<"$said"; then
+            fail "its advice opens a name that others can exchange: $bait" "$said"
+        fi
+        inside rm -rf $dir/mailbox.db $dir/mailbox.db-wal
+    done <<-TABLE
+		ln -s /etc/shadow mailbox.db|a symbolic link
+		ln -s /etc/opros/opros.toml mailbox.db|a symbolic link
+		ln -s /dev/zero mailbox.db|a symbolic link
+		ln /usr/local/bin/bait mailbox.db|hard link
+		mkfifo mailbox.db|a named pipe (FIFO)
+		mkfifo mailbox.db-wal|a named pipe (FIFO)
+		mkdir mailbox.db|a directory
+		mknod mailbox.db c 1 5|a device
+		truncate -s 1T mailbox.db|too large
+		sqlite3 mailbox.db 'PRAGMA ignore_check_constraints = ON; PRAGMA user_version = 9999; CREATE TABLE t (a CHECK (a LIKE "%a%a%a%a%a%a%a%a%a%a%b")); INSERT INTO t VALUES (printf("%.*c", 3000, "a"))'|mailbox.db
+	TABLE
+    is "nothing of theirs was run" no "$(inside test -e $dir/ran && echo yes || echo no)"
+    is "nothing was opened to anybody" "$modes" "$(inside stat -c '%n %a %U %G' /etc/shadow /etc/opros/opros.toml /root/bait)"
+    inside sh -c "cd $dir && find . -mindepth 1 ! -name 'kept.*' -delete; for file in kept.*; do mv \"\$file\" \"\${file#kept.}\"; done; rm /usr/local/bin/bait"
+    inside systemctl start opros.service
+    until_is "the daemon goes on with its mailbox" 20 ready health
+    is "and with what was ordered" succeeded "$(state_of 79990000101)"
 }
 
 reloads() {

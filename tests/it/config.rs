@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use opros::config::{AccountKind, CodeMeaning, Config, LogFormat, SHIPPED, Sources, duration, load};
@@ -502,6 +502,22 @@ fn a_named_file_must_exist_and_the_default_one_may_be_absent() {
     assert!(load(&Sources { fallback: Some(absent), ..Sources::default() }).is_ok());
 }
 
+/// `--config /dev/null`, and what a shell hands over as `<(…)`.
+#[test]
+fn a_stream_of_the_callers_own_is_a_configuration_and_no_other_pipe_is() {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(ALL_FOUR.as_bytes()).unwrap();
+    drop(writer);
+    let own = format!("/dev/fd/{}", reader.as_raw_fd());
+    let config = load(&Sources { file: Some(own.into()), ..Sources::default() }).unwrap();
+    assert_eq!(config.accounts.len(), 4);
+    assert_eq!(load(&Sources { file: Some("/dev/null".into()), ..Sources::default() }).unwrap().accounts.len(), 0);
+    let told = problems(&Sources { file: Some("/dev/zero".into()), ..Sources::default() });
+    assert_eq!(told, "/dev/zero: is a device, not a regular file");
+}
+
 #[test]
 fn a_problem_in_a_file_begins_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
@@ -678,7 +694,157 @@ fn a_secret_from_a_file_loses_its_last_newline() {
     }
     fs::remove_file(&file).unwrap();
     assert!(said(&text).starts_with("opros.toml:3: accounts.tronk.key_file: "));
-    assert!(said(&text.replace(&file.display().to_string(), "/dev/zero")).ends_with("/dev/zero is not a file"));
+    assert!(
+        said(&text.replace(&file.display().to_string(), "/dev/zero"))
+            .ends_with("/dev/zero is a device, not a regular file")
+    );
+}
+
+/// What an editor, a copy or a slip of the hand makes of a key; none of it can be seen on the screen.
+#[test]
+fn a_secret_that_cannot_be_right_is_refused_wherever_it_comes_from_and_what_is_harmless_is_cut() {
+    let good = ["k3y", "k3y\n", "k3y\r\n", "\u{FEFF}k3y", "\u{FEFF}k3y\r\n"];
+    let wrong = [
+        (" k3y", "a blank"),
+        ("k3y ", "a blank"),
+        ("k3y \n", "a blank"),
+        ("k3y\u{A0}", "U+00A0"),
+        ("k3y\u{200B}", "U+200B"),
+        ("\u{FEFF}\u{FEFF}k3y", "U+FEFF"),
+        ("\"k3y\"", "quotation marks"),
+        ("'k3y'\n", "quotation marks"),
+        ("key = \"k3y\"", "a whole line"),
+        ("OPROS_ACCOUNTS__TRONK__KEY=k3y\n", "a whole line"),
+        ("k3y\nk3y\n", "one line"),
+        ("k3y\r\nk3y\r\n", "one line"),
+        ("k3y\t", "control characters"),
+        ("…", "placeholder"),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let given = |content: &str| {
+        let file = dir.path().join("secret");
+        fs::write(&file, content).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
+        let credentials = tempfile::tempdir().unwrap();
+        fs::write(credentials.path().join("tronk.key"), content).unwrap();
+        let bare = "[accounts.tronk]\nvendor = \"tronk\"\n";
+        let quoted = toml_edit::Value::from(content).to_string();
+        let loads = [
+            load(&Sources::from_text(&format!("{bare}key_file = \"{}\"\n", file.display()))),
+            load(&Sources::from_text(&format!("{bare}key = {quoted}\n"))),
+            load(&with_env(bare, &[("OPROS_ACCOUNTS__TRONK__KEY", content)])),
+            load(&Sources { credentials_dir: Some(credentials.path().to_owned()), ..Sources::from_text(bare) }),
+        ];
+        fs::remove_file(&file).unwrap();
+        loads
+    };
+    for content in good {
+        for config in given(content) {
+            assert_eq!(tronk(&config.expect(content)).key.expose_secret(), "k3y", "{content:?}");
+        }
+    }
+    for (content, words) in wrong {
+        for (way, loaded) in given(content).into_iter().enumerate() {
+            let told = loaded.err().map(|problems| problems.to_string()).unwrap_or_default();
+            assert!(told.contains(words) && !told.contains("k3y"), "{content:?}, way {way}: {told}");
+            assert!(way != 0 || told.contains(&dir.path().display().to_string()), "the file is named: {told}");
+        }
+    }
+    let wide: Vec<u8> = "\u{FEFF}k3y\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let file = dir.path().join("wide");
+    fs::write(&file, wide).unwrap();
+    let told = said(&format!("[accounts.tronk]\nvendor = \"tronk\"\nkey_file = \"{}\"", file.display()));
+    assert!(told.ends_with("wide is UTF-16, not UTF-8: save it as UTF-8"), "{told}");
+}
+
+#[test]
+fn two_secrets_of_a_webhook_are_looked_at_with_the_same_care() {
+    let good = "whsec_c2VjcmV0LWNhbmFyeS0wMTIzNDU2Nzg5";
+    let with = |secret: &str| {
+        let secret = toml_edit::Value::from(secret).to_string();
+        format!("{ALL_FOUR}\n[[webhooks]]\nname = \"shop\"\nurl = \"https://shop.example/\"\nsecret = {secret}\n")
+    };
+    for content in [good.to_owned(), format!("{good} {good}"), format!("\u{FEFF}{good}\r\n{good}\r\n")] {
+        loaded(&with(&content));
+    }
+    for content in [format!("\"{good}\""), format!("{good}\u{200B} {good}"), format!("secret = {good}")] {
+        let told = said(&with(&content));
+        assert!(told.contains("webhooks[0].secret") && !told.contains("c2VjcmV0"), "{told}");
+    }
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_path_or_a_date_is_not_taken_for_a_secret_and_not_shown() {
+    for key in [SECRET, "Tr0nk/s3cr3t+abc", "/s3cr3t+abc==", "/s3cr3t/abc=="] {
+        let told = said(&format!("[accounts.tronk]\nvendor = \"tronk\"\nkey_file = \"{key}\""));
+        assert!(told.starts_with("opros.toml:3: accounts.tronk.key_file: must be the path of a file"), "{told}");
+        assert!(!told.contains("s3cr3t"), "{told}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("tronk.kye").display().to_string();
+    assert!(said(&format!("[accounts.tronk]\nvendor = \"tronk\"\nkey_file = \"{missing}\"")).contains(&missing));
+    for date in ["2026-01-01", "07:32:00", "2026-01-01T07:32:00Z", "2026-01-01 07:32:00"] {
+        let told = said(&format!("[accounts.tronk]\nvendor = \"tronk\"\nkey = {date}"));
+        assert_eq!(told, "opros.toml:3: accounts.tronk.key: must be a text in quotes", "{date}");
+        for (line, words) in [
+            ("[log]\nfilter", "must be a text"),
+            ("[store]\npath", "must be a path"),
+            ("[retention]\nfinished", "retention.finished"),
+            ("[admin]\ntoken_file", "must be a path"),
+            ("[accounts]\ntronk", "must be a table"),
+        ] {
+            assert!(said(&format!("{line} = {date}\n")).contains(words), "{line} = {date}");
+        }
+    }
+    let params = "\n[[schedules]]\nname = \"fleet\"\ncron = \"30 8 * * *\"\nkind = \"tronk.report\"\nparams = { phone = 2026-01-01 }\n";
+    assert!(said(&tronk_with(params)).contains("a date or a time without quotes"));
+}
+
+#[test]
+fn a_secret_on_the_command_line_is_warned_of() {
+    let mut sources = Sources::from_text("[accounts.tronk]\nvendor = \"tronk\"\n");
+    sources.overrides = vec![("accounts.tronk.key".to_owned(), SECRET.to_owned())];
+    let warnings = load(&sources).unwrap().warnings;
+    assert!(
+        warnings.len() == 1 && warnings[0].message.contains("every user of this machine can read it (ps)"),
+        "{warnings:?}"
+    );
+    sources.overrides = vec![("log.filter".to_owned(), "debug".to_owned())];
+    sources.env = vec![("OPROS_ACCOUNTS__TRONK__KEY".to_owned(), SECRET.to_owned())];
+    assert_eq!(load(&sources).unwrap().warnings, []);
+    use clap::Parser;
+    let error = opros::cli::Cli::try_parse_from(["opros", "serve", "--set", &format!("accounts.tronk.key:{SECRET}")]);
+    let told = error.unwrap_err().to_string();
+    assert!(told.contains("KEY=VALUE") && !told.contains("s3cr3t"), "{told}");
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_named_with_the_line_where_it_stood_first() {
+    let twice = format!("[accounts.tronk]\nvendor = \"tronk\"\nkey = \"{SECRET}\"\nvendor = \"{SECRET}\"\n");
+    assert_eq!(said(&twice), "opros.toml:4: accounts.tronk.vendor: is given twice: it stands in line 2 already");
+    let section = format!("[log]\n[accounts.tronk]\nvendor = \"tronk\"\nkey = \"{SECRET}\"\n\n[accounts.tronk]\n");
+    assert_eq!(said(&section), "opros.toml:6: accounts.tronk: is given twice: it stands in line 2 already");
+}
+
+/// What the check takes can be made, and what it refuses cannot.
+#[tokio::test]
+async fn a_sockets_path_is_judged_by_what_is_really_bound() {
+    let root = tempfile::Builder::new().prefix("o").tempdir_in("/tmp").unwrap();
+    let base = root.path().display().to_string();
+    for length in (90..=112_usize).rev() {
+        for name in ["a", "admin.sock", "a-name-of-some-length.sock"] {
+            let Some(pad) = length.checked_sub(base.len() + 2 + name.len()).filter(|pad| *pad > 0) else { continue };
+            let directory = format!("{base}/{}", "d".repeat(pad));
+            fs::create_dir_all(&directory).unwrap();
+            let path = format!("{directory}/{name}");
+            assert_eq!(path.len(), length);
+            let taken = load(&Sources::from_text(&format!("[admin]\nsocket = \"{path}\"\n"))).is_ok();
+            let bound = opros::listener::unix::bind(Path::new(&path), 0o600).await;
+            // A longer name can be given to a socket, and no client can connect to it.
+            let reached = bound.is_ok() && std::os::unix::net::UnixStream::connect(&path).is_ok();
+            assert_eq!(taken, reached, "{length} bytes, {name}: {:?}", bound.err());
+        }
+    }
 }
 
 #[test]

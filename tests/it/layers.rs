@@ -14,12 +14,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // What others count and measure with; names of users and groups.
     ("meters", &[]),
     ("people", &[]),
+    // Opening files that others may have put there.
+    ("look", &[]),
     ("store", &["clock", "crash", "domain", "meters"]),
     ("health", &["domain"]),
     ("listener", &["crash", "meters"]),
     // Which addresses may be connected to: the configuration judges by it, and deliveries do.
     ("guard", &[]),
-    ("config", &["domain", "guard"]),
+    ("config", &["domain", "guard", "look"]),
     ("telemetry", &["clock", "config", "domain"]),
     ("engine", &["clock", "crash", "domain", "health", "http", "meters", "store", "vendors"]),
     // Webhooks and commands know the store, and nothing of the engine or the vendors.
@@ -74,8 +76,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     // Looks at everything from outside, and changes nothing.
-    ("doctor", &["app", "cli", "clock", "config", "domain", "engine", "http", "mailbox", "store", "vendors"]),
-    ("init", &["app", "cli", "clock", "config", "doctor", "store"]),
+    (
+        "doctor",
+        &["app", "cli", "clock", "config", "domain", "engine", "http", "look", "mailbox", "people", "store", "vendors"],
+    ),
+    ("init", &["app", "cli", "clock", "config", "doctor", "look", "store"]),
     ("lifecycle", &["app", "clock", "config", "domain", "engine", "store", "telemetry"]),
     ("restore", &["cli", "clock", "config", "lifecycle", "store"]),
     ("demo", &["app", "cli", "clock", "config", "domain", "simulator", "store"]),

@@ -150,7 +150,7 @@ fn a_mailbox_that_was_spoiled_is_found_while_no_daemon_runs() {
 }
 
 /// A mailbox as the daemon makes it, and something done to it.
-fn make(path: &Path, then: &str) {
+pub fn make(path: &Path, then: &str) {
     use sqlx::{ConnectOptions, Connection};
     let _ = fs::remove_file(path);
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

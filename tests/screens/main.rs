@@ -1,6 +1,7 @@
 //! What the real binary shows on the screen, and the small ways that need nothing else of the house.
 
 mod doctor;
+mod hostile;
 mod init;
 mod readme;
 mod screens;

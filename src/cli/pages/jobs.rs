@@ -11,7 +11,7 @@ pub(super) const PAGES: &[Page] = &[
         &[Job, Account],
         NothingSent,
         "The vendor could not be reached: its name was not found, the connection was refused, or TLS failed. Not one byte of the request left, and opros tries again by itself.",
-        "Nothing for a single job. If it goes on: opros doctor says whether name, connection and certificate are good.",
+        "Nothing for a single job. If it goes on: opros doctor says whether name, connection and certificate are good. With \"dns error\" under systemd: a name server on the machine's own link (169.254…, fe80::…) needs IPAddressAllow= in a drop-in of the unit.",
     ),
     page(
         "no_answer",
