@@ -3,5 +3,6 @@
 mod doctor;
 mod hostile;
 mod init;
+mod package;
 mod readme;
 mod screens;
