@@ -1,9 +1,11 @@
 //! The command line as types.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -164,7 +166,7 @@ pub enum LogCommand {
 #[derive(Debug, Clone, Default, Args)]
 pub struct ServeArgs {
     /// Override a setting, such as log.filter=debug; can be given again
-    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = SettingParser)]
     pub set: Vec<(String, String)>,
 }
 
@@ -215,7 +217,15 @@ pub struct SimulateArgs {
     /// What is to go wrong, as JSON
     #[arg(long, value_name = "FILE")]
     pub faults: Option<PathBuf>,
+    /// Where VagVin delivers its reports: callbacks.listen, the account's name and its callback_secret; "" = nowhere
+    #[arg(long, value_name = "URL", default_value = SAMPLE_CALLBACKS)]
+    pub callbacks: String,
 }
+
+/// The secret end in the account that `opros simulate` prints.
+pub const SAMPLE_CALLBACK_SECRET: &str = "choose-a-long-one-of-your-own";
+/// That account's address at a daemon with the shipped `callbacks.listen`.
+const SAMPLE_CALLBACKS: &str = "http://127.0.0.1:8077/callbacks/vagvin/choose-a-long-one-of-your-own";
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct DemoArgs {
@@ -564,9 +574,20 @@ fn number(text: &str) -> Result<i64, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "must be a number from 1 on, such as 812".to_owned())
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE, such as log.filter=debug")?;
-    Ok((key.trim().to_owned(), value.to_owned()))
+/// `KEY=VALUE`. A parser of its own, for clap would repeat what cannot be read, and that may hold a secret.
+#[derive(Debug, Clone)]
+struct SettingParser;
+
+impl TypedValueParser for SettingParser {
+    type Value = (String, String);
+
+    fn parse_ref(&self, cmd: &clap::Command, _: Option<&clap::Arg>, text: &OsStr) -> Result<Self::Value, clap::Error> {
+        let pair = text.to_str().and_then(|text| text.split_once('='));
+        let read = pair.map(|(key, value)| (key.trim().to_owned(), value.to_owned()));
+        let words = "--set must be followed by KEY=VALUE, such as log.filter=debug; what was given is not shown, for it may hold \
+                     a secret\n";
+        read.ok_or_else(|| clap::Error::raw(clap::error::ErrorKind::ValueValidation, words).with_cmd(cmd))
+    }
 }
 
 fn speed(text: &str) -> Result<f64, String> {

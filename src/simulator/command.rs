@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{FaultPlan, SimConfig, Simulator};
 use crate::cli::SimulateArgs;
+use crate::cli::args::SAMPLE_CALLBACK_SECRET;
 use crate::clock::{ScaledClock, SharedClock, SystemClock};
 
 pub async fn run(args: SimulateArgs) -> ExitCode {
@@ -20,7 +21,7 @@ pub async fn run(args: SimulateArgs) -> ExitCode {
     } else {
         Arc::new(ScaledClock::new(args.speed))
     };
-    let config = SimConfig {
+    let mut config = SimConfig {
         listen: args.listen,
         clock,
         seed: args.seed,
@@ -28,7 +29,9 @@ pub async fn run(args: SimulateArgs) -> ExitCode {
         faults,
         ..SimConfig::default()
     };
+    config.vagvin.callback_url = Some(args.callbacks).filter(|url| !url.is_empty());
     let accounts = sample_accounts(&config);
+    let callbacks = config.vagvin.callback_url.clone();
     let simulator = match Simulator::start(config).await {
         Ok(simulator) => simulator,
         Err(error) => {
@@ -36,20 +39,34 @@ pub async fn run(args: SimulateArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let base = |vendor: &str| simulator.base_url(vendor);
-    println!("The vendors play at http://{}, {}x faster than life. Stop with Ctrl-C.\n", simulator.addr(), args.speed);
-    println!("Put this into a config to use them:\n");
-    for (vendor, secrets) in accounts {
-        println!("[accounts.{vendor}]\nvendor = \"{vendor}\"\nbase_url = \"{}\"\n{secrets}", base(vendor));
-    }
-    println!("The ledger of paid submissions: curl http://{}/_sim/ledger", simulator.addr());
-    println!("What goes wrong:                curl -X PUT http://{}/_sim/faults -d @plan.json", simulator.addr());
+    tell(&simulator, args.speed, accounts, callbacks.as_deref());
     if let Err(error) = tokio::signal::ctrl_c().await {
         eprintln!("opros simulate: Ctrl-C cannot be listened to ({error}); stop it with kill");
         std::future::pending::<()>().await;
     }
     simulator.stop().await;
     ExitCode::SUCCESS
+}
+
+/// Accounts to stdout, as a file that `opros init --accounts` takes; the rest to people.
+fn tell(simulator: &Simulator, speed: f64, accounts: [(&'static str, String); 4], callbacks: Option<&str>) {
+    let at = simulator.addr();
+    eprintln!("The vendors play at http://{at}, {speed}x faster than life. Stop with Ctrl-C.\n");
+    eprintln!(
+        "Put this into a config to use them (or: opros simulate > accounts.toml, opros init --accounts accounts.toml):\n"
+    );
+    for (vendor, secrets) in accounts {
+        println!(
+            "[accounts.{vendor}]\nvendor = \"{vendor}\"\nbase_url = \"{}\"\n{secrets}",
+            simulator.base_url(vendor)
+        );
+    }
+    eprintln!("The ledger of paid submissions: curl http://{at}/_sim/ledger");
+    eprintln!("What goes wrong:                curl -X PUT http://{at}/_sim/faults -d @plan.json");
+    match callbacks {
+        Some(url) => eprintln!("VagVin delivers its reports to: {url}   (elsewhere: --callbacks URL)"),
+        None => eprintln!("VagVin delivers no report:      --callbacks URL"),
+    }
 }
 
 fn read_faults(path: &std::path::Path) -> Result<FaultPlan, String> {
@@ -64,9 +81,6 @@ fn sample_accounts(config: &SimConfig) -> [(&'static str, String); 4] {
         ("tronk", format!("key = \"{}\"\n", config.tronk.key)),
         ("alta", format!("login = \"{}\"\nsa = \"{}\"\npassword = \"{}\"\n", alta.login, alta.sa, alta.password)),
         ("rlab", format!("user_id = {}\nuser_key = \"{}\"\n", rlab.user_id, rlab.user_key)),
-        (
-            "vagvin",
-            format!("token = \"{}\"\ncallback_secret = \"choose-a-long-one-of-your-own\"\n", config.vagvin.token),
-        ),
+        ("vagvin", format!("token = \"{}\"\ncallback_secret = \"{SAMPLE_CALLBACK_SECRET}\"\n", config.vagvin.token)),
     ]
 }

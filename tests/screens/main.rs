@@ -6,3 +6,4 @@ mod init;
 mod package;
 mod readme;
 mod screens;
+mod simulate;
