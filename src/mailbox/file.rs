@@ -13,9 +13,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::damage;
+use super::left::{self, KeptLog, Logs};
 use super::schema::{self, SchemaVersion};
 use super::sql;
 use super::trouble::{NOT_OURS, Trouble};
+use crate::domain::Timestamp;
 use crate::store::MailboxMark;
 
 /// Setgid: what other programs make beside the file belongs to the directory's group too.
@@ -34,7 +36,7 @@ const META_FORMAT: &str = "format";
 const META_STORE: &str = "store";
 const META_WRITTEN: &str = "written";
 
-/// Which file this is, and how long: SQLite never makes it shorter while the daemon runs.
+/// Which file this is, and how long. It may become shorter by SQLite's own means: VACUUM and a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     device: u64,
@@ -52,6 +54,10 @@ impl Identity {
         Ok(Identity { device: meta.dev(), inode: meta.ino(), length: meta.len() })
     }
 
+    pub fn length(self) -> u64 {
+        self.length
+    }
+
     pub fn is_same_file(self, other: Identity) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
@@ -66,12 +72,16 @@ pub struct Mailbox {
     path: PathBuf,
     identity: Identity,
     schema: SchemaVersion,
-    /// The WAL as it was when it was last looked at.
-    wal: Option<Identity>,
+    /// The WAL and its index as they were when they were last looked at.
+    logs: Logs,
+    /// Somebody removed or changed the log or its index: what is in the log now is unknown to this connection.
+    lost_log: bool,
     /// When the file itself was last written to by SQLite's hand in us; it changes with checkpoints, never with a commit.
     stamp: Stamp,
     /// Somebody else wrote to it.
     suspect: bool,
+    /// It became shorter, and it is not known yet by what.
+    shrunk: bool,
     /// What the file was found to be when it was opened.
     pub found: Found,
 }
@@ -111,27 +121,48 @@ impl Mailbox {
             (false, false) => Found::Older,
             (false, true) => Found::Current,
         };
-        let (wal, stamp) = (wal_of(path), stamp_of(path));
-        Ok(Mailbox { conn, written, path: path.to_owned(), identity, schema, wal, stamp, suspect: true, found })
+        Ok(Mailbox {
+            conn,
+            written,
+            path: path.to_owned(),
+            identity,
+            schema,
+            logs: Logs::of(path),
+            lost_log: false,
+            stamp: stamp_of(path),
+            suspect: true,
+            shrunk: false,
+            found,
+        })
     }
 
-    /// The file is still the one that was opened.
+    /// The file is still the one that was opened: the path leads to the same inode, however long it is, and its log is
+    /// still beside it. Emptied it was by no means of SQLite's.
     pub fn check_identity(&mut self) -> Result<(), Trouble> {
-        match Identity::of(&self.path) {
-            Ok(now) if now.is_same_file(self.identity) && now.length >= self.identity.length => {
-                self.identity = now;
-                let wal = wal_of(&self.path);
-                // It stays as long as we have it open. Without its name, others write to another one.
-                if self.wal.is_some_and(|was| !wal.is_some_and(|wal| wal.is_same_file(was))) {
-                    return Err(Trouble::Moved);
-                }
-                self.wal = wal;
-                let stamp = stamp_of(&self.path);
-                self.suspect |= stamp != std::mem::replace(&mut self.stamp, stamp);
-                Ok(())
-            }
-            Ok(_) | Err(_) => Err(Trouble::Moved),
+        let now = Identity::of(&self.path).map_err(|_| Trouble::Moved)?;
+        if !now.is_same_file(self.identity) || now.length == 0 {
+            return Err(Trouble::Moved);
         }
+        self.shrunk |= now.length < self.identity.length;
+        self.identity = now;
+        let logs = Logs::of(&self.path);
+        if !self.logs.are_still(logs) {
+            self.lost_log = true;
+            return Err(Trouble::Moved);
+        }
+        self.logs = logs;
+        let stamp = stamp_of(&self.path);
+        self.suspect |= stamp != std::mem::replace(&mut self.stamp, stamp);
+        Ok(())
+    }
+
+    /// It became shorter than SQLite thinks it is. A log that is not carried over whole may explain that, too.
+    pub async fn is_cut(&mut self) -> Result<bool, Trouble> {
+        if !std::mem::take(&mut self.shrunk) {
+            return Ok(false);
+        }
+        let bytes: i64 = sqlx::query_scalar(sql::BYTES).fetch_one(&mut self.conn).await?;
+        Ok(Identity::of(&self.path).is_ok_and(|now| i64::try_from(now.length).is_ok_and(|length| length < bytes)))
     }
 
     pub fn identity(&self) -> Identity {
@@ -139,7 +170,7 @@ impl Mailbox {
     }
 
     pub fn wal_bytes(&self) -> u64 {
-        self.wal.map_or(0, |wal| wal.length)
+        self.logs.wal.map_or(0, |wal| wal.length)
     }
 
     /// Changes when another program commits.
@@ -181,11 +212,7 @@ impl Mailbox {
 
     /// Reads all of the file's structure from the disk; by another connection, whose cache knows nothing yet.
     pub async fn look_over(&mut self) -> Result<(), Trouble> {
-        let mut conn = options(&self.path).connect().await?;
-        let found = damage::find(&mut conn).await;
-        let closed = conn.close().await;
-        found?;
-        closed?;
+        look_over(&self.path).await?;
         self.suspect = false;
         Ok(())
     }
@@ -234,20 +261,35 @@ impl Mailbox {
         self.stamp = stamp_of(&self.path);
     }
 
-    /// Closes it. What lies beside a file that was swapped belongs to the old one, and must not be read into the new one.
-    pub async fn close(self, moved: bool) {
-        let Mailbox { conn, path, wal, .. } = self;
-        if let Err(error) = conn.close().await {
+    pub async fn close(self) {
+        if let Err(error) = self.conn.close().await {
             tracing::debug!(error = %error, "the mailbox was not closed cleanly");
         }
-        let left = wal_of(&path).filter(|left| left.length > 0);
-        // One that grew since is in use by somebody else.
-        if moved && left.is_some() && left == wal && fs::remove_file(wal_path(&path)).is_ok() {
-            tracing::warn!(
-                "the WAL of the mailbox that was swapped is removed, so that it does not spoil the new file"
-            );
+    }
+
+    /// Closes it after something happened to it. What lies beside a file that was swapped belongs to the old one, and must not
+    /// be read into the new one.
+    pub async fn leave(self, moved: bool, at: Timestamp) {
+        let (path, identity, logs) = (self.path.clone(), self.identity, self.logs);
+        let kept = if self.lost_log { KeptLog::keep(&path, identity, at) } else { None };
+        self.close().await;
+        if let Some(kept) = kept {
+            kept.put_back();
+        }
+        if moved {
+            left::clear_the_way(&path, identity, logs, at);
         }
     }
+}
+
+/// By a connection that can only read: whatever is at the path by now, it deletes no log when it is closed.
+pub async fn look_over(path: &Path) -> Result<(), Trouble> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY);
+    let mut conn = options.pragma("trusted_schema", "OFF").disable_statement_logging().connect().await?;
+    let found = damage::find(&mut conn).await;
+    let closed = conn.close().await;
+    found?;
+    Ok(closed?)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -259,6 +301,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY)
         .pragma("journal_size_limit", WAL_KEPT)
         .pragma("secure_delete", "ON")
+        // What others refer to our rows with is theirs to keep right: it must not keep rows from leaving.
+        .foreign_keys(false)
         // What others wrote into the file's schema must not call anything that has effects.
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")
@@ -279,14 +323,6 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-fn wal_path(path: &Path) -> PathBuf {
-    beside(path, "-wal")
-}
-
-fn wal_of(path: &Path) -> Option<Identity> {
-    Identity::of(&wal_path(path)).ok()
 }
 
 /// A directory that is there already is left as the administrator made it.

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::watch::Receiver;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::crash;
+use crate::domain::privacy::masked;
 use crate::engine::Engine;
 use crate::store::{MailboxMark, Retention, Store};
 
@@ -23,6 +25,7 @@ mod damage;
 mod deliver;
 mod file;
 pub mod inspect;
+mod left;
 pub mod row;
 mod schema;
 mod session;
@@ -35,6 +38,9 @@ use self::board::{Board, RETRY};
 use self::file::{Found, Identity, Mailbox};
 use self::session::{Next, Session};
 use self::trouble::{DAMAGED, REPLACED, Trouble, UNAVAILABLE};
+
+/// Damage that a second look does not find is believed when it comes back within this.
+const DOUBTED_FOR: Duration = Duration::from_secs(60);
 
 /// Where the mailbox is, and how long what has ended stays in it.
 #[derive(Debug, Clone)]
@@ -79,6 +85,7 @@ pub async fn run(setup: Setup, engine: Engine, causes: Arc<dyn Causes>, stop: Ca
             known: MailboxMark::default(),
             last: None,
             pending: BTreeSet::new(),
+            doubted: None,
         };
         let served = tokio::spawn(crash::watched("mailbox.keeper", keeper.serve(stop.clone()))).await;
         if let Err(error) = served {
@@ -95,7 +102,7 @@ pub async fn settle(path: &Path, store: &dyn Store) -> Result<(), Trouble> {
     let cursor = store.mailbox_cursor().await?;
     let file = Mailbox::open(path, store.instance(), cursor.mark, cursor.last).await?;
     let mark = MailboxMark { written: file.written, highest_id: cursor.mark.highest_id };
-    file.close(false).await;
+    file.close().await;
     if mark != cursor.mark {
         store.set_mailbox_mark(mark).await?;
     }
@@ -113,6 +120,8 @@ struct Keeper {
     last: Option<Identity>,
     /// What was not written to it any more.
     pending: BTreeSet<String>,
+    /// When it seemed damaged last, and was found whole.
+    doubted: Option<Instant>,
 }
 
 impl Keeper {
@@ -126,7 +135,7 @@ impl Keeper {
                     self.work(session, &stop).await;
                 }
                 // Whose it was is known only of a file that was served: at the start, a person has to say what it is.
-                Err(Trouble::Damaged(what)) if self.last.is_some() => self.set_aside(&what, 0),
+                Err(Trouble::Damaged(what)) if self.last.is_some() => self.judge(&what, 0).await,
                 Err(trouble) => self.board.show(&trouble),
             }
             if !stop.is_cancelled() {
@@ -172,8 +181,30 @@ impl Keeper {
         self.last = Some(session.identity());
         self.pending.extend(session.abandon(is_moved).await);
         match trouble {
-            Trouble::Damaged(what) => self.set_aside(&what, salvaged),
+            // What was read was not the file that is there now.
+            Trouble::Damaged(_) if !self.is_still_there() => self.board.show(&Trouble::Moved),
+            Trouble::Damaged(what) => self.judge(&what, salvaged).await,
             other => self.board.show(&other),
+        }
+    }
+
+    fn is_still_there(&self) -> bool {
+        let there = Identity::of(&self.setup.path).ok();
+        there.zip(self.last).is_some_and(|(there, last)| there.is_same_file(last))
+    }
+
+    /// Another program may have it open and go on writing to it: it is moved aside only when a second look, with nothing
+    /// remembered of it, finds it damaged, too.
+    async fn judge(&mut self, what: &str, salvaged: usize) {
+        match file::look_over(&self.setup.path).await {
+            // One that is found whole again and again, and is of no use, is no use.
+            Ok(()) if self.doubted.is_none_or(|at| at.elapsed() > DOUBTED_FOR) => {
+                self.doubted = Some(Instant::now());
+                tracing::warn!(why = %masked(what), "the mailbox seemed damaged and was found whole; it is opened anew");
+                self.board.retry = Duration::ZERO;
+            }
+            Ok(()) | Err(Trouble::Damaged(_)) => self.set_aside(what, salvaged),
+            Err(trouble) => self.board.show(&trouble),
         }
     }
 

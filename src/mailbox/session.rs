@@ -72,6 +72,7 @@ pub struct Session {
     next_checkpoint: Option<Instant>,
     next_probe: Instant,
     next_check: Instant,
+    next_urgent: Instant,
 }
 
 /// What to do after a step.
@@ -123,6 +124,7 @@ impl Session {
             next_checkpoint: Some(now + QUIET),
             next_probe: now + PROBE_EVERY,
             next_check: now,
+            next_urgent: now,
         })
     }
 
@@ -131,6 +133,7 @@ impl Session {
         self.last_step = Instant::now();
         self.file.check_identity()?;
         self.look().await?;
+        self.check_when_cut().await?;
         self.seen_commit = Some(self.commits.borrow_and_update().number);
         // While the file is locked, nothing more is taken than can be answered.
         let mut more = !self.pending.is_empty() && self.deliver().await?;
@@ -171,9 +174,24 @@ impl Session {
     async fn check_when_suspect(&mut self) -> Result<(), Trouble> {
         let began = Instant::now();
         if self.file.is_suspect() && began >= self.next_check {
-            self.file.look_over().await?;
-            self.next_check = Instant::now() + CHECK_EVERY.max(began.elapsed() * CHECK_SHARE);
+            self.check().await?;
         }
+        Ok(())
+    }
+
+    /// A file that was cut short is looked over before anything is written to it; after a VACUUM it is as long as it says.
+    async fn check_when_cut(&mut self) -> Result<(), Trouble> {
+        if self.file.is_cut().await? && Instant::now() >= self.next_urgent {
+            self.check().await?;
+        }
+        Ok(())
+    }
+
+    async fn check(&mut self) -> Result<(), Trouble> {
+        let began = Instant::now();
+        self.file.look_over().await?;
+        self.next_urgent = Instant::now() + began.elapsed() * CHECK_SHARE;
+        self.next_check = self.next_urgent.max(Instant::now() + CHECK_EVERY);
         Ok(())
     }
 
@@ -215,12 +233,13 @@ impl Session {
         if let Err(trouble) = self.tell_the_store().await {
             tracing::debug!(error = %trouble, "the store was not told how far the mailbox is written; the file knows");
         }
-        self.file.close(false).await;
+        self.file.close().await;
     }
 
     /// Leaves a file that cannot be worked on as it is. Returns what was still to be written.
     pub async fn abandon(self, moved: bool) -> BTreeSet<String> {
-        self.file.close(moved).await;
+        let now = self.engine.now();
+        self.file.leave(moved, now).await;
         self.pending
     }
 

@@ -111,6 +111,7 @@ statements! {
     // ---- the file itself
     DATA_VERSION = "PRAGMA data_version";
     SCHEMA_VERSION = "PRAGMA schema_version";
+    BYTES = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
     SQLITE_VERSION = "SELECT sqlite_version()";
     USER_VERSION = "PRAGMA user_version";
     /// As many as there are [`MIGRATIONS`].

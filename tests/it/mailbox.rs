@@ -5,6 +5,7 @@ mod forged;
 mod hostile;
 pub mod house;
 mod latency;
+mod own_means;
 mod rows;
 mod schema;
 mod swaps;
