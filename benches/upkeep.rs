@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use opros::clock::{Clock, SystemClock};
+use opros::domain::repeat::Asked;
 use opros::domain::{JobId, NewJob, Timestamp, Traits};
 use opros::store::sqlite::SqliteStore;
 use opros::store::sqlite::restore::restore;
@@ -105,6 +106,7 @@ fn order() -> NewJob {
         tag: None,
         mailbox_uid: None,
         retry_of: None,
+        asked: Asked::default(),
         follow: None,
     }
 }

@@ -335,6 +335,7 @@ pub fn retention(config: &Config) -> Retention {
         finished: retention.finished,
         events: retention.events,
         calls: retention.calls,
+        uids: retention.uids,
         most: Most { finished: retention.most_finished, events: retention.most_events, calls: retention.most_calls },
         mailbox: config.mailbox.path.is_some(),
     }

@@ -21,9 +21,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 
 use super::body::Format;
+use super::jobs::known_before;
 use super::lines::{BATCH, LONGEST_LINE, Line, Lines};
 use super::problem::Problem;
-use super::request;
+use super::request::{self, Unread};
 use super::state::AdminState;
 use super::who::{Who, audit};
 use crate::crash;
@@ -42,12 +43,33 @@ const MOST_ELEMENTS: usize = 500_000;
 pub struct Verdict {
     /// From 1.
     line: u64,
-    /// 201 taken, 200 an unfinished job has the same `dedupe_key`, 422 not understood.
+    /// 201 taken, 200 a job has this `uid`, or an unfinished one this `dedupe_key`; 409 the `uid` belongs to another order, 410 it
+    /// was ordered with this `uid` and its data are gone, 422 not understood.
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem>,
+}
+
+impl Verdict {
+    fn of(line: u64, accepted: Option<Accepted>) -> Verdict {
+        match accepted {
+            Some(Accepted::New(id)) => Verdict { line, status: 201, id: Some(id.0), problem: None },
+            Some(Accepted::Duplicate(id) | Accepted::Taken(Some(id))) => {
+                Verdict { line, status: 200, id: Some(id.0), problem: None }
+            }
+            Some(Accepted::Reused(first)) => Verdict::refused(line, Problem::uid_reused(first)),
+            Some(Accepted::Gone(job)) => Verdict::refused(line, Problem::uid_gone(job)),
+            Some(Accepted::Taken(None)) | None => {
+                Verdict::refused(line, Problem::from(StoreError::Other("no verdict came back".to_owned())))
+            }
+        }
+    }
+
+    fn refused(line: u64, problem: Problem) -> Verdict {
+        Verdict { line, status: line_status(&problem), id: None, problem: Some(problem) }
+    }
 }
 
 /// Where the lines come from.
@@ -204,35 +226,33 @@ impl Bulk {
     async fn judge(&self, lines: Vec<Line>) -> Vec<Verdict> {
         let intake = self.state.engine().intake();
         let mut jobs: Vec<NewJob> = Vec::new();
-        let mut read: Vec<(u64, Option<Problem>)> = Vec::with_capacity(lines.len());
+        let mut read: Vec<(u64, Option<Unread>)> = Vec::with_capacity(lines.len());
         for Line { number, text } in lines {
-            match text.and_then(|text| request::read(&intake, &text)) {
+            match text.map_err(Unread::from).and_then(|text| request::read(&intake, &text, None)) {
                 Ok(job) => {
                     jobs.push(job);
                     read.push((number, None));
                 }
-                Err(problem) => read.push((number, Some(problem))),
+                Err(unread) => read.push((number, Some(unread))),
             }
         }
+        let unread = read.iter().filter_map(|(_, unread)| unread.as_ref()).collect();
+        let known = known_before(&self.state, unread).await;
         let accepted = if jobs.is_empty() { Ok(Vec::new()) } else { self.state.engine().submit(jobs).await };
-        let (mut accepted, broken) = match accepted {
-            Ok(accepted) => (accepted.into_iter(), None),
-            Err(error) => (Vec::new().into_iter(), Some(Problem::from(error))),
-        };
-        let verdict = |(line, problem): (u64, Option<Problem>)| {
-            if let Some(problem) = problem.or_else(|| broken.clone()) {
-                return Verdict { line, status: line_status(&problem), id: None, problem: Some(problem) };
-            }
-            match accepted.next() {
-                Some(Accepted::New(id)) => Verdict { line, status: 201, id: Some(id.0), problem: None },
-                Some(Accepted::Duplicate(id) | Accepted::Taken(Some(id))) => {
-                    Verdict { line, status: 200, id: Some(id.0), problem: None }
-                }
-                Some(Accepted::Taken(None)) | None => {
-                    let problem = Problem::from(StoreError::Other("no verdict came back".to_owned()));
-                    Verdict { line, status: problem.status(), id: None, problem: Some(problem) }
+        let broken = accepted.as_ref().err().map(|error| Problem::from(error.clone()));
+        let mut accepted = accepted.unwrap_or_default().into_iter();
+        // Where the store cannot be read, what is not understood is told as that.
+        let known = known.unwrap_or_default();
+        let verdict = |(line, unread): (u64, Option<Unread>)| match (unread, &broken) {
+            (Some(Unread { problem, asked }), _) => {
+                let uid = asked.and_then(|asked| asked.uid);
+                match uid.and_then(|uid| known.get(&uid)) {
+                    Some(id) => Verdict { line, status: 200, id: Some(id.0), problem: None },
+                    None => Verdict::refused(line, problem),
                 }
             }
+            (None, Some(broken)) => Verdict::refused(line, broken.clone()),
+            (None, None) => Verdict::of(line, accepted.next()),
         };
         read.into_iter().map(verdict).collect()
     }

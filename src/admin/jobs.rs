@@ -1,5 +1,7 @@
 //! Handing in jobs and looking at one.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -8,13 +10,15 @@ use axum::response::{IntoResponse, Response};
 
 use super::body::{self, Format};
 use super::bulk::{self, Verdict};
+use super::key;
 use super::params::{JobPath, Params};
 use super::problem::Problem;
-use super::request;
+use super::request::{self, Unread};
 use super::state::{AdminState, carry_through};
 use super::views::{JobView, TimelineView};
 use super::who::{Who, audit};
 use crate::domain::JobId;
+use crate::domain::repeat::Asked;
 use crate::downloads;
 use crate::store::{Accepted, StoreError};
 
@@ -28,9 +32,14 @@ pub struct JobBody {
     /// The vendor's own field names.
     #[schema(value_type = Object)]
     params: serde_json::Value,
+    /// The client's own token, 1 to 200 characters, none of them a control character: whoever asks again with it gets the same
+    /// job, and orders nothing.
+    #[schema(min_length = 1, max_length = 200)]
+    uid: Option<String>,
     /// Needed where the vendor has several accounts.
     account: Option<String>,
-    /// Unique among unfinished jobs: a second submission answers with the first job.
+    /// Unique among unfinished jobs: a second submission answers with the first job while that has not ended. What makes asking
+    /// again safe is `uid`.
     dedupe_key: Option<String>,
     /// 0 first … 9; 5 unless given.
     #[schema(minimum = 0, maximum = 9)]
@@ -53,15 +62,20 @@ pub enum Taken {
     Verdicts(Vec<Verdict>),
 }
 
-/// Hand in one job, or many: an array or `application/x-ndjson` gets one verdict a line.
+/// Hand in one job, or many: an array or `application/x-ndjson` gets one verdict a line. A job with a `uid` may be handed in again
+/// at any time: the first time makes it, every later one answers with it, also when it has ended.
 #[utoipa::path(
     post, path = "/v1/jobs", tag = "jobs",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Another spelling of `uid`, for one job")),
     request_body(content((JobBody = "application/json"), (JobBody = "application/x-ndjson"))),
     responses(
         (status = 201, description = "Taken", body = JobView),
-        (status = 200, description = "An unfinished job has the same dedupe_key: that job; or the verdicts of a bulk",
+        (status = 200, description = "The job that has this uid, or the unfinished one with this dedupe_key; or the verdicts of a bulk",
             content((Taken = "application/json"), (Verdict = "application/x-ndjson"))),
         (status = 400, description = "No JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The uid was given for another order", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "It was ordered with this uid before, and its data are gone", body = Problem,
+            content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Wrong content type", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not understood", body = Problem, content_type = "application/problem+json"),
@@ -76,19 +90,46 @@ pub async fn submit(
     content: Body,
 ) -> Result<Response, Problem> {
     params.only(&[])?;
+    let key = key::of(&headers)?;
     if body::format(&headers)? == Format::Ndjson {
-        return Ok(bulk::ndjson(state, who, content));
+        return if key.is_some() { Err(one_key_for_many()) } else { Ok(bulk::ndjson(state, who, content)) };
     }
     let content = body::whole(&state, content).await?;
     match content.bytes.trim_ascii_start().first() {
         None => Err(Problem::empty_body()),
+        Some(b'[') if key.is_some() => Err(one_key_for_many()),
         Some(b'[') => bulk::array(state, who, content),
-        Some(_) => one(state, who, &content.bytes).await,
+        Some(_) => one(state, who, &content.bytes, key.as_deref()).await,
     }
 }
 
-async fn one(state: AdminState, who: Who, text: &[u8]) -> Result<Response, Problem> {
-    let job = request::read(&state.engine().intake(), text)?;
+fn one_key_for_many() -> Problem {
+    let message =
+        "Idempotency-Key stands for one job, and this request holds many: give each of them its own \"uid\" instead";
+    Problem::field("one_key_for_many", "/uid", message)
+}
+
+/// What a job came to that is not understood now: with a token that was given for the same before, that job.
+pub async fn known_before(state: &AdminState, unread: Vec<&Unread>) -> Result<BTreeMap<String, JobId>, StoreError> {
+    let asked: Vec<&Asked> = unread.into_iter().filter_map(|unread| unread.asked.as_ref()).collect();
+    if asked.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let known = state.engine().store().known(&asked).await?;
+    Ok(known.into_iter().filter_map(|(uid, known)| Some((uid, known.job()?))).collect())
+}
+
+async fn one(state: AdminState, who: Who, text: &[u8], key: Option<&str>) -> Result<Response, Problem> {
+    let job = match request::read(&state.engine().intake(), text, key) {
+        Ok(job) => job,
+        Err(unread) => {
+            let known = known_before(&state, vec![&unread]).await?;
+            return match known.into_values().next() {
+                Some(id) => taken(&state, Some(Accepted::Taken(Some(id)))).await,
+                None => Err(unread.problem),
+            };
+        }
+    };
     let engine = state.engine().clone();
     let accepted = carry_through(async move {
         let (kind, account) = (job.kind.clone(), job.account.clone());
@@ -105,6 +146,8 @@ async fn one(state: AdminState, who: Who, text: &[u8]) -> Result<Response, Probl
 /// 201 with a new job, 200 with the one that was there.
 pub async fn taken(state: &AdminState, accepted: Option<Accepted>) -> Result<Response, Problem> {
     let status = match accepted {
+        Some(Accepted::Reused(first)) => return Err(Problem::uid_reused(first)),
+        Some(Accepted::Gone(job)) => return Err(Problem::uid_gone(job)),
         Some(Accepted::New(_)) => StatusCode::CREATED,
         Some(Accepted::Duplicate(_) | Accepted::Taken(_)) | None => StatusCode::OK,
     };

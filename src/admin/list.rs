@@ -12,9 +12,10 @@ use super::problem::Problem;
 use super::state::AdminState;
 use super::views::{JobPageView, JobView};
 use crate::domain::JobId;
-use crate::store::{JobFilter, JobPage, StoreError};
+use crate::domain::repeat::Asked;
+use crate::store::{Accepted, JobFilter, JobPage, StoreError};
 
-const FILTERS: &[&str] = &["state", "kind", "account", "tag", "dedupe_key", "limit", "cursor"];
+const FILTERS: &[&str] = &["state", "kind", "account", "tag", "dedupe_key", "uid", "limit", "cursor"];
 const USUAL_LIMIT: usize = 100;
 /// What a piece of a page should weigh.
 const PIECE: usize = 1 << 20;
@@ -31,12 +32,15 @@ const MOST_JOBS: usize = 200;
         ("account" = Option<String>, Query, description = "The account's name"),
         ("tag" = Option<String>, Query, description = "The tag"),
         ("dedupe_key" = Option<String>, Query, description = "The key"),
+        ("uid" = Option<String>, Query, description = "The client's token: at most one job, the one that it was given for"),
         ("limit" = Option<u32>, Query, description = "1 to 1000, 100 unless given"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),
     responses(
         (status = 200, description = "A page", body = JobPageView),
         (status = 400, description = "Wrong parameter", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "It was ordered with this uid, and its data are gone", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub async fn list(State(state): State<AdminState>, params: Params) -> Result<Response, Problem> {
@@ -48,11 +52,19 @@ pub async fn list(State(state): State<AdminState>, params: Params) -> Result<Res
         account: params.text("account"),
         tag: params.text("tag"),
         dedupe_key: params.text("dedupe_key"),
+        uid: params.text("uid"),
         before: params.text("cursor").map(|cursor| read_cursor(&cursor)).transpose()?,
         limit: left.min(FIRST_JOBS),
     };
     // The first piece is read before the answer begins: what the store refuses is still a status.
     let page = state.engine().store().jobs(filter.clone()).await?;
+    if let Some(uid) = filter.uid.as_deref().filter(|_| page.jobs.is_empty()) {
+        // "None" would say that it was never ordered.
+        let asked = Asked { uid: Some(uid.to_owned()), ..Asked::default() };
+        if let Some(Accepted::Gone(job)) = state.engine().store().known(&[&asked]).await?.remove(uid) {
+            return Err(Problem::uid_gone(job));
+        }
+    }
     let pieces = Pieces { state, filter, left, text: "{\"jobs\":[".to_owned(), page: Some(page) };
     let pieces = stream::try_unfold(pieces, |mut pieces| async move {
         let piece = pieces.next().await?;

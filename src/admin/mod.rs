@@ -18,6 +18,7 @@ mod files;
 mod gate;
 mod health;
 mod jobs;
+mod key;
 mod lines;
 pub mod list;
 mod live;

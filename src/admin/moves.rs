@@ -11,12 +11,16 @@ use utoipa::ToSchema;
 
 use super::body::{self, Nothing};
 use super::jobs::{taken, view};
+use super::key;
 use super::params::{JobPath, Params};
 use super::problem::Problem;
 use super::state::{AdminState, carry_through};
 use super::views::JobView;
 use super::who::{Who, audit};
+use crate::domain::repeat::uid_problem;
 use crate::domain::state::Resolution;
+use crate::engine::ops::Wish;
+use crate::store::Accepted;
 
 /// The longest id of a vendor's that can be adopted.
 const LONGEST_REMOTE_ID: usize = 200;
@@ -50,13 +54,13 @@ pub async fn cancel(
     Ok((StatusCode::ACCEPTED, Json(view(&state, id).await?)))
 }
 
-/// Send a held job, although an equal order was sent shortly before.
+/// Send a held job, although an equal order was sent shortly before. Once it was released, asking again changes nothing.
 #[utoipa::path(
     post, path = "/v1/jobs/{id}/release", tag = "jobs", params(("id" = i64, Path, description = "The job's number")),
     responses(
         (status = 200, description = "The job as it stands now", body = JobView),
         (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is not queued", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is not queued, and was never released", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn release(
@@ -71,8 +75,10 @@ pub async fn release(
     let Nothing {} = body::of_move(&state, &headers, content).await?;
     let engine = state.engine().clone();
     carry_through(async move {
-        engine.release(id).await?;
-        audit!(who, job = id.0, "an operator released a job");
+        let moved = engine.release(id).await?;
+        if moved.is_new {
+            audit!(who, job = id.0, "an operator released a job");
+        }
         Ok(())
     })
     .await?;
@@ -85,17 +91,29 @@ pub struct RetryBody {
     /// Order even what has succeeded again.
     #[serde(default)]
     force: bool,
+    /// Order again although the newest retry of this job has not ended.
+    #[serde(default)]
+    again: bool,
+    /// As Idempotency-Key.
+    uid: Option<String>,
 }
 
-/// Order the same again as a new job.
+/// Order the same again as a new job. While the newest retry of the job is unfinished, that one is the answer.
 #[utoipa::path(
-    post, path = "/v1/jobs/{id}/retry", tag = "jobs", params(("id" = i64, Path, description = "The job's number")),
+    post, path = "/v1/jobs/{id}/retry", tag = "jobs", params(
+        ("id" = i64, Path, description = "The job's number"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The client's own token: with the same one it is ordered once"),
+    ),
     request_body = Option<RetryBody>,
     responses(
         (status = 201, description = "The new job", body = JobView),
-        (status = 200, description = "An unfinished job has the same dedupe_key: that job", body = JobView),
+        (status = 200, description = "The job that has this token, the unfinished retry of this job, or the unfinished job with its dedupe_key",
+            body = JobView),
         (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is unfinished, in doubt, or has succeeded", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is unfinished, in doubt, or has succeeded; or the token was given for something else", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 410, description = "It was ordered with this token before, and its data are gone", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub async fn retry(
@@ -107,16 +125,28 @@ pub async fn retry(
     content: Body,
 ) -> Result<Response, Problem> {
     params.only(&[])?;
-    let RetryBody { force } = body::of_move(&state, &headers, content).await?;
+    let RetryBody { force, again, uid } = body::of_move(&state, &headers, content).await?;
+    let wish = wish(&headers, uid, again)?;
     let engine = state.engine().clone();
     let accepted = carry_through(async move {
-        let accepted = engine.retry(id, force).await?;
-        let again = accepted.job().map(|id| id.0);
-        audit!(who, job = again, retry_of = id.0, force, "an operator ordered a job again");
+        let accepted = engine.retry_once(id, force, wish).await?;
+        if let Accepted::New(again) = accepted {
+            audit!(who, job = again.0, retry_of = id.0, force, "an operator ordered a job again");
+        }
         Ok(accepted)
     })
     .await?;
     taken(&state, Some(accepted)).await
+}
+
+/// The token of a move, from the header or the body.
+fn wish(headers: &HeaderMap, uid: Option<String>, again: bool) -> Result<Wish, Problem> {
+    let header = key::of(headers)?;
+    let uid = key::one(header.as_deref(), uid).map_err(|problem| Problem::fields(vec![problem]))?;
+    match uid.as_deref().and_then(uid_problem) {
+        Some(message) => Err(Problem::field("bad_uid", "/uid", message)),
+        None => Ok(Wish { uid, again }),
+    }
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -128,6 +158,11 @@ pub struct ResolveBody {
     /// What the vendor calls it; with `adopt`.
     #[schema(value_type = Option<String>)]
     remote_id: Option<Value>,
+    /// Resubmit although it was resubmitted a moment ago.
+    #[serde(default)]
+    again: bool,
+    /// As Idempotency-Key.
+    uid: Option<String>,
 }
 
 impl ResolveBody {
@@ -161,12 +196,15 @@ impl ResolveBody {
 
 /// Settle a job in doubt.
 #[utoipa::path(
-    post, path = "/v1/jobs/{id}/resolve", tag = "jobs", params(("id" = i64, Path, description = "The job's number")),
+    post, path = "/v1/jobs/{id}/resolve", tag = "jobs", params(
+        ("id" = i64, Path, description = "The job's number"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The client's own token: with the same one it is settled once"),
+    ),
     request_body = ResolveBody,
     responses(
         (status = 200, description = "The job as it stands now", body = JobView),
         (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is not in doubt", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is not in doubt, or was resubmitted a moment ago; or the token was given for something else", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not understood", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -179,8 +217,9 @@ pub async fn resolve(
     content: Body,
 ) -> Result<Json<JobView>, Problem> {
     params.only(&[])?;
-    let wish: ResolveBody = body::of_move(&state, &headers, content).await?;
-    let resolution = wish.resolution()?;
+    let mut body: ResolveBody = body::of_move(&state, &headers, content).await?;
+    let wish = wish(&headers, body.uid.take(), body.again)?;
+    let resolution = body.resolution()?;
     let action = match &resolution {
         Resolution::Resubmit => "resubmit",
         Resolution::Adopt(_) => "adopt",
@@ -188,8 +227,10 @@ pub async fn resolve(
     };
     let engine = state.engine().clone();
     carry_through(async move {
-        let job = engine.resolve(id, resolution).await?;
-        audit!(who, job = id.0, action, state = job.state.as_str(), "an operator settled a job in doubt");
+        let moved = engine.resolve_once(id, resolution, wish).await?;
+        if moved.is_new {
+            audit!(who, job = id.0, action, state = moved.job.state.as_str(), "an operator settled a job in doubt");
+        }
         Ok(())
     })
     .await?;

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::callbacks::CallbackError;
 use crate::callbacks::matcher::AssignError;
+use crate::domain::JobId;
 use crate::engine::intake::FieldProblem;
 use crate::engine::ops::OpError;
 use crate::listener::body::BodyError;
@@ -49,6 +50,9 @@ pub struct ProblemDetails {
     /// The newest event that there is.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<i64>,
+    /// The job that the uid was given for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -74,6 +78,7 @@ impl Problem {
             column: None,
             oldest: None,
             last: None,
+            job: None,
         }))
     }
 
@@ -145,6 +150,41 @@ impl Problem {
 
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "wrong-state", "The state does not allow it", detail)
+    }
+
+    /// A token that was given for another order, for that job.
+    pub fn uid_reused(first: Option<JobId>) -> Self {
+        let detail = match first {
+            Some(job) => format!(
+                "the uid belongs to job {job}, which was asked for with another kind, other params or another account. \
+                 Nothing was ordered; send a new order with a uid of its own"
+            ),
+            None => "the uid belongs to a mailbox row that was rejected. Nothing was ordered; send the order with a uid of its own"
+                .to_owned(),
+        };
+        Self::uid(StatusCode::CONFLICT, "uid_reused", "The uid belongs to another order", detail, first)
+    }
+
+    /// It was ordered before, and there is nothing left to show of it.
+    pub fn uid_gone(job: Option<JobId>) -> Self {
+        let detail = match job {
+            Some(job) => format!(
+                "it was ordered with this uid before, as job {job}, whose data retention has removed. Nothing was ordered; if \
+                 this is a new order, send it with a uid of its own"
+            ),
+            None => "it was ordered with this uid before the store was put back from an older copy. Nothing was ordered; ask the \
+                     vendor whether it has it, and send a new order with a uid of its own"
+                .to_owned(),
+        };
+        Self::uid(StatusCode::GONE, "uid_gone", "It was ordered before, and its data are gone", detail, job)
+    }
+
+    fn uid(status: StatusCode, code: &str, title: &'static str, detail: String, job: Option<JobId>) -> Self {
+        Self::new(status, code, title, detail.clone()).with(|problem| {
+            problem.pointer = Some("/uid".to_owned());
+            problem.errors = vec![FieldError { pointer: "/uid".to_owned(), detail, code: code.to_owned() }];
+            problem.job = job.map(|id| id.0);
+        })
     }
 
     pub fn gone(after: i64, oldest: i64) -> Self {
@@ -237,6 +277,8 @@ impl From<OpError> for Problem {
             OpError::NoJob(_) | OpError::NoAccount(_) => Problem::not_found(error.to_string()),
             OpError::Conflict(detail) => Problem::conflict(detail),
             OpError::Problems(found) => Problem::fields(found),
+            OpError::Reused(first) => Problem::uid_reused(first),
+            OpError::Gone(job) => Problem::uid_gone(job),
             OpError::Store(error) => error.into(),
         }
     }

@@ -8,35 +8,55 @@ use serde_json::Value;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
+use super::key;
 use super::problem::Problem;
 use crate::domain::json::{self, StrictError};
+use crate::domain::repeat::Asked;
 use crate::domain::{NewJob, Timestamp};
 use crate::engine::intake::{FieldProblem, Intake, JobRequest, LARGEST_PARAMS};
 
-const FIELDS: &[&str] = &["kind", "params", "account", "dedupe_key", "priority", "not_before", "deadline", "tag"];
+const FIELDS: &[&str] =
+    &["kind", "params", "uid", "account", "dedupe_key", "priority", "not_before", "deadline", "tag"];
 /// Escapes and blanks make JSON longer than what is counted; beyond this it is not even parsed.
 const LARGEST_RAW_PARAMS: usize = 4 * LARGEST_PARAMS;
-/// Fields are looked at up to this many: a job has eight.
+/// Fields are looked at up to this many: a job has nine.
 const MOST_FIELDS: usize = 64;
 
-/// Reads and checks one job; all problems at once.
-pub fn read(intake: &Intake, text: &[u8]) -> Result<NewJob, Problem> {
+/// A job that was not understood.
+#[derive(Debug)]
+pub struct Unread {
+    pub problem: Problem,
+    /// What it asks for, where it has a token: it may have been understood before.
+    pub asked: Option<Asked>,
+}
+
+impl From<Problem> for Unread {
+    fn from(problem: Problem) -> Self {
+        Self { problem, asked: None }
+    }
+}
+
+/// Reads and checks one job; all problems at once. `key` is the token that the request's header has.
+pub fn read(intake: &Intake, text: &[u8], key: Option<&str>) -> Result<NewJob, Unread> {
     let fields: Fields<'_> = serde_json::from_slice(text).map_err(|error| match error.classify() {
         Category::Data => Problem::field("not_an_object", "", format!("a job is a JSON object: {error}")),
         Category::Io | Category::Syntax | Category::Eof => Problem::bad_json(&error),
     })?;
     let mut problems = Vec::new();
-    let request = fields.request(&mut problems);
+    let request = fields.request(key, &mut problems);
+    let is_read = problems.is_empty();
+    let mut asked = None;
     let understood = request.and_then(|request| match intake.understand(&request) {
         Ok(job) => Some(job),
         Err(found) => {
+            asked = request.uid.as_deref().filter(|_| is_read).map(|uid| request.asked(Some(uid)));
             problems.extend(found);
             None
         }
     });
     match understood {
         Some(job) if problems.is_empty() => Ok(job),
-        _ => Err(Problem::fields(problems)),
+        _ => Err(Unread { problem: Problem::fields(problems), asked }),
     }
 }
 
@@ -76,7 +96,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 
 impl Fields<'_> {
     /// None when there is nothing that could be checked further.
-    fn request(self, problems: &mut Vec<FieldProblem>) -> Option<JobRequest> {
+    fn request(self, key: Option<&str>, problems: &mut Vec<FieldProblem>) -> Option<JobRequest> {
         self.check_names(problems);
         if self.get("kind").is_none() {
             problems.push(FieldProblem::new(
@@ -88,6 +108,10 @@ impl Fields<'_> {
         let kind: Option<String> = self.read("kind", "a text such as \"tronk.report\"", problems);
         let kind_given = kind.is_some();
         let params = self.params(problems);
+        let uid = key::one(key, self.read("uid", "a text", problems)).unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
         let request = JobRequest {
             kind: kind.unwrap_or_default(),
             params: Value::Null,
@@ -97,6 +121,7 @@ impl Fields<'_> {
             not_before: self.time("not_before", problems),
             deadline: self.time("deadline", problems),
             tag: self.read("tag", "a text", problems),
+            uid,
         };
         // Without these there is nothing that could be checked further.
         let params = params.filter(|_| kind_given)?;

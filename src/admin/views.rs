@@ -60,6 +60,8 @@ pub struct JobView {
     mailbox_uid: Option<String>,
     /// The job that this one orders again.
     retry_of: Option<i64>,
+    /// The client's own token, whichever door it came through.
+    uid: Option<String>,
     /// Files that came with the result; shown of a single job.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     files: Vec<FileView>,
@@ -102,6 +104,7 @@ impl JobView {
             submitted_at: job.submitted_at,
             updated_at: Some(job.updated_at),
             finished_at: job.finished_at,
+            uid: job.uid.or_else(|| job.mailbox_uid.clone()),
             mailbox_uid: job.mailbox_uid,
             retry_of: job.retry_of.map(|id| id.0),
             files: Vec::new(),

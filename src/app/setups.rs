@@ -196,6 +196,7 @@ pub fn schedules(config: &Config, intake: &Intake) -> Result<Vec<timetable::Sche
             not_before: None,
             deadline: None,
             tag: schedule.tag.clone(),
+            uid: None,
         };
         match (intake.understand(&request), schedule.calendar.clone()) {
             (Ok(job), Some(calendar)) => schedules.push(timetable::Schedule {

@@ -39,6 +39,9 @@ pub struct Globals {
     /// A file with the token for --url
     #[arg(long, global = true, value_name = "FILE", env = "OPROS_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+    /// How long one answer may take [default: 30s]; an order is asked for again for twice as long
+    #[arg(long, global = true, hide = true, value_name = "DURATION", value_parser = span)]
+    pub patience: Option<Duration>,
     /// Print what opros said, as JSON; lists and streams one value a line
     #[arg(long, global = true)]
     pub json: bool,
@@ -254,6 +257,10 @@ pub struct SubmitArgs {
     /// The account, where the vendor has several
     #[arg(long, value_name = "NAME")]
     pub account: Option<String>,
+    /// The order's own token: asking again with it orders nothing [default: a random one]; of a file, the beginning of every
+    /// line's, to which its number is added
+    #[arg(long, value_name = "TOKEN")]
+    pub uid: Option<String>,
     /// While a job with this key is unfinished, it is the answer instead of a new one
     #[arg(long, value_name = "KEY")]
     pub dedupe_key: Option<String>,
@@ -288,6 +295,9 @@ pub struct JobsArgs {
     pub tag: Option<String>,
     #[arg(long, value_name = "KEY")]
     pub dedupe_key: Option<String>,
+    /// The job that was ordered with this token
+    #[arg(long, value_name = "TOKEN")]
+    pub uid: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: u64,
@@ -295,8 +305,12 @@ pub struct JobsArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct ShowArgs {
-    #[command(flatten)]
-    pub job: JobArg,
+    /// The job's number
+    #[arg(value_name = "ID", value_parser = number, required_unless_present = "uid")]
+    pub id: Option<i64>,
+    /// Instead of its number: the token that it was ordered with
+    #[arg(long, value_name = "TOKEN", conflicts_with = "id")]
+    pub uid: Option<String>,
     /// Also every event, observation and call, in order
     #[arg(long)]
     pub timeline: bool,
@@ -464,6 +478,12 @@ pub struct RetryArgs {
     /// Also when the job succeeded: it is paid for once more
     #[arg(long)]
     pub force: bool,
+    /// Also while an earlier retry of the job is unfinished
+    #[arg(long)]
+    pub again: bool,
+    /// The retry's own token: asking again with it orders nothing [default: a random one]
+    #[arg(long, value_name = "TOKEN")]
+    pub uid: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -472,6 +492,9 @@ pub struct ResolveArgs {
     pub job: JobArg,
     #[command(flatten)]
     pub how: Resolution,
+    /// The decision's own token: it is carried out once [default: a random one]
+    #[arg(long, value_name = "TOKEN")]
+    pub uid: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]

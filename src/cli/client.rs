@@ -24,6 +24,8 @@ const LARGEST_ANSWER: usize = 512 << 20;
 pub struct Client {
     http: reqwest::Client,
     reach: Reach,
+    /// For one answer.
+    patience: Duration,
 }
 
 /// A whole answer that is a success.
@@ -69,7 +71,16 @@ impl Client {
             .user_agent(concat!("opros-cli/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Failure::Broken(format!("cannot make an HTTP client: {error}")))?;
-        Ok(Client { http, reach })
+        Ok(Client { http, reach, patience: CALL })
+    }
+
+    /// With another patience for each answer.
+    pub fn with_patience(self, patience: Duration) -> Client {
+        Client { patience, ..self }
+    }
+
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// At its socket.
@@ -78,44 +89,58 @@ impl Client {
     }
 
     pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Answer, Failure> {
-        self.call(self.request(Method::GET, path).query(query)).await
+        self.call(self.request(Method::GET, path).query(query).timeout(self.patience)).await
     }
 
     pub async fn post(&self, path: &[&str], body: &impl Serialize) -> Result<Answer, Failure> {
-        self.call(self.request(Method::POST, path).json(body)).await
+        self.call(self.request(Method::POST, path).json(body).timeout(self.patience)).await
+    }
+
+    /// What may cost money: with the same token it is done once.
+    pub async fn order(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+        uid: &str,
+        within: Duration,
+    ) -> Result<Answer, Failure> {
+        let key = header::HeaderValue::from_bytes(quoted(uid).as_bytes())
+            .map_err(|_| Failure::Usage("--uid must have no control characters".to_owned()))?;
+        let request = self.request(Method::POST, path).header("Idempotency-Key", key);
+        self.call(request.json(body).timeout(within)).await
     }
 
     pub async fn put(&self, path: &[&str], body: &impl Serialize) -> Result<Answer, Failure> {
-        self.call(self.request(Method::PUT, path).json(body)).await
+        self.call(self.request(Method::PUT, path).json(body).timeout(self.patience)).await
     }
 
     pub async fn delete(&self, path: &[&str]) -> Result<Answer, Failure> {
-        self.call(self.request(Method::DELETE, path)).await
+        self.call(self.request(Method::DELETE, path).timeout(self.patience)).await
     }
 
     /// Of any status: what `/v1/health` says with 503 is an answer too.
     pub async fn get_any(&self, path: &[&str]) -> Result<Answer, Failure> {
-        self.whole(self.request(Method::GET, path)).await
+        self.whole(self.request(Method::GET, path).timeout(self.patience)).await
     }
 
     /// A live stream; its head must come soon, its body may last for ever.
     pub async fn stream(&self, path: &[&str], query: &[(&str, String)], accept: &str) -> Result<Response, Failure> {
         let request = self.request(Method::GET, path).query(query).header(header::ACCEPT, accept);
-        let head = tokio::time::timeout(CALL, request.send()).await.map_err(|_| self.too_slow())?;
+        let head = tokio::time::timeout(self.patience, request.send()).await.map_err(|_| self.too_slow())?;
         self.checked(head.map_err(|error| self.failure(error))?).await
     }
 
     /// A move whose answer may take its time; only the caller's patience ends it.
     pub async fn long(&self, path: &[&str]) -> Result<Response, Failure> {
         let request = self.request(Method::POST, path).json(&serde_json::json!({}));
-        self.checked(request.send().await.map_err(|error| self.failure(error))?).await
+        self.checked(request.send().await.map_err(|error| self.lost(error))?).await
     }
 
     /// Sends a body of unknown length. Sets no time-out: the caller sees whether both sides still move.
     pub async fn upload(&self, path: &[&str], content_type: &str, body: Body) -> Result<Response, Failure> {
         let request = self.request(Method::POST, path).header(header::CONTENT_TYPE, content_type);
         let request = request.header(header::ACCEPT, content_type).body(body);
-        self.checked(request.send().await.map_err(|error| self.failure(error))?).await
+        self.checked(request.send().await.map_err(|error| self.lost(error))?).await
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
@@ -141,9 +166,18 @@ impl Client {
     }
 
     async fn whole(&self, request: RequestBuilder) -> Result<Answer, Failure> {
-        let response = request.timeout(CALL).send().await.map_err(|error| self.failure(error))?;
-        let status = response.status().as_u16();
-        Ok(Answer { status, body: self.body(response).await? })
+        let request = request.build().map_err(|error| self.failure(error))?;
+        let is_harmless = request.method() == Method::GET;
+        let answer = async {
+            let response = self.http.execute(request).await.map_err(Lost::On)?;
+            let status = response.status().as_u16();
+            Ok(Answer { status, body: self.body_of(response).await? })
+        };
+        answer.await.map_err(|lost| match lost {
+            Lost::On(error) if is_harmless => self.failure(error),
+            Lost::On(error) => self.lost(error),
+            Lost::Otherwise(failure) => failure,
+        })
     }
 
     async fn checked(&self, response: Response) -> Result<Response, Failure> {
@@ -151,19 +185,37 @@ impl Client {
             return Ok(response);
         }
         let status = response.status().as_u16();
-        let body = tokio::time::timeout(CALL, self.body(response)).await.map_err(|_| self.too_slow())??;
+        let body = tokio::time::timeout(self.patience, self.body(response)).await.map_err(|_| self.too_slow())??;
         Err(Failure::Refused { status, problem: Problem::of(status, &body) })
     }
 
-    async fn body(&self, mut response: Response) -> Result<String, Failure> {
+    async fn body(&self, response: Response) -> Result<String, Failure> {
+        self.body_of(response).await.map_err(|lost| match lost {
+            Lost::On(error) => self.failure(error),
+            Lost::Otherwise(failure) => failure,
+        })
+    }
+
+    async fn body_of(&self, mut response: Response) -> Result<String, Lost> {
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(error))? {
+        while let Some(chunk) = response.chunk().await.map_err(Lost::On)? {
             if body.len() + chunk.len() > LARGEST_ANSWER {
-                return Err(Failure::Broken("opros answered with more than 512 MiB".to_owned()));
+                let words = "opros answered with more than 512 MiB".to_owned();
+                return Err(Lost::Otherwise(Failure::Broken(words)));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(String::from_utf8(body).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// What went wrong on the way, where more than a look was asked for: unless nobody was there to be asked, it may have
+    /// been done.
+    pub fn lost(&self, error: reqwest::Error) -> Failure {
+        let connecting = error.is_connect();
+        match self.failure(error) {
+            Failure::Unreachable(words) | Failure::Broken(words) if !connecting => Failure::Unanswered(words),
+            failure => failure,
+        }
     }
 
     /// What went wrong on the way, in words.
@@ -194,9 +246,20 @@ impl Client {
     }
 
     pub fn too_slow(&self) -> Failure {
-        let (at, limit) = (self.reach.shown(), CALL.as_secs());
+        let (at, limit) = (self.reach.shown(), self.patience.as_secs_f64());
         Failure::Unreachable(format!("opros at {at} did not answer within {limit} s. See: systemctl status opros"))
     }
+}
+
+/// As a header carries a text with whatever is in it.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// An answer that did not come whole.
+enum Lost {
+    On(reqwest::Error),
+    Otherwise(Failure),
 }
 
 impl std::fmt::Debug for Client {

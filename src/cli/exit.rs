@@ -16,6 +16,8 @@ pub enum Exit {
     NotFound = 4,
     Refused = 5,
     ProgramFailed = 6,
+    /// What was asked for may have been done.
+    Unanswered = 7,
     JobFailed = 10,
     JobCancelled = 11,
     JobExpired = 12,
@@ -34,6 +36,7 @@ Exit codes:
    4  there is no such job, account, webhook or code
    5  opros refused: bad params, wrong state, a bad line in a file; `init`: the vendor refused
    6  `watch --exec`: the program failed; the event counts as not taken
+   7  no answer came to what may have been done all the same; the message says how to find out
   10  `wait`: a job failed               13  `wait`: a job is in doubt and needs you
   11  `wait`: a job was cancelled        14  `wait`: a job was rejected
   12  `wait`: a job expired              15  `wait`: --timeout ran out
@@ -43,7 +46,7 @@ Of several jobs, the highest number counts.
 Colours obey NO_COLOR and CLICOLOR_FORCE. With --json a command prints what opros said, one JSON value a line.";
 
 impl Exit {
-    pub const ALL: [Exit; 13] = [
+    pub const ALL: [Exit; 14] = [
         Exit::Ok,
         Exit::Failed,
         Exit::Usage,
@@ -51,6 +54,7 @@ impl Exit {
         Exit::NotFound,
         Exit::Refused,
         Exit::ProgramFailed,
+        Exit::Unanswered,
         Exit::JobFailed,
         Exit::JobCancelled,
         Exit::JobExpired,

@@ -16,6 +16,9 @@ pub enum Failure {
     /// opros was there, and the connection broke or the answer made no sense.
     #[error("{0}")]
     Broken(String),
+    /// What was asked for may have been done: the answer did not come, or not in time.
+    #[error("{0}")]
+    Unanswered(String),
     #[error("{problem}")]
     Refused { status: u16, problem: Problem },
     /// Nobody reads our output any more, or the disk is full.
@@ -29,6 +32,7 @@ impl Failure {
             Failure::Usage(_) => Exit::Usage,
             Failure::Unreachable(_) => Exit::Unreachable,
             Failure::Broken(_) => Exit::Failed,
+            Failure::Unanswered(_) => Exit::Unanswered,
             Failure::Refused { status: 404, .. } => Exit::NotFound,
             Failure::Refused { status: 400..500, .. } => Exit::Refused,
             Failure::Refused { .. } => Exit::Failed,
@@ -44,7 +48,7 @@ impl Failure {
     /// opros may be restarting: asking again can help.
     pub fn may_pass(&self) -> bool {
         match self {
-            Failure::Unreachable(_) | Failure::Broken(_) => true,
+            Failure::Unreachable(_) | Failure::Broken(_) | Failure::Unanswered(_) => true,
             Failure::Refused { status, .. } => *status >= 500,
             Failure::Usage(_) | Failure::Output(_) => false,
         }

@@ -4,10 +4,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::args::{JobsArgs, ShowArgs};
-use super::client::{Answer, read};
+use super::client::{Answer, Client, read};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{BOLD, state_style, styled};
+use super::problem::Problem;
 use super::table::Table;
 use super::wire::{Job, JobFile, JobPage, Timeline};
 use super::{Session, save, text, when};
@@ -63,6 +64,7 @@ fn query(args: &JobsArgs, left: u64, cursor: Option<String>) -> Vec<(&'static st
         ("account", args.account.clone()),
         ("tag", args.tag.clone()),
         ("dedupe_key", args.dedupe_key.clone()),
+        ("uid", args.uid.clone()),
         ("limit", Some(left.min(PAGE).to_string())),
         ("cursor", cursor),
     ];
@@ -100,7 +102,11 @@ fn row(table: &mut Table, job: &Job, now: Timestamp) {
 }
 
 pub async fn show(session: &mut Session<'_>, args: ShowArgs) -> Result<Exit, Failure> {
-    let id = args.job.id.to_string();
+    let id = match (args.id, &args.uid) {
+        (None, Some(uid)) => job_of(session.client, uid).await?,
+        (id, _) => id.unwrap_or_default(),
+    };
+    let id = id.to_string();
     let answer = session.client.get(&["v1", "jobs", &id], &[]).await?;
     let timeline = match args.timeline {
         true => Some(session.client.get(&["v1", "jobs", &id, "timeline"], &[]).await?.read::<Timeline>()?),
@@ -120,6 +126,18 @@ pub async fn show(session: &mut Session<'_>, args: ShowArgs) -> Result<Exit, Fai
     match args.save {
         Some(directory) => save::save(session, &id, &directory).await,
         None => Ok(Exit::Ok),
+    }
+}
+
+/// The job that was ordered with a token.
+async fn job_of(client: &Client, uid: &str) -> Result<i64, Failure> {
+    let page: JobPage = client.get(&["v1", "jobs"], &[("uid", uid.to_owned())]).await?.read()?;
+    match page.jobs.first() {
+        Some(raw) => Ok(read::<Job>(raw.get())?.id),
+        None => {
+            let title = format!("nothing was ordered with the uid {}", text::line(uid));
+            Err(Failure::Refused { status: 404, problem: Problem { title: Some(title), ..Problem::default() } })
+        }
     }
 }
 
@@ -164,7 +182,8 @@ fn fields(job: &Job, now: Timestamp) -> Vec<(&'static str, Option<String>)> {
         ("errors now", count(rest.errors.filter(|errors| *errors > 0))),
         ("retry of", count(rest.retry_of)),
         ("files", names(&rest.files)),
-        ("mailbox uid", rest.mailbox_uid.clone()),
+        ("uid", rest.uid.clone()),
+        ("mailbox uid", rest.mailbox_uid.clone().filter(|uid| rest.uid.as_ref() != Some(uid))),
         ("created", at(rest.created_at)),
         ("submitted", at(rest.submitted_at)),
         ("updated", at(rest.updated_at)),

@@ -16,8 +16,10 @@ pub mod exec;
 pub mod exit;
 pub mod explain;
 pub mod failure;
+mod feed;
 pub mod follow;
 pub mod health;
+pub mod insist;
 pub mod jobs;
 pub mod logs;
 pub mod man;
@@ -127,6 +129,10 @@ async fn dispatch(
         command => {
             let sources = Sources::from_process(globals.config.clone(), globals.overrides(&[]));
             let client = Client::reach(Reach::of(globals, &sources)?)?;
+            let client = match globals.patience {
+                Some(patience) => client.with_patience(patience),
+                None => client,
+            };
             talk(&mut Session { term, client: &client, clock }, command).await
         }
     }

@@ -8,8 +8,8 @@ use super::client::{Answer, Client};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{state_style, styled};
-use super::text;
 use super::wire::Job;
+use super::{insist, text};
 use crate::domain::State;
 
 /// Goes on after a job that cannot be cancelled, and ends with the highest code.
@@ -38,26 +38,41 @@ async fn each(session: &mut Session<'_>, args: CancelArgs, verb: &str) -> Result
 }
 
 pub async fn retry(session: &mut Session<'_>, args: RetryArgs) -> Result<Exit, Failure> {
-    let body = if args.force { json!({ "force": true }) } else { json!({}) };
     let id = args.job.id;
-    let answer = act(session.client, id, "retry", body).await?;
-    say(session, &answer, &format!(" It repeats job {id}."))?;
+    let uid = args.uid.unwrap_or_else(insist::fresh);
+    let mut body = json!({});
+    for (name, is_said) in [("force", args.force), ("again", args.again)] {
+        if is_said {
+            body[name] = json!(true);
+        }
+    }
+    let answer = insist::post(session, &["v1", "jobs", &id.to_string(), "retry"], &body, &uid).await?;
+    let more = if answer.status == 201 { "It repeats" } else { "Nothing new: it is already the retry of" };
+    say(session, &answer, &format!(" {more} job {id}."))?;
     Ok(Exit::Ok)
 }
 
 pub async fn resolve(session: &mut Session<'_>, args: ResolveArgs) -> Result<Exit, Failure> {
+    let uid = args.uid.unwrap_or_else(insist::fresh);
     let body = match &args.how.adopt {
         Some(remote_id) => json!({ "action": "adopt", "remote_id": remote_id }),
         None if args.how.resubmit => json!({ "action": "resubmit" }),
         None => json!({ "action": "fail" }),
     };
-    let answer = act(session.client, args.job.id, "resolve", body).await?;
+    let path = ["v1", "jobs", &args.job.id.to_string(), "resolve"];
+    let answer = insist::post(session, &path, &body, &uid).await?;
     say(session, &answer, "")?;
     Ok(Exit::Ok)
 }
 
 async fn act(client: &Client, id: i64, verb: &str, body: Value) -> Result<Answer, Failure> {
-    client.post(&["v1", "jobs", &id.to_string(), verb], &body).await
+    client.post(&["v1", "jobs", &id.to_string(), verb], &body).await.map_err(|failure| match failure {
+        // Asking again changes nothing more.
+        Failure::Unanswered(words) => Failure::Unanswered(format!(
+            "{words}. It may have been done: opros show {id} tells, and the same command can be repeated"
+        )),
+        failure => failure,
+    })
 }
 
 fn say(session: &mut Session<'_>, answer: &Answer, more: &str) -> Result<(), Failure> {

@@ -18,6 +18,10 @@ pub enum Reach {
 impl Reach {
     /// By `--url`, or else the socket.
     pub fn of(globals: &Globals, sources: &Sources) -> Result<Reach, Failure> {
+        // Also where it is not needed: whoever names a file means what is in it.
+        if let Some(problem) = sources.named_file_problem() {
+            return Err(Failure::Usage(problem));
+        }
         let Some(url) = globals.url.as_deref().filter(|url| !url.is_empty() && globals.socket.is_none()) else {
             return Ok(Reach::Socket(sources.client_socket()));
         };

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::output::{state_style, styled};
 use super::params::{self, Params};
 use super::wire::Job;
-use super::{Session, args::SubmitArgs, bulk, text};
+use super::{Session, args::SubmitArgs, bulk, insist, text};
 use crate::domain::Timestamp;
 
 /// What `POST /v1/jobs` takes.
@@ -34,18 +34,13 @@ struct NewJob {
 
 pub async fn submit(session: &mut Session<'_>, args: SubmitArgs) -> Result<Exit, Failure> {
     if let Some(file) = &args.file {
-        return bulk::submit(session, file).await;
+        return bulk::submit(session, file, args.uid.as_deref()).await;
     }
+    // Makes it safe to ask for the same again.
+    let uid = args.uid.clone().unwrap_or_else(insist::fresh);
     let job = new_job(args, session.clock.now())?;
-    let answer = match session.client.post(&["v1", "jobs"], &job).await {
-        // The job may be taken, and paid for: whoever repeats the command must know.
-        Err(Failure::Broken(words)) => {
-            let advice = "The job may have been taken: look with `opros jobs` before you submit it again";
-            return Err(Failure::Broken(format!("{words}. {advice}")));
-        }
-        answer => answer?,
-    };
-    say(session, &answer)?;
+    let answer = insist::post(session, &["v1", "jobs"], &job, &uid).await?;
+    say(session, &answer, &uid)?;
     Ok(Exit::Ok)
 }
 
@@ -77,7 +72,7 @@ fn stdin() -> Result<String, Failure> {
     Ok(text)
 }
 
-fn say(session: &mut Session<'_>, answer: &Answer) -> Result<(), Failure> {
+fn say(session: &mut Session<'_>, answer: &Answer, uid: &str) -> Result<(), Failure> {
     if session.term.json {
         return Ok(session.term.say_json(&answer.body)?);
     }
@@ -86,8 +81,11 @@ fn say(session: &mut Session<'_>, answer: &Answer) -> Result<(), Failure> {
     let line = if answer.status == 201 {
         format!("Job {} is {state}.", job.id)
     } else {
-        let key = job.rest.dedupe_key.as_deref().map(|key| format!(" {}", text::line(key))).unwrap_or_default();
-        format!("Nothing new: job {} with the dedupe key{key} is {state}.", job.id)
+        let known = match job.rest.dedupe_key.as_deref() {
+            Some(key) if job.rest.uid.as_deref() != Some(uid) => format!("the dedupe key {}", text::line(key)),
+            _ => format!("the uid {}", text::line(uid)),
+        };
+        format!("Nothing new: job {} with {known} is {state}.", job.id)
     };
     Ok(session.term.say(line)?)
 }

@@ -42,6 +42,7 @@ pub struct JobRest {
     pub error: Option<Reason>,
     pub why: Option<String>,
     pub mailbox_uid: Option<String>,
+    pub uid: Option<String>,
     pub retry_of: Option<i64>,
     pub files: Vec<JobFile>,
     #[serde(deserialize_with = "lenient")]
@@ -158,8 +159,6 @@ pub struct JobFiles {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Verdict {
     pub status: u16,
-    #[serde(default)]
-    pub line: Option<u64>,
     #[serde(default)]
     pub problem: Option<Problem>,
 }

@@ -94,6 +94,7 @@ fn retention(root: &Section<'_>) -> Retention {
         finished: section.duration_from("finished", SHORTEST_RETENTION),
         events: section.duration_from("events", SHORTEST_RETENTION),
         calls: section.duration_from("calls", SHORTEST_RETENTION),
+        uids: section.duration_from("uids", SHORTEST_RETENTION),
         most_finished: most(&section, "most_finished"),
         most_events: most(&section, "most_events"),
         most_calls: most(&section, "most_calls"),

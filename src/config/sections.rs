@@ -151,6 +151,9 @@ pub struct Retention {
     pub events: Duration,
     #[serde(with = "duration")]
     pub calls: Duration,
+    /// How long a client's token is remembered once its job is removed.
+    #[serde(with = "duration")]
+    pub uids: Duration,
     /// At most so many of each; the oldest go first. `None` where the configuration says 0.
     #[serde(serialize_with = "count_or_zero")]
     pub most_finished: Option<u64>,

@@ -74,6 +74,22 @@ impl Sources {
         named.or_else(|| self.fallback.clone().map(|path| (path, false)))
     }
 
+    /// What is wrong with a file that was named, by a flag or by `OPROS_CONFIG`: a client that passed it over would speak to
+    /// another daemon than was meant.
+    pub fn named_file_problem(&self) -> Option<String> {
+        let (file, _) = self.config_file().filter(|(_, is_named)| *is_named)?;
+        let name = file.display();
+        match std::fs::read_to_string(&file) {
+            Err(error) => Some(format!("the configuration file {name} cannot be read: {error}")),
+            Ok(text) => Document::parse("", text).err().map(|problem| {
+                let line = problem.line.map(|line| format!(" (line {line})")).unwrap_or_default();
+                format!(
+                    "the configuration file {name} is not TOML{line}: opros --config {name} config check tells more"
+                )
+            }),
+        }
+    }
+
     /// The admin socket as a client sees it: flags, environment, the file if it can be read, the built-in default.
     /// Never fails: a client may be a user who cannot read the daemon's file.
     pub fn client_socket(&self) -> PathBuf {

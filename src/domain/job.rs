@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+use super::repeat::Asked;
 
 /// The number that the socket, the CLI and the store use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -228,12 +229,15 @@ pub struct Job {
     pub submitted_at: Option<Timestamp>,
     pub updated_at: Timestamp,
     pub finished_at: Option<Timestamp>,
+    /// The token of the mailbox row that shows it.
     pub mailbox_uid: Option<String>,
     pub retry_of: Option<JobId>,
     /// When the vendor was last heard about it, as it was known when the newest look began; see [`Job::last_observed`].
     pub observed_at: Option<Timestamp>,
     /// Since when its last good look is announced as too old.
     pub stale_since: Option<Timestamp>,
+    /// The client's token, when the job was ordered with one at another door than the mailbox.
+    pub uid: Option<String>,
 }
 
 impl Job {
@@ -281,6 +285,15 @@ pub struct NewJob {
     /// The row's token, when the job came through the mailbox.
     pub mailbox_uid: Option<String>,
     pub retry_of: Option<JobId>,
+    /// What tells it from a new order when it is asked for again.
+    pub asked: Asked,
     /// What the vendor calls it, when nothing has to be submitted: the job starts `waiting`.
     pub follow: Option<String>,
+}
+
+impl NewJob {
+    /// The client's token, whichever door it came through.
+    pub fn uid(&self) -> Option<&str> {
+        self.mailbox_uid.as_deref().or(self.asked.uid.as_deref())
+    }
 }

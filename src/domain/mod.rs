@@ -12,6 +12,7 @@ pub mod json;
 pub mod policy;
 pub mod privacy;
 pub mod reconcile;
+pub mod repeat;
 pub mod spending;
 pub mod state;
 pub mod time;

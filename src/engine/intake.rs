@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::domain::repeat::{self, Asked};
 use crate::domain::{NewJob, Timestamp};
 use crate::vendors::{KindSpec, Vendor, registry};
 
 /// The largest params that are taken, in bytes of JSON.
 pub const LARGEST_PARAMS: usize = 64 << 10;
-/// The longest `dedupe_key`, `tag` and `uid`, in bytes.
+/// The longest `dedupe_key` and `tag`, in bytes.
 pub const LONGEST_KEY: usize = 200;
 
 /// A job as a client writes it: the insertable columns of the mailbox, the body of `POST /v1/jobs`.
@@ -25,6 +26,15 @@ pub struct JobRequest {
     pub not_before: Option<Timestamp>,
     pub deadline: Option<Timestamp>,
     pub tag: Option<String>,
+    /// The client's own token; a mailbox row has it apart.
+    pub uid: Option<String>,
+}
+
+impl JobRequest {
+    /// With what it is asked for, be it understood or not.
+    pub fn asked(&self, uid: Option<&str>) -> Asked {
+        Asked::order(uid, &self.kind, &self.params, self.account.as_deref())
+    }
 }
 
 /// What is wrong with one field, in a sentence that says what to do.
@@ -81,6 +91,7 @@ impl Intake {
                 tag: request.tag.clone(),
                 mailbox_uid: None,
                 retry_of: None,
+                asked: request.asked(request.uid.as_deref()),
                 follow: checked.follow,
             }),
             _ => Err(problems),
@@ -178,6 +189,9 @@ fn check_keys(request: &JobRequest, problems: &mut Vec<FieldProblem>) {
             let message = format!("{name} must have 1 to {LONGEST_KEY} bytes; leave it out if there is none");
             problems.push(FieldProblem::new("bad_key", &format!("/{name}"), message));
         }
+    }
+    if let Some(message) = request.uid.as_deref().and_then(repeat::uid_problem) {
+        problems.push(FieldProblem::new("bad_uid", "/uid", message));
     }
 }
 

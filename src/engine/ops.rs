@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Engine;
 use super::intake::{FieldProblem, JobRequest};
 use crate::crash;
+use crate::domain::repeat::Asked;
 use crate::domain::state::{Input, Refused, Resolution};
 use crate::domain::{Job, JobId, NewJob, PauseSource, Reason, State};
 use crate::store::callbacks::CandidateQuery;
@@ -25,8 +26,31 @@ pub enum OpError {
     Conflict(String),
     #[error("the request cannot be understood")]
     Problems(Vec<FieldProblem>),
+    /// The token was given for something else: for that job.
+    #[error("the uid was given for something else before")]
+    Reused(Option<JobId>),
+    /// What the token was given for is not known any more.
+    #[error("what this uid was given for is past retention")]
+    Gone(Option<JobId>),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// How a client asks for a move that may cost money.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Its own token: the same token, the same move.
+    pub uid: Option<String>,
+    /// It is meant, although the same was done already.
+    pub again: bool,
+}
+
+/// A job after a move.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moved {
+    pub job: Job,
+    /// False: it was made before.
+    pub is_new: bool,
 }
 
 impl Engine {
@@ -55,15 +79,47 @@ impl Engine {
         Ok(job)
     }
 
+    /// Settles a job in doubt, however often it is asked for.
     pub async fn resolve(&self, id: JobId, resolution: Resolution) -> Result<Job, OpError> {
+        let wish = Wish { uid: None, again: true };
+        Ok(self.resolve_once(id, resolution, wish).await?.job)
+    }
+
+    /// Settles a job in doubt. With the same `uid` it is settled once: afterwards the answer is the job as it stands.
+    pub async fn resolve_once(&self, id: JobId, resolution: Resolution, wish: Wish) -> Result<Moved, OpError> {
+        let means = match &resolution {
+            Resolution::Resubmit => format!("resolve {id} resubmit"),
+            Resolution::Adopt(remote_id) => format!("resolve {id} adopt {remote_id}"),
+            Resolution::Fail => format!("resolve {id} fail"),
+        };
+        let asked = Asked::of_move(wish.uid, means, wish.again);
+        if self.known(&asked).await?.is_some() {
+            return Ok(Moved { job: self.job(id).await?, is_new: false });
+        }
         if let Resolution::Adopt(remote_id) = &resolution {
             self.check_free(id, remote_id).await?;
         }
         crash::point("resolve.before");
-        let job = self.apply(id, Input::Resolve(resolution)).await?;
+        let moved = self.apply_once(id, Input::Resolve(resolution), asked).await?;
         crash::point("resolve.committed");
-        self.wake(&job.account);
-        Ok(job)
+        self.wake(&moved.job.account);
+        Ok(moved)
+    }
+
+    async fn job(&self, id: JobId) -> Result<Job, OpError> {
+        let found = self.inner.shared.store.job(id).await?;
+        found.map(|details| details.job).ok_or(OpError::NoJob(id))
+    }
+
+    /// What a token was given for before, where it is the same; what was given for something else is refused.
+    async fn known(&self, asked: &Asked) -> Result<Option<Accepted>, OpError> {
+        let Some(uid) = &asked.uid else { return Ok(None) };
+        let known = self.inner.shared.store.known(&[asked]).await?.remove(uid);
+        match known {
+            Some(Accepted::Reused(first)) => Err(OpError::Reused(first)),
+            Some(Accepted::Gone(job)) => Err(OpError::Gone(job)),
+            known => Ok(known),
+        }
     }
 
     /// What the vendor calls one job cannot be another's: its answer would be somebody else's.
@@ -93,27 +149,34 @@ impl Engine {
         }
     }
 
-    /// Orders the same again as a new job.
+    /// Orders the same again as a new job. While the newest retry of a job is unfinished, that one is the answer.
     pub async fn retry(&self, id: JobId, force: bool) -> Result<Accepted, OpError> {
-        let Some(JobDetails { job, params, .. }) = self.inner.shared.store.job(id).await? else {
+        self.retry_once(id, force, Wish::default()).await
+    }
+
+    /// The same by a client's wish: with the same `uid` it is ordered once.
+    pub async fn retry_once(&self, id: JobId, force: bool, wish: Wish) -> Result<Accepted, OpError> {
+        let asked = Asked::of_move(wish.uid, format!("retry {id}"), wish.again);
+        if let Some(known) = self.known(&asked).await? {
+            return Ok(known);
+        }
+        let Some(details) = self.inner.shared.store.job(id).await? else {
             return Err(OpError::NoJob(id));
         };
-        match job.state {
-            State::InDoubt => {
-                return Err(OpError::Conflict(format!(
-                    "job {id} is in doubt: the vendor may have been paid. Decide first: opros resolve {id} --resubmit | --adopt REMOTE_ID | --fail"
-                )));
-            }
-            State::Queued | State::Submitting | State::Waiting => {
-                return Err(OpError::Conflict(format!("job {id} is {}: it has not ended yet", job.state)));
-            }
-            State::Succeeded if !force => {
-                return Err(OpError::Conflict(format!(
-                    "job {id} has succeeded: ordering it again costs again. Say force (--force) if that is meant"
-                )));
-            }
-            State::Succeeded | State::Failed | State::Cancelled | State::Expired | State::Rejected => {}
+        may_be_retried(&details.job, force)?;
+        let again = self.ordered_again(details, asked)?;
+        let accepted = self.submit(vec![again]).await?.into_iter().next();
+        match accepted.ok_or_else(|| StoreError::Other("no verdict came back".to_owned()))? {
+            Accepted::Reused(first) => Err(OpError::Reused(first)),
+            Accepted::Gone(job) => Err(OpError::Gone(job)),
+            accepted => Ok(accepted),
         }
+    }
+
+    /// The same order, as it is understood today.
+    fn ordered_again(&self, details: JobDetails, asked: Asked) -> Result<NewJob, OpError> {
+        let JobDetails { job, params, .. } = details;
+        let id = job.id;
         let params: Value = serde_json::from_str(&params)
             .map_err(|_| OpError::Conflict(format!("the stored params of job {id} are damaged; order it anew")))?;
         let request = JobRequest {
@@ -125,29 +188,17 @@ impl Engine {
             not_before: None,
             deadline: None,
             tag: job.tag,
+            uid: None,
         };
-        let mut again = self.intake().understand(&request).map_err(OpError::Problems)?;
-        again.retry_of = Some(id);
-        let guarded = self.runner(&again.account).is_some_and(|it| !it.setup().spending.same_order_window.is_zero());
-        let accepted = self.submit(vec![again]).await?.into_iter().next();
-        let accepted = accepted.ok_or_else(|| StoreError::Other("no verdict came back".to_owned()))?;
-        if let Accepted::New(id) = accepted
-            && guarded
-        {
-            // An operator means it: it is not held for being equal. One that was sent already needs no word.
-            match self.release(id).await {
-                Ok(_) | Err(OpError::Conflict(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(accepted)
+        let again = self.intake().understand(&request).map_err(OpError::Problems)?;
+        Ok(NewJob { retry_of: Some(id), asked, ..again })
     }
 
-    /// Lets a held job go, although an equal order was sent shortly before.
-    pub async fn release(&self, id: JobId) -> Result<Job, OpError> {
-        let job = self.apply(id, Input::Release).await?;
-        self.wake(&job.account);
-        Ok(job)
+    /// Lets a held job go, although an equal order was sent shortly before; once it was let go, nothing more happens.
+    pub async fn release(&self, id: JobId) -> Result<Moved, OpError> {
+        let moved = self.apply_once(id, Input::Release, Asked::default()).await?;
+        self.wake(&moved.job.account);
+        Ok(moved)
     }
 
     pub async fn pause(&self, account: &str, reason: Option<String>) -> Result<(), OpError> {
@@ -178,20 +229,53 @@ impl Engine {
 
     /// Carries one input through the state table.
     pub async fn apply(&self, id: JobId, input: Input) -> Result<Job, OpError> {
+        let moved = self.carry(Batch::of(self.now(), vec![Change { job: id, input }]), id).await?;
+        Ok(moved.job)
+    }
+
+    /// The same, where asking for it again must change nothing more.
+    async fn apply_once(&self, id: JobId, input: Input, asked: Asked) -> Result<Moved, OpError> {
         let batch = Batch::of(self.now(), vec![Change { job: id, input }]);
+        self.carry(Batch { asked: Some(asked), ..batch }, id).await
+    }
+
+    async fn carry(&self, batch: Batch, id: JobId) -> Result<Moved, OpError> {
         let result = self.inner.shared.store.apply(batch).await?.into_iter().next();
         match result {
             Some(Ok(job)) => {
                 super::log::log_end(&job);
-                Ok(Arc::unwrap_or_clone(job))
+                Ok(Moved { job: Arc::unwrap_or_clone(job), is_new: true })
             }
+            Some(Err(ApplyError::Already(job))) => Ok(Moved { job: Arc::unwrap_or_clone(job), is_new: false }),
             Some(Err(ApplyError::NotFound(id))) => Err(OpError::NoJob(id)),
             Some(Err(ApplyError::Refused(refused))) => Err(OpError::Conflict(advice(&refused))),
+            Some(Err(ApplyError::Reused(first))) => Err(OpError::Reused(first)),
+            Some(Err(ApplyError::JustNow(_))) => Err(OpError::Conflict(format!(
+                "job {id} was resubmitted less than a minute ago and is in doubt once more: the vendor may have been paid \
+                 twice already. If it is to be sent again all the same, say again (\"again\": true)"
+            ))),
             Some(Err(error @ (ApplyError::Spent(_) | ApplyError::Equal(_)))) => {
                 Err(OpError::Conflict(error.to_string()))
             }
             None => Err(StoreError::Other("no verdict came back".to_owned()).into()),
         }
+    }
+}
+
+/// Whether the same may be ordered again as a new job.
+fn may_be_retried(job: &Job, force: bool) -> Result<(), OpError> {
+    let id = job.id;
+    match job.state {
+        State::InDoubt => Err(OpError::Conflict(format!(
+            "job {id} is in doubt: the vendor may have been paid. Decide first: opros resolve {id} --resubmit | --adopt REMOTE_ID | --fail"
+        ))),
+        State::Queued | State::Submitting | State::Waiting => {
+            Err(OpError::Conflict(format!("job {id} is {}: it has not ended yet", job.state)))
+        }
+        State::Succeeded if !force => Err(OpError::Conflict(format!(
+            "job {id} has succeeded: ordering it again costs again. Say force (--force) if that is meant"
+        ))),
+        State::Succeeded | State::Failed | State::Cancelled | State::Expired | State::Rejected => Ok(()),
     }
 }
 

@@ -273,7 +273,8 @@ async fn finish(
             input: Input::End { turn: claimed.job.turn, call, outcome },
         })
         .collect();
-    commit(runner, Batch { at: runner.now(), changes, accounts, call: Some(record), downloads, spending: None }).await;
+    commit(runner, Batch { at: runner.now(), changes, accounts, call: Some(record), downloads, ..Batch::default() })
+        .await;
 }
 
 /// Whether some order turned out to cost nothing: the budget may have room again.

@@ -8,52 +8,32 @@
 use super::session::Session;
 use super::trouble::Trouble;
 use crate::domain::exchange::sha256_hex;
+use crate::domain::repeat::Asked;
 use crate::domain::{JobId, NewJob, Reason};
 use crate::store::{Accepted, RejectedRow};
 
 impl Session {
-    /// Of rows that cannot be understood: one whose token belongs to a job does not get that job's answer.
-    pub(super) async fn tell_misfits_apart(
-        &mut self,
-        rejected: Vec<(i64, RejectedRow)>,
-    ) -> Result<Vec<RejectedRow>, Trouble> {
-        if rejected.is_empty() {
-            return Ok(Vec::new());
-        }
-        let uids: Vec<String> = rejected.iter().map(|(_, row)| row.uid.clone()).collect();
-        let known = self.engine.store().mailbox_rows(&uids).await?;
-        let mut all = Vec::with_capacity(rejected.len());
-        for (id, row) in rejected {
-            let first = known.get(&row.uid).filter(|known| known.ordered.is_some() && id > self.compared);
-            match first.and_then(|first| first.job) {
-                Some(first) => {
-                    let told = format!("{}; and {}", row.reason.message, belongs_to(&row.uid, first));
-                    all.push(self.apart(id, row.uid, row.kind, Reason::new(&row.reason.code, told), first));
-                }
-                None => all.push(row),
-            }
-        }
-        Ok(all)
-    }
-
-    /// Of rows that were understood and whose token was known: those that order something else than its job.
-    pub(super) async fn tell_others_apart(
+    /// Rows whose token belongs to another order. A row that cannot be understood does not get that order's answer either.
+    pub(super) async fn tell_apart(
         &mut self,
         ids: &[i64],
         jobs: &[NewJob],
         verdicts: &[Option<Accepted>],
+        misfits: Vec<(i64, RejectedRow)>,
+        refused: &[Accepted],
     ) -> Result<(), Trouble> {
         let mut rejected = Vec::new();
         for ((id, job), verdict) in ids.iter().zip(jobs).zip(verdicts) {
-            let Some(Accepted::Taken(Some(first))) = verdict else { continue };
-            let Some(uid) = job.mailbox_uid.clone() else { continue };
-            let Some(known) = self.engine.store().job(*first).await? else { continue };
-            // The token of a row that was rejected as a duplicate leads to a job that is not its own.
-            let is_its_own = known.job.mailbox_uid.as_ref() == Some(&uid);
-            let is_same = known.job.kind == job.kind && known.job.account == job.account && known.params == job.params;
-            if is_its_own && !is_same && *id > self.compared {
-                let reason = Reason::new("duplicate", belongs_to(&uid, *first));
-                rejected.push(self.apart(*id, uid, Some(job.kind.clone()), reason, *first));
+            let Some(Accepted::Reused(Some(first))) = verdict else { continue };
+            let Some(uid) = job.mailbox_uid.clone().filter(|_| *id > self.compared) else { continue };
+            let reason = Reason::new("uid_reused", belongs_to(&uid, *first));
+            rejected.push(self.apart(*id, uid, Some(job.kind.clone()), reason, *first));
+        }
+        for ((id, row), verdict) in misfits.into_iter().zip(refused) {
+            let Accepted::Reused(Some(first)) = verdict else { continue };
+            if id > self.compared {
+                let told = format!("{}; and {}", row.reason.message, belongs_to(&row.uid, *first));
+                rejected.push(self.apart(id, row.uid, row.kind, Reason::new(&row.reason.code, told), *first));
             }
         }
         if !rejected.is_empty() {
@@ -72,7 +52,8 @@ impl Session {
         // The first order's row was replaced: it is put back.
         self.pending.insert(uid.clone());
         self.apart.insert(own.clone(), uid);
-        RejectedRow { uid: own, kind, reason, duplicate_of: Some(first) }
+        let asked = Asked { row: Some(id), ..Asked::default() };
+        RejectedRow { uid: own, kind, reason, duplicate_of: Some(first), asked }
     }
 }
 

@@ -10,6 +10,7 @@ use super::sql;
 use super::take::text;
 use super::trouble::Trouble;
 use crate::crash;
+use crate::domain::repeat::Asked;
 use crate::domain::{Reason, State, Timestamp};
 use crate::engine::intake::LARGEST_PARAMS;
 use crate::store::{JobDetails, MailboxEvent, MailboxNews, MailboxRow, RejectedRow};
@@ -217,7 +218,8 @@ impl Session {
                     let uid = if uid.is_empty() { format!("unreadable:{id}") } else { uid };
                     self.ids.insert(uid.clone(), id);
                     self.pending.insert(uid.clone());
-                    unknown.push(RejectedRow { uid, kind: None, reason: unknown_row(), duplicate_of: None });
+                    let asked = Asked { row: Some(id), ..Asked::default() };
+                    unknown.push(RejectedRow { uid, kind: None, reason: unknown_row(), duplicate_of: None, asked });
                 }
             }
         }

@@ -109,6 +109,7 @@ impl RawRow {
             not_before: whole("not_before", &self.not_before)?.map(|ms| time("not_before", ms)).transpose()?,
             deadline: whole("deadline", &self.deadline)?.map(|ms| time("deadline", ms)).transpose()?,
             tag: clean("tag", &self.tag)?,
+            uid: None,
         })
     }
 }

@@ -13,6 +13,7 @@ use super::sql;
 use super::trouble::Trouble;
 use crate::crash;
 use crate::domain::privacy::masked;
+use crate::domain::repeat::Asked;
 use crate::domain::{JobId, NewJob, Reason};
 use crate::engine::intake::{FieldProblem, Intake};
 use crate::engine::ops::OpError;
@@ -171,27 +172,24 @@ impl Session {
 
     async fn hand_over(&mut self, sorted: Sorted) -> Result<(), Trouble> {
         let Sorted { ids, jobs, rejected, cancelled } = sorted;
-        let rejected = self.tell_misfits_apart(rejected).await?;
-        if let Some(first) = rejected.first() {
-            let error = masked(&first.reason.message);
-            tracing::warn!(rows = rejected.len(), code = first.reason.code, error, "mailbox rows were rejected");
-        }
         let store = self.engine.store();
+        let misfits: Vec<RejectedRow> = rejected.iter().map(|(_, row)| row.clone()).collect();
         let reject =
-            async { if rejected.is_empty() { Ok(()) } else { store.reject(rejected, self.engine.now()).await } };
+            async { if misfits.is_empty() { Ok(Vec::new()) } else { store.reject(misfits, self.engine.now()).await } };
         // How far the file was seen is known to the store with the rows themselves: should both the daemon and the file be
         // lost in the next moment, their numbers are not given to others.
         let mark = self.mark();
         let tell = async { if mark == self.marked { Ok(()) } else { store.set_mailbox_mark(mark).await } };
         // All of them share a commit.
-        let (verdicts, (), ()) = tokio::try_join!(self.submit(&jobs), reject, tell)?;
+        let (verdicts, refused, ()) = tokio::try_join!(self.submit(&jobs), reject, tell)?;
         self.marked = mark;
+        log_rejected(&rejected, &refused);
         for place in cancelled {
             if let Some(Accepted::New(id) | Accepted::Taken(Some(id))) = verdicts.get(place).copied().flatten() {
                 self.cancel(id).await?;
             }
         }
-        self.tell_others_apart(&ids, &jobs, &verdicts).await
+        self.tell_apart(&ids, &jobs, &verdicts, rejected, &refused).await
     }
 
     /// One verdict for each job; none where the store refused it. What the store chokes on is found and rejected by itself.
@@ -212,7 +210,8 @@ impl Session {
                 Err(StoreError::Other(error)) => {
                     tracing::error!(error, "the store refused a mailbox row");
                     let reason = Reason::new("store_refused", "opros' store refused this row; its log says why");
-                    let row = RejectedRow { uid, kind: Some(kind), reason, duplicate_of: None };
+                    let asked = Asked { row: job.asked.row, ..Asked::default() };
+                    let row = RejectedRow { uid, kind: Some(kind), reason, duplicate_of: None, asked };
                     self.engine.store().reject(vec![row], self.engine.now()).await?;
                     verdicts.push(None);
                 }
@@ -265,6 +264,15 @@ impl Session {
     }
 }
 
+/// Those that show the job of an equal order are not rejected.
+fn log_rejected(rows: &[(i64, RejectedRow)], verdicts: &[Accepted]) {
+    let rejected = rows.iter().zip(verdicts).filter(|(_, verdict)| verdict.job().is_none());
+    if let Some(((_, first), _)) = rejected.clone().next() {
+        let error = masked(&first.reason.message);
+        tracing::warn!(rows = rejected.count(), code = first.reason.code, error, "mailbox rows were rejected");
+    }
+}
+
 /// What our own SQL wrote.
 fn understood<T: DeserializeOwned>(text: &str) -> Result<T, Trouble> {
     serde_json::from_str(text)
@@ -277,6 +285,10 @@ pub(super) fn text(bytes: Vec<u8>) -> String {
 }
 
 fn sort_in(intake: &Intake, row: ReadRow, now: crate::domain::Timestamp, sorted: &mut Sorted) {
+    let asked = match &row.request {
+        Ok(request) => Asked { row: Some(row.id), ..request.asked(Some(&row.uid)) },
+        Err(_) => Asked { row: Some(row.id), ..Asked::default() },
+    };
     // A driver that panics over one row must not keep the others waiting.
     let understood = row.request.and_then(|request| {
         let understood = catch_unwind(AssertUnwindSafe(|| intake.understand(&request)));
@@ -288,6 +300,7 @@ fn sort_in(intake: &Intake, row: ReadRow, now: crate::domain::Timestamp, sorted:
     match understood {
         Ok(mut job) => {
             job.mailbox_uid = Some(row.uid);
+            job.asked = asked;
             if row.cancel_requested {
                 job.not_before = Some(now + OUT_OF_REACH);
                 sorted.cancelled.push(sorted.jobs.len());
@@ -296,7 +309,7 @@ fn sort_in(intake: &Intake, row: ReadRow, now: crate::domain::Timestamp, sorted:
             sorted.jobs.push(job);
         }
         Err(reason) => {
-            let rejected = RejectedRow { uid: row.uid, kind: row.kind, reason, duplicate_of: None };
+            let rejected = RejectedRow { uid: row.uid, kind: row.kind, reason, duplicate_of: None, asked };
             sorted.rejected.push((row.id, rejected));
         }
     }

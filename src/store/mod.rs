@@ -25,6 +25,7 @@ pub use self::upkeep::{Removed, Retention};
 use self::watches::WatchStore;
 use crate::domain::ages::Held;
 use crate::domain::reconcile::{Ordered, Reading};
+use crate::domain::repeat::Asked;
 use crate::domain::spending::{BudgetSpent, Rules, Spent};
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Account, Call, Event, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
@@ -58,11 +59,13 @@ pub trait Store: SinkStore + WatchStore {
 
     // ---- writes: each is part of some group commit --------------------------------------------------------------
 
-    /// Takes jobs in. A job whose `dedupe_key` belongs to an unfinished one is not stored; a mailbox row is taken once.
+    /// Takes jobs in. What comes with a known `uid` is answered with its job, whatever that has come to; a retry of which
+    /// another is unfinished, and a job whose `dedupe_key` belongs to an unfinished one, with that one.
     async fn accept(&self, jobs: Vec<NewJob>, at: Timestamp) -> Result<Vec<Accepted>, StoreError>;
 
-    /// Notes that mailbox rows could not be understood, with one `job.rejected` event each; once per uid.
-    async fn reject(&self, rows: Vec<RejectedRow>, at: Timestamp) -> Result<(), StoreError>;
+    /// Notes that mailbox rows could not be understood, with one `job.rejected` event each. One whose `uid` belongs to a job
+    /// is not noted: either it asks for the same, and shows that job, or it is [`Accepted::Reused`].
+    async fn reject(&self, rows: Vec<RejectedRow>, at: Timestamp) -> Result<Vec<Accepted>, StoreError>;
 
     /// Carries inputs through the state table, with the records of the calls behind them, in one transaction.
     async fn apply(&self, batch: Batch) -> Result<Vec<Result<Arc<Job>, ApplyError>>, StoreError>;
@@ -120,6 +123,10 @@ pub trait Store: SinkStore + WatchStore {
     async fn next_deadline(&self) -> Result<Option<Timestamp>, StoreError>;
 
     async fn job(&self, id: JobId) -> Result<Option<JobDetails>, StoreError>;
+
+    /// What tokens that were given before come to, by them: whoever asks for the same as then, as it was written then, gets
+    /// its job, though it would not be understood now.
+    async fn known(&self, asked: &[&Asked]) -> Result<BTreeMap<String, Accepted>, StoreError>;
 
     /// Newest first.
     async fn jobs(&self, filter: JobFilter) -> Result<JobPage, StoreError>;
@@ -306,10 +313,14 @@ pub enum StoreHealth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
     New(JobId),
-    /// An unfinished job has the same `dedupe_key`.
+    /// An unfinished job has the same `dedupe_key`, or is a retry of the same job.
     Duplicate(JobId),
-    /// The mailbox row was taken before; none when it was rejected then.
+    /// Its `uid` was given for the same before; no job when it was a mailbox row that was rejected.
     Taken(Option<JobId>),
+    /// Its `uid` was given for something else before: that job; none when that was a mailbox row that was rejected.
+    Reused(Option<JobId>),
+    /// It was ordered with this `uid` before, and the job's data are gone.
+    Gone(Option<JobId>),
 }
 
 impl Accepted {
@@ -317,6 +328,7 @@ impl Accepted {
         match self {
             Accepted::New(id) | Accepted::Duplicate(id) => Some(id),
             Accepted::Taken(id) => id,
+            Accepted::Reused(_) | Accepted::Gone(_) => None,
         }
     }
 }
@@ -328,6 +340,8 @@ pub struct RejectedRow {
     pub reason: Reason,
     /// The unfinished job that a duplicate duplicates.
     pub duplicate_of: Option<JobId>,
+    /// What it asked for, as far as that could be read, and the number of the row.
+    pub asked: Asked,
 }
 
 /// Changes that belong together: all of them are committed, or none.
@@ -342,6 +356,8 @@ pub struct Batch {
     pub downloads: Vec<DownloadWish>,
     /// What the orders that begin by this batch cost, and whether they may begin at all. None: they are free to.
     pub spending: Option<Arc<Rules>>,
+    /// With what a client asked for the change, so that asking again changes nothing more.
+    pub asked: Option<Asked>,
 }
 
 impl Batch {
@@ -383,7 +399,7 @@ pub struct CallRecord {
     pub note: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ApplyError {
     #[error("there is no job {0}")]
     NotFound(JobId),
@@ -395,6 +411,15 @@ pub enum ApplyError {
     /// An equal order was sent shortly before: it is to be held.
     #[error("{}", .0.message)]
     Equal(Reason),
+    /// It was done before; the job as it stands.
+    #[error("job {} is {}: it was done before", .0.id, .0.state)]
+    Already(Arc<Job>),
+    /// The token that it came with was given for something else before.
+    #[error("the uid was given for something else before")]
+    Reused(Option<JobId>),
+    /// The same was done a moment ago, and nobody says that it is meant again.
+    #[error("job {0} was resubmitted a moment ago, and is in doubt once more")]
+    JustNow(JobId),
 }
 
 #[derive(Debug, Clone)]
@@ -438,6 +463,8 @@ pub struct JobFilter {
     pub account: Option<String>,
     pub tag: Option<String>,
     pub dedupe_key: Option<String>,
+    /// The job that was ordered with it.
+    pub uid: Option<String>,
     /// Jobs with a smaller number than this.
     pub before: Option<JobId>,
     pub limit: usize,

@@ -57,12 +57,17 @@ pub struct LastFiring {
 
 pub type LastFirings = BTreeMap<String, LastFiring>;
 
+/// As the shipped configuration has it.
+const UIDS: Duration = Duration::from_secs(400 * 86_400);
+
 /// How long finished things are kept, and how many of them at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     pub finished: Duration,
     pub events: Duration,
     pub calls: Duration,
+    /// How long a client's token is remembered once its job is removed.
+    pub uids: Duration,
     pub most: Most,
     /// A mailbox waits for its events. Without one nobody does.
     pub mailbox: bool,
@@ -71,7 +76,7 @@ pub struct Retention {
 impl Retention {
     /// However many there are.
     pub fn by_age(finished: Duration, events: Duration, calls: Duration) -> Self {
-        Self { finished, events, calls, most: Most::default(), mailbox: true }
+        Self { finished, events, calls, uids: UIDS, most: Most::default(), mailbox: true }
     }
 }
 
@@ -88,6 +93,8 @@ pub struct Removed {
     pub jobs: u64,
     pub events: u64,
     pub calls: u64,
+    /// Clients' tokens.
+    pub uids: u64,
     /// Pages that the file became shorter by.
     pub pages: u64,
     pub more: bool,

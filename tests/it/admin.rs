@@ -2,7 +2,7 @@
 //! engine is not started, or its vendor's address leads nowhere.
 
 mod bulk;
-mod house;
+pub mod house;
 mod live;
 mod moves;
 mod socket;

@@ -278,15 +278,16 @@ async fn columns(file: &Path, markers: &[String]) -> BTreeSet<String> {
 }
 
 /// Where personal data may lie: what was ordered, what was answered, why it ended, and what tells of that.
-const MEANT: [&str; 13] = [
+const MEANT: [&str; 14] = [
     "bodies.params",
     "bodies.result",
     "bodies.partial",
     "jobs.memo",
     "jobs.reason",
     "jobs.mailbox_uid",
-    "mailbox_rows.uid",
-    "mailbox_rows.message",
+    "jobs.uid",
+    "uids.uid",
+    "uids.message",
     "attempts.detail",
     "calls.note",
     "events.data",

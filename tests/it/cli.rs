@@ -3,6 +3,7 @@
 mod commands;
 mod fake;
 mod jobs;
+mod lost;
 mod pages;
 mod streams;
 mod words;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opros::clock::{ManualClock, SharedClock};
+use opros::domain::repeat::Asked;
 use opros::domain::state::{Begin, Input, Outcome};
 use opros::domain::{Call, JobId, NewJob, Reason, State, Timestamp, Traits};
 use opros::store::sqlite::SqliteStore;
@@ -26,6 +27,7 @@ fn new_job() -> NewJob {
         tag: None,
         mailbox_uid: None,
         retry_of: None,
+        asked: Asked::default(),
         follow: None,
     }
 }

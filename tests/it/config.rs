@@ -210,6 +210,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
 
     [retention]
     calls = "14d"
+    uids = "400d"
     events = "90d"
     finished = "90d"
     most_calls = 0

@@ -51,6 +51,7 @@ pub(crate) fn job(state: State, traits: Traits) -> Job {
         retry_of: None,
         observed_at: None,
         stale_since: None,
+        uid: None,
     }
 }
 

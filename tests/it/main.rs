@@ -16,6 +16,7 @@ mod memory;
 mod money;
 mod observe;
 mod process;
+mod repeats;
 mod rlab;
 mod simulator;
 mod sinks;

@@ -2,6 +2,6 @@
 
 mod browsers;
 mod doors;
-mod house;
+pub mod house;
 mod logs;
 mod metrics;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opros::clock::{ManualClock, SharedClock};
+use opros::domain::repeat::Asked;
 use opros::domain::state::{Begin, End, Input, Observation, Outcome};
 use opros::domain::{Call, EventType, JobId, NewJob, Reason, State, Timestamp, Traits};
 use opros::store::sqlite::{MIGRATIONS, SqliteStore, sql};
@@ -42,6 +43,7 @@ fn new_job() -> NewJob {
         tag: None,
         mailbox_uid: None,
         retry_of: None,
+        asked: Asked::default(),
         follow: None,
     }
 }
@@ -138,7 +140,16 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
         "DECIDE_COSTS",
         "FIND_EQUAL",
         "FIND_OPEN_KEYS",
-        "FIND_TAKEN",
+        "FIND_UIDS",
+        "FIND_RETRIES",
+        "LAST_DECISIONS",
+        "REJECT_UIDS",
+        "UNNUMBERED_EVENTS",
+        "NUMBER_EVENTS",
+        "UIDS_GONE",
+        "DELETE_UIDS",
+        "PURGE_UIDS",
+        "LIST_JOBS_BY_UID",
         "GET_JOB",
         "JOB_EVENTS",
         "JOB_OBSERVATIONS",
@@ -186,7 +197,8 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
         "observations",
         "events",
         "calls",
-        "mailbox_rows",
+        "uids",
+        "u",
         "m",
         "callbacks",
         "callback_bodies",
@@ -317,6 +329,7 @@ async fn a_mailbox_row_is_taken_once_and_a_duplicate_becomes_a_rejected_row() {
         kind: None,
         reason: Reason::new("bad_params", "no phone"),
         duplicate_of: None,
+        asked: Asked::default(),
     };
     store.reject(vec![bad.clone(), bad], start()).await.unwrap();
 

@@ -1,6 +1,6 @@
 //! What keeps an opros in order: schedules, retention, purging, backup and restore, export, reload.
 
-mod house;
+pub mod house;
 mod leap;
 mod purge;
 mod reload;

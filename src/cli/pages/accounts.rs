@@ -20,7 +20,7 @@ pub(super) const PAGES: &[Page] = &[
         "bad_key",
         &[Account, Job, Field],
         NotTaken,
-        "Of an account: Tronk says that the key is wrong, and the account is paused with its jobs kept. Of a field: dedupe_key, tag or uid is too long or empty, or holds control characters.",
+        "Of an account: Tronk says that the key is wrong, and the account is paused with its jobs kept. Of a field: dedupe_key or tag is too long or empty, or holds control characters.",
         "Account: put the right key into the configuration, opros reload, opros resume NAME. Field: shorten it.",
     ),
     page(

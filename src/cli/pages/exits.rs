@@ -24,15 +24,13 @@ pub(super) const PAGES: &[Page] = &[
         "exit-2",
         &[Exit],
         Says("No: nothing was sent."),
-        "The command line or its input is wrong; config check: the configuration is.",
+        "The command line or its input is wrong; a file named by --config or OPROS_CONFIG cannot be read; config check: the configuration is wrong.",
         "The line on stderr says what; opros COMMAND --help.",
     ),
     page(
         "exit-3",
         &[Exit],
-        Says(
-            "Nothing by this command, unless the connection broke after an order was handed over: with a dedupe_key it is safe to repeat it.",
-        ),
+        Says("Nothing by this command: nobody was there to take an order."),
         "opros cannot be reached at its socket.",
         "systemctl status opros; opros doctor; is it another socket (--socket)?",
     ),
@@ -56,6 +54,13 @@ pub(super) const PAGES: &[Page] = &[
         NoMoney,
         "watch --exec: the program failed; the event counts as not taken.",
         "Mend the program and start watch again with the same --cursor.",
+    ),
+    page(
+        "exit-7",
+        &[Exit],
+        Says("Perhaps: the order may have been taken. Asked for again with its uid, it is not ordered twice."),
+        "The connection broke, or the answer did not come in time, and asking again for a minute did not help. What was asked for may have been done.",
+        "opros jobs --uid TOKEN, with the token in the message, tells what has become of it. The same command with --uid TOKEN orders nothing twice.",
     ),
     page(
         "exit-10",

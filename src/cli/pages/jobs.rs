@@ -122,7 +122,7 @@ pub(super) const PAGES: &[Page] = &[
         "duplicate",
         &[Job, Field],
         NothingSent,
-        "The row's dedupe_key belongs to a job that has not ended, or its uid belongs to another order. The row's job_id names that first job.",
+        "The row's dedupe_key belongs to a job that has not ended; or its uid was ordered before, and that job's data are removed. The row's job_id names that first job.",
         "Follow the first job, or insert the row with a dedupe_key or uid of its own.",
     ),
     page(

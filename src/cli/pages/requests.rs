@@ -1,6 +1,6 @@
 //! What the socket and the mailbox refuse before anything is stored.
 
-use super::Money::{None as NoMoney, NothingSent};
+use super::Money::{None as NoMoney, NothingSent, Says};
 use super::Page;
 use super::Place::{Field, Job, Problem};
 use super::page;
@@ -44,10 +44,38 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "bad_uid",
-        &[Job],
+        &[Job, Field],
         NothingSent,
-        "The row's uid is empty, too long, or no text.",
-        "Leave uid out, or give 1 to 200 bytes of text.",
+        "The uid (or Idempotency-Key) is empty, longer than 200 characters, no text, or holds control characters.",
+        "Leave uid out, or give 1 to 200 characters without control characters.",
+    ),
+    page(
+        "uid_reused",
+        &[Problem, Field, Job],
+        Says("Nothing by this request. The first order with this uid may have been sent: see its job."),
+        "The uid (or Idempotency-Key) was given for something else before: another kind, other params, another account, or another move. The answer's job, or the row's job_id, names the first order.",
+        "Repeat an order exactly as it was; give a new order a uid of its own.",
+    ),
+    page(
+        "uid_gone",
+        &[Problem, Field],
+        Says("When the first order with this uid was sent: see opros costs. Nothing by this request."),
+        "It was ordered with this uid before, and retention has removed the job; or only a newer store than this one knew it.",
+        "If it is a new order, give it a uid of its own. retention.finished says how long jobs are kept, retention.uids how long their tokens are remembered.",
+    ),
+    page(
+        "uid_given_twice",
+        &[Field],
+        NothingSent,
+        "The header Idempotency-Key and the body's uid differ; which one was meant is not guessed.",
+        "Send one of them, or the same in both.",
+    ),
+    page(
+        "one_key_for_many",
+        &[Field],
+        NothingSent,
+        "Idempotency-Key stands for one job, and the request holds an array or NDJSON.",
+        "Give each job its own uid.",
     ),
     page(
         "bad_text",
@@ -67,7 +95,7 @@ pub(super) const PAGES: &[Page] = &[
         "too_long",
         &[Job, Field],
         NothingSent,
-        "A text is longer than allowed: 200 bytes for dedupe_key, tag and uid.",
+        "A text is longer than allowed: 200 bytes for dedupe_key, tag and a row's uid.",
         "Shorten it.",
     ),
     page(

@@ -87,7 +87,13 @@ pub async fn deliver(
             Err(ApplyError::NotFound(_)) => return Ok(Delivered::NoJob),
             Err(ApplyError::Refused(refused)) => return Ok(Delivered::Refused(refused)),
             // A delivery orders nothing.
-            Err(error @ (ApplyError::Spent(_) | ApplyError::Equal(_))) => {
+            Err(
+                error @ (ApplyError::Spent(_)
+                | ApplyError::Equal(_)
+                | ApplyError::Already(_)
+                | ApplyError::Reused(_)
+                | ApplyError::JustNow(_)),
+            ) => {
                 return Err(StoreError::Other(error.to_string()));
             }
         }

@@ -11,11 +11,13 @@ use sqlx::{Either, Executor, SqliteConnection};
 use super::agenda::{Moves, Place};
 use super::money::{self, Guard};
 use super::rows::{Changed, Rows};
+use super::uids::{Data, Uid};
 use super::{downloads, sql};
 use crate::crash::{self, Mutant};
 use crate::domain::exchange::sha256_hex;
+use crate::domain::repeat::{self, Asked};
 use crate::domain::spending::Rules;
-use crate::domain::state::{AttemptChange, Input, Step, step};
+use crate::domain::state::{AttemptChange, Input, Resolution, Step, step};
 use crate::domain::{EventType, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 use crate::store::{Accepted, AccountChange, ApplyError, Batch, CallRecord, Change, RejectedRow, StoreError};
 
@@ -29,6 +31,8 @@ pub struct Numbers {
     pub last_order: i64,
 }
 
+/// A job that an operator had submitted again is not submitted once more within this, unless that is meant.
+const DOUBLE_CLICK: Duration = Duration::from_secs(60);
 /// A balance that is this young may not stand in its history yet; what stands there is not written twice.
 const NEWS: Duration = Duration::from_secs(10);
 
@@ -40,7 +44,9 @@ pub struct Draft {
     jobs: HashMap<JobId, Loaded>,
     new_jobs: Rows,
     new_bodies: Rows,
-    mailbox_rows: Rows,
+    uids: Rows,
+    /// Rows of known tokens that are rejected.
+    told: Rows,
     opened: Vec<OpenedAttempt>,
     unclear: Rows,
     closed: Rows,
@@ -60,7 +66,11 @@ pub struct Draft {
     moves: Moves,
     /// Keys of unfinished jobs that this transaction adds.
     new_keys: HashMap<String, JobId>,
-    new_uids: HashMap<String, Option<JobId>>,
+    new_uids: HashMap<String, Uid>,
+    /// Retries that this transaction adds, by what they retry.
+    new_retries: HashMap<JobId, JobId>,
+    /// When an operator last decided about jobs that are to be submitted again.
+    decisions: HashMap<JobId, i64>,
     /// Mailbox rows that show a change.
     touched: Vec<String>,
     /// Trackers whose freshness is to be looked at, and when.
@@ -97,8 +107,10 @@ struct OpenedAttempt {
 #[derive(Debug, Default)]
 pub struct Known {
     pub keys: HashMap<String, JobId>,
-    /// Mailbox tokens that were taken, with their job.
-    pub uids: HashMap<String, Option<JobId>>,
+    /// Clients' tokens.
+    pub uids: HashMap<String, Uid>,
+    /// The newest retry of jobs, where it has not ended.
+    pub retries: HashMap<JobId, JobId>,
 }
 
 impl Draft {
@@ -109,7 +121,8 @@ impl Draft {
             jobs: HashMap::new(),
             new_jobs: Rows::default(),
             new_bodies: Rows::default(),
-            mailbox_rows: Rows::default(),
+            uids: Rows::default(),
+            told: Rows::default(),
             opened: Vec::new(),
             unclear: Rows::default(),
             closed: Rows::default(),
@@ -128,6 +141,8 @@ impl Draft {
             moves: Moves::default(),
             new_keys: HashMap::new(),
             new_uids: HashMap::new(),
+            new_retries: HashMap::new(),
+            decisions: HashMap::new(),
             touched: Vec::new(),
             watches: Rows::default(),
         }
@@ -136,31 +151,132 @@ impl Draft {
     // ---- taking in ---------------------------------------------------------------------------------------------
 
     pub fn accept(&mut self, new: NewJob, known: &Known, at: Timestamp) -> Accepted {
-        if let Some(uid) = &new.mailbox_uid
-            && let Some(job) = self.new_uids.get(uid).or_else(|| known.uids.get(uid))
+        if let Some(uid) = new.uid()
+            && let Some(first) = self.uid(uid, known)
         {
-            return Accepted::Taken(*job);
+            return self.again(&new, &first, at);
         }
-        let duplicate = new.dedupe_key.as_ref().and_then(|key| self.new_keys.get(key).or_else(|| known.keys.get(key)));
-        if let Some(first) = duplicate.copied() {
-            if let Some(uid) = new.mailbox_uid {
-                let key = new.dedupe_key.unwrap_or_default();
-                let message = format!("the dedupe_key {key:?} belongs to job {first}, which has not ended yet");
-                let reason = Reason::new("duplicate", message);
-                self.reject(RejectedRow { uid, kind: Some(new.kind), reason, duplicate_of: Some(first) }, known, at);
+        let retry = new.retry_of.filter(|_| !new.asked.again);
+        let retry = retry.and_then(|of| self.new_retries.get(&of).or_else(|| known.retries.get(&of))).copied();
+        let key = new.dedupe_key.as_ref();
+        let duplicate = key.and_then(|key| self.new_keys.get(key).or_else(|| known.keys.get(key))).copied();
+        let Some(first) = retry.or(duplicate) else { return Accepted::New(self.insert(new, at)) };
+        if let Some(uid) = &new.mailbox_uid {
+            let key = new.dedupe_key.as_deref().unwrap_or_default();
+            let message = format!("the dedupe_key {key:?} belongs to job {first}, which has not ended yet");
+            let (uid, kind, reason) = (uid.clone(), Some(new.kind.clone()), Reason::new("duplicate", message));
+            let asked = Asked { means: Some(meaning(&new)), ..new.asked };
+            self.reject_new(RejectedRow { uid, kind, reason, duplicate_of: Some(first), asked }, at);
+        } else if let Some(uid) = new.asked.uid.clone() {
+            // Whoever asks again, when that job has ended, asked for it now.
+            self.remember(&uid, first, &new, Some(meaning(&new)), at);
+        }
+        Accepted::Duplicate(first)
+    }
+
+    /// A token as this transaction leaves it so far.
+    fn uid(&self, uid: &str, known: &Known) -> Option<Uid> {
+        self.new_uids.get(uid).or_else(|| known.uids.get(uid)).cloned()
+    }
+
+    /// What a known token comes to. A mailbox row of it shows its job, or is told why it does not.
+    fn again(&mut self, new: &NewJob, first: &Uid, at: Timestamp) -> Accepted {
+        let verdict = first.answer(&new.asked, Some(&meaning(new)), Some(&new.kind));
+        let Some(uid) = &new.mailbox_uid else { return verdict };
+        self.row_again(uid, Some(new.kind.clone()), &new.asked, first, verdict, at)
+    }
+
+    fn row_again(
+        &mut self,
+        uid: &str,
+        kind: Option<String>,
+        asked: &Asked,
+        first: &Uid,
+        verdict: Accepted,
+        at: Timestamp,
+    ) -> Accepted {
+        let told = match (&first.code, verdict, first.job) {
+            (Some(code), ..) => Reason::new(code, first.message.clone().unwrap_or_default()),
+            (None, Accepted::Reused(_), _) => return verdict,
+            (None, Accepted::Taken(_), Some(job)) if first.data == Data::Whole => {
+                let shown = self.job(job).and_then(|job| job.mailbox_uid.clone()).or_else(|| first.mailbox_uid.clone());
+                match shown.filter(|shown| *shown != uid) {
+                    None => return verdict,
+                    Some(_) => {
+                        Reason::new("duplicate", format!("job {job}, which this uid stands for, has another row"))
+                    }
+                }
             }
-            return Accepted::Duplicate(first);
+            (None, _, job) => Reason::new("duplicate", data_gone(uid, job)),
+        };
+        self.reject_known(uid, kind, told, asked.row, first, at);
+        Accepted::Taken(None)
+    }
+
+    /// A row whose token is known is rejected, with an event: once for each row that comes with it.
+    fn reject_known(
+        &mut self,
+        uid: &str,
+        kind: Option<String>,
+        reason: Reason,
+        row: Option<i64>,
+        first: &Uid,
+        at: Timestamp,
+    ) {
+        if first.code.is_some() && first.row == row {
+            return;
         }
-        Accepted::New(self.insert(new, at))
+        self.told.push((uid, &reason.code, &reason.message, row, at.as_millis()));
+        let told = (Some(reason.code.clone()), Some(reason.message.clone()));
+        self.new_uids.insert(uid.to_owned(), Uid { code: told.0, message: told.1, row, ..first.clone() });
+        self.rejected_event(uid, kind, &reason, first.job, at);
+    }
+
+    fn rejected_event(&mut self, uid: &str, kind: Option<String>, reason: &Reason, of: Option<JobId>, at: Timestamp) {
+        let of = of.map(|id| id.0);
+        let data = json!({ "uid": uid, "kind": kind, "state": State::Rejected, "error": reason, "duplicate_of": of });
+        self.event(EventType::JobRejected, at, None, None, Some(uid), data);
+    }
+
+    /// A job that was ordered elsewhere is shown in the mailbox from now on, under the token that it was ordered with.
+    pub fn show_in_mailbox(&mut self, id: JobId, uid: &str, known: &Known) {
+        let Some(loaded) = self.jobs.get_mut(&id).filter(|loaded| loaded.job.mailbox_uid.is_none()) else { return };
+        Arc::make_mut(&mut loaded.job).mailbox_uid = Some(uid.to_owned());
+        loaded.changed = Changed::Row;
+        if let Some(first) = self.uid(uid, known) {
+            self.new_uids.insert(uid.to_owned(), Uid { mailbox_uid: Some(uid.to_owned()), ..first });
+        }
+    }
+
+    /// Notes for what a token was given.
+    fn remember(&mut self, uid: &str, job: JobId, new: &NewJob, means: Option<String>, at: Timestamp) {
+        let written = Some(&new.asked.written).filter(|written| !written.is_empty());
+        self.uids.push((uid, job.0, written, &means, (), (), (), at.as_millis(), ()));
+        let known = Uid {
+            job: Some(job),
+            written: written.cloned(),
+            means: means.or_else(|| Some(meaning(new))),
+            kind: Some(new.kind.clone()),
+            account: Some(new.account.clone()),
+            mailbox_uid: new.mailbox_uid.clone(),
+            ..Uid::default()
+        };
+        self.new_uids.insert(uid.to_owned(), known);
     }
 
     fn insert(&mut self, new: NewJob, at: Timestamp) -> JobId {
         self.numbers.last_job += 1;
         let id = JobId(self.numbers.last_job);
-        self.new_bodies.push((id.0, &new.params, sha256_hex(new.params.as_bytes())));
-        if let Some(uid) = &new.mailbox_uid {
-            self.mailbox_rows.push((uid, id.0, (), (), at.as_millis()));
-            self.new_uids.insert(uid.clone(), Some(id));
+        let order_hash = repeat::order_hash(&new.params);
+        self.new_bodies.push((id.0, &new.params, sha256_hex(new.params.as_bytes()), order_hash));
+        if let Some(uid) = new.uid().map(str::to_owned) {
+            self.remember(&uid, id, &new, new.asked.means.clone(), at);
+        }
+        if let Some(of) = new.retry_of {
+            self.new_retries.insert(of, id);
+            // An operator means it: it is not held for being equal.
+            self.guard.release(id);
+            self.released.push((id.0, at.as_millis()));
         }
         let mut job = fresh_job(id, new, at);
         let mut events = Vec::new();
@@ -187,17 +303,33 @@ impl Draft {
         id
     }
 
-    pub fn reject(&mut self, row: RejectedRow, known: &Known, at: Timestamp) {
-        if known.uids.contains_key(&row.uid) || self.new_uids.contains_key(&row.uid) {
-            return;
-        }
-        self.new_uids.insert(row.uid.clone(), row.duplicate_of);
-        let duplicate_of = row.duplicate_of.map(|id| id.0);
-        self.mailbox_rows.push((&row.uid, duplicate_of, &row.reason.code, &row.reason.message, at.as_millis()));
-        let data = json!({
-            "uid": row.uid, "kind": row.kind, "state": State::Rejected, "error": row.reason, "duplicate_of": duplicate_of,
-        });
-        self.event(EventType::JobRejected, at, None, None, Some(&row.uid), data);
+    pub fn reject(&mut self, row: RejectedRow, known: &Known, at: Timestamp) -> Accepted {
+        let Some(first) = self.uid(&row.uid, known) else {
+            self.reject_new(row, at);
+            return Accepted::Taken(None);
+        };
+        let verdict = first.answer(&row.asked, None, row.kind.as_deref());
+        self.row_again(&row.uid, row.kind, &row.asked, &first, verdict, at)
+    }
+
+    fn reject_new(&mut self, row: RejectedRow, at: Timestamp) {
+        let RejectedRow { uid, kind, reason, duplicate_of, asked } = row;
+        let written = Some(&asked.written).filter(|written| !written.is_empty());
+        // Where nothing was ordered for it there is no job to outlive.
+        let gone_at = duplicate_of.is_none().then_some(at.as_millis());
+        let (of, code, message) = (duplicate_of.map(|id| id.0), &reason.code, &reason.message);
+        self.uids.push((&uid, of, written, &asked.means, code, message, asked.row, at.as_millis(), gone_at));
+        let known = Uid {
+            job: duplicate_of,
+            code: Some(reason.code.clone()),
+            message: Some(reason.message.clone()),
+            row: asked.row,
+            written: written.cloned(),
+            means: asked.means.clone(),
+            ..Uid::default()
+        };
+        self.new_uids.insert(uid.clone(), known);
+        self.rejected_event(&uid, kind, &reason, duplicate_of, at);
     }
 
     // ---- the state table ---------------------------------------------------------------------------------------
@@ -219,10 +351,12 @@ impl Draft {
     }
 
     /// Carries a batch's inputs through the state table, one after another, each on the row as the one before left it.
-    pub fn apply(&mut self, batch: Batch) -> Vec<Result<Arc<Job>, ApplyError>> {
-        let Batch { at, changes, accounts, call, downloads: wishes, spending } = batch;
-        let results: Vec<Result<Arc<Job>, ApplyError>> =
-            changes.into_iter().map(|change| self.guarded(change, spending.as_deref(), at)).collect();
+    pub fn apply(&mut self, batch: Batch, known: &Known) -> Vec<Result<Arc<Job>, ApplyError>> {
+        let Batch { at, changes, accounts, call, downloads: wishes, spending, asked } = batch;
+        let results: Vec<Result<Arc<Job>, ApplyError>> = match asked {
+            Some(asked) => changes.into_iter().map(|change| self.asked_for(change, &asked, known, at)).collect(),
+            None => changes.into_iter().map(|change| self.guarded(change, spending.as_deref(), at)).collect(),
+        };
         for wish in wishes {
             let succeeded = |job: &&Arc<Job>| job.id == wish.job && job.state == State::Succeeded;
             if let Some(job) = results.iter().flatten().find(succeeded) {
@@ -250,6 +384,42 @@ impl Draft {
         Ok(job)
     }
 
+    /// A change that a client asked for: with the same token it is made once.
+    fn asked_for(
+        &mut self,
+        change: Change,
+        asked: &Asked,
+        known: &Known,
+        at: Timestamp,
+    ) -> Result<Arc<Job>, ApplyError> {
+        let job = &self.jobs.get(&change.job).ok_or(ApplyError::NotFound(change.job))?.job;
+        if let Some(first) = asked.uid.as_ref().and_then(|uid| self.uid(uid, known)) {
+            return Err(match first.answer(asked, asked.means.as_deref(), None) {
+                Accepted::Taken(_) => ApplyError::Already(Arc::clone(job)),
+                _ => ApplyError::Reused(first.job),
+            });
+        }
+        if matches!(change.input, Input::Resolve(Resolution::Resubmit)) && job.state == State::InDoubt {
+            let last = self.decisions.get(&change.job).copied().map(Timestamp::from_millis);
+            let is_just_now = last.is_some_and(|last| at.since(last) < DOUBLE_CLICK);
+            if is_just_now && asked.uid.is_none() && !asked.again {
+                return Err(ApplyError::JustNow(change.job));
+            }
+            self.decisions.insert(change.job, at.as_millis());
+        }
+        let job = self.change(change.job, change.input, at)?;
+        if let Some(uid) = &asked.uid {
+            self.uids.push((uid, job.id.0, &asked.written, &asked.means, (), (), (), at.as_millis(), ()));
+            let (written, means) = (Some(asked.written.clone()), asked.means.clone());
+            self.new_uids.insert(uid.clone(), Uid { job: Some(job.id), written, means, ..Uid::default() });
+        }
+        Ok(job)
+    }
+
+    pub fn adopt_decisions(&mut self, decisions: HashMap<JobId, i64>) {
+        self.decisions = decisions;
+    }
+
     pub fn change(&mut self, id: JobId, input: Input, at: Timestamp) -> Result<Arc<Job>, ApplyError> {
         self.change_by(id, input, None, at)
     }
@@ -262,6 +432,10 @@ impl Draft {
         at: Timestamp,
     ) -> Result<Arc<Job>, ApplyError> {
         let released = matches!(input, Input::Release);
+        if released && self.guard.is_released(id) {
+            let loaded = self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?;
+            return Err(ApplyError::Already(Arc::clone(&loaded.job)));
+        }
         if matches!(input, Input::Hold { .. }) && self.guard.is_released(id) {
             return Ok(Arc::clone(&self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?.job));
         }
@@ -394,7 +568,7 @@ impl Draft {
             ("tag", job.tag.as_ref()),
             ("dedupe_key", job.dedupe_key.as_ref()),
             ("remote_id", job.remote_id.as_ref()),
-            ("uid", job.mailbox_uid.as_ref()),
+            ("uid", job.mailbox_uid.as_ref().or(job.uid.as_ref())),
         ];
         for (name, value) in fields {
             if let Some(value) = value {
@@ -484,7 +658,8 @@ impl Draft {
         let all = [
             (sql::INSERT_JOBS, self.new_jobs, Exactly),
             (sql::INSERT_BODIES, self.new_bodies, Exactly),
-            (sql::INSERT_MAILBOX_ROWS, self.mailbox_rows, Exactly),
+            (sql::INSERT_UIDS, self.uids, Exactly),
+            (sql::REJECT_UIDS, self.told, AtMost),
             (sql::UPDATE_JOBS, whole, Exactly),
             (sql::UPDATE_PACE, paced, Exactly),
             (sql::UPDATE_PARTIALS, bodies(self.partials), Exactly),
@@ -612,11 +787,28 @@ pub fn fresh_job(id: JobId, new: NewJob, at: Timestamp) -> Job {
         submitted_at: followed.then_some(at),
         updated_at: at,
         finished_at: None,
+        uid: new.asked.uid.filter(|_| new.mailbox_uid.is_none()),
         mailbox_uid: new.mailbox_uid,
         retry_of: new.retry_of,
         observed_at: None,
         stale_since: None,
     }
+}
+
+/// What an order means, or the move that makes it.
+pub fn meaning(new: &NewJob) -> String {
+    new.asked.means.clone().unwrap_or_else(|| {
+        let hash = repeat::order_hash(&new.params).unwrap_or_else(|| sha256_hex(new.params.as_bytes()));
+        repeat::meaning(&new.kind, &hash)
+    })
+}
+
+fn data_gone(uid: &str, job: Option<JobId>) -> String {
+    let which = job.map(|job| format!(" as job {job}")).unwrap_or_default();
+    format!(
+        "the uid {uid:?} was ordered before{which}, and that job's data are removed (retention, or a purge). Nothing is ordered \
+         for this row; if it is a new order, insert it with a uid of its own"
+    )
 }
 
 /// Whether the mailbox row of a job looks different now. Polls that bring no news do not make it be written again.

@@ -29,7 +29,9 @@ pub async fn fire(
         FiringWork::Job(job) => match draft.accept((**job).clone(), known, firing.now) {
             Accepted::New(id) => (Fired::New(id), "fired", Some(id.0)),
             Accepted::Duplicate(id) => (Fired::Duplicate(id), "duplicate", Some(id.0)),
-            Accepted::Taken(_) => return Err(StoreError::Other("a schedule's job has no mailbox row".to_owned())),
+            Accepted::Taken(_) | Accepted::Reused(_) | Accepted::Gone(_) => {
+                return Err(StoreError::Other("a schedule's job has no uid".to_owned()));
+            }
         },
     };
     sqlx::query(sql::INSERT_FIRING)

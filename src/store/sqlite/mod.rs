@@ -37,6 +37,7 @@ mod set_back;
 mod sink_rows;
 mod sinks;
 pub mod sql;
+mod uids;
 mod watches;
 pub mod witness;
 mod writer;
@@ -69,6 +70,7 @@ use crate::clock::SharedClock;
 use crate::crash::{self, Mutant};
 use crate::domain::ages::Held;
 use crate::domain::reconcile::{Ordered, Reading};
+use crate::domain::repeat::Asked;
 use crate::domain::spending::{Rules, Spent};
 use crate::domain::{Account, Job, JobId, NewJob, Timestamp};
 use crate::meters::StoreMeters;
@@ -433,8 +435,11 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn reject(&self, rows: Vec<RejectedRow>, at: Timestamp) -> Result<(), StoreError> {
-        self.ask(Op::Reject(rows, at)).await.map(drop)
+    async fn reject(&self, rows: Vec<RejectedRow>, at: Timestamp) -> Result<Vec<Accepted>, StoreError> {
+        match self.ask(Op::Reject(rows, at)).await? {
+            Reply::Accepted(accepted) => Ok(accepted),
+            other => Err(unexpected(other)),
+        }
     }
 
     async fn apply(&self, batch: Batch) -> Result<Vec<Result<Arc<Job>, ApplyError>>, StoreError> {
@@ -570,6 +575,16 @@ impl Store for SqliteStore {
             found.job = Arc::unwrap_or_clone(job);
         }
         Ok(found)
+    }
+
+    async fn known(&self, asked: &[&Asked]) -> Result<BTreeMap<String, Accepted>, StoreError> {
+        let found = uids::find(&self.readers, asked.iter().filter_map(|asked| asked.uid.as_deref())).await?;
+        let answer = |asked: &&Asked| {
+            let uid = asked.uid.clone()?;
+            let known = found.get(&uid)?.answer(asked, asked.means.as_deref(), None);
+            Some((uid, known))
+        };
+        Ok(asked.iter().filter_map(answer).collect())
     }
 
     async fn jobs(&self, filter: JobFilter) -> Result<JobPage, StoreError> {

@@ -28,7 +28,9 @@ pub async fn purge(conn: &mut SqliteConnection, job: Option<&Job>, now: Timestam
     let callbacks = run(conn, sql::PURGE_CALLBACKS, id, None).await?;
     let files = run(conn, sql::PURGE_JOB_FILES, id, None).await?;
     debug_assert!(bodies <= callbacks, "a body belongs to a call-back");
-    for statement in [sql::PURGE_BODY, sql::PURGE_ATTEMPTS, sql::PURGE_COSTS, sql::PURGE_DOWNLOADS, sql::PURGE_JOB] {
+    for statement in
+        [sql::PURGE_UIDS, sql::PURGE_BODY, sql::PURGE_ATTEMPTS, sql::PURGE_COSTS, sql::PURGE_DOWNLOADS, sql::PURGE_JOB]
+    {
         run(conn, statement, id, None).await?;
     }
     if let Some(uid) = &job.mailbox_uid {

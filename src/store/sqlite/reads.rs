@@ -47,6 +47,7 @@ pub async fn job(pool: &SqlitePool, id: JobId) -> Result<Option<JobDetails>, Sto
 
 pub async fn jobs(pool: &SqlitePool, filter: JobFilter) -> Result<JobPage, StoreError> {
     let statement = match (&filter.dedupe_key, &filter.tag, filter.state) {
+        _ if filter.uid.is_some() => sql::LIST_JOBS_BY_UID,
         (_, Some(_), _) => sql::LIST_JOBS_BY_TAG,
         (Some(_), None, _) => sql::LIST_JOBS_BY_KEY,
         (None, None, Some(state)) if state != State::Succeeded => sql::LIST_JOBS_BY_STATE,
@@ -60,6 +61,7 @@ pub async fn jobs(pool: &SqlitePool, filter: JobFilter) -> Result<JobPage, Store
         .bind(filter.state.map(State::code))
         .bind(limit as i64 + 1);
     match (filter.tag, filter.dedupe_key) {
+        (tag, key) if filter.uid.is_some() => query = query.bind(filter.uid).bind(tag).bind(key),
         (Some(tag), key) => query = query.bind(tag).bind(key),
         (None, Some(key)) => query = query.bind(key),
         (None, None) => {}

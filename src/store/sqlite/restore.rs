@@ -252,8 +252,8 @@ async fn queued(conn: &mut SqliteConnection) -> Result<Vec<(i64, i64)>, StoreErr
 
 /// A mailbox row that the newer store took is not taken again, even where the mailbox is an older copy, too.
 async fn take_over_rows(theirs: &mut SqliteConnection, copy: &mut SqliteConnection) -> Result<(), StoreError> {
-    const TAKEN: &str = "opros took this row, and its store was put back from an older copy since. Nothing is sent. Ask the \
-                         vendor whether it has it; insert a new row to order it again";
+    const TAKEN: &str = "opros took this order, and its store was put back from an older copy since. Nothing is sent. Ask the \
+                         vendor whether it has it; order it again with a uid of its own";
     let mut after = String::new();
     loop {
         let page: Vec<(String, i64)> =

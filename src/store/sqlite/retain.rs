@@ -50,6 +50,13 @@ pub async fn step(
         .await
         .map_err(sort_error)?
         .rows_affected();
+    let uids = sqlx::query(sql::DELETE_UIDS)
+        .bind((now - retention.uids).as_millis())
+        .bind(STEP)
+        .execute(&mut *conn)
+        .await
+        .map_err(sort_error)?
+        .rows_affected();
     for (statement, days) in
         [(sql::DELETE_FIRINGS, FIRINGS_DAYS), (sql::DELETE_SCHEDULE_FIRINGS, SCHEDULE_FIRINGS_DAYS)]
     {
@@ -58,8 +65,8 @@ pub async fn step(
     }
     let (pages, more_pages) = give_back(conn).await?;
     let full = STEP as u64;
-    let more = jobs == JOBS as u64 || events == full || calls == full || more_pages;
-    Ok(Removed { jobs, events, calls, pages, more })
+    let more = jobs == JOBS as u64 || events == full || calls == full || uids == full || more_pages;
+    Ok(Removed { jobs, events, calls, uids, pages, more })
 }
 
 /// Numbers up to here are too many; consecutive ones are as good as a count.
@@ -96,6 +103,7 @@ async fn old_jobs(
         draft.forget(account, kind, *state);
     }
     let ids = Value::from(old.iter().map(|(id, ..)| *id).collect::<Vec<_>>()).to_string();
+    sqlx::query(sql::UIDS_GONE).bind(&ids).bind(now.as_millis()).execute(&mut *conn).await.map_err(sort_error)?;
     for statement in
         [sql::FORGET_ORDERS, sql::DELETE_OBSERVATIONS, sql::DELETE_ATTEMPTS, sql::DELETE_BODIES, sql::DELETE_JOBS]
     {

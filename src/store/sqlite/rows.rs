@@ -52,6 +52,7 @@ pub struct JobRow {
     retry_of: Option<i64>,
     observed_at: Option<i64>,
     stale_since: Option<i64>,
+    uid: Option<String>,
 }
 
 impl TryFrom<JobRow> for Job {
@@ -92,6 +93,7 @@ impl TryFrom<JobRow> for Job {
             retry_of: row.retry_of.map(JobId),
             observed_at: row.observed_at.map(Timestamp::from_millis),
             stale_since: row.stale_since.map(Timestamp::from_millis),
+            uid: row.uid,
         })
     }
 }
@@ -206,6 +208,7 @@ impl Rows {
             &ms(job.finished_at),
             &job.mailbox_uid,
             &job.retry_of.map(|id| id.0),
+            &job.uid,
         ]);
     }
 
@@ -233,6 +236,7 @@ impl Rows {
             &ms(job.finished_at),
             &ms(job.observed_at),
             &ms(job.stale_since),
+            &job.mailbox_uid,
         ]);
     }
 
@@ -287,6 +291,7 @@ impl Changed {
             retry_of,
             observed_at,
             stale_since,
+            uid,
         } = after;
         let numbers =
             (id, traits, state, priority, deadline, cancel_requested, submissions, errors, absences, doubt_since);
@@ -302,7 +307,7 @@ impl Changed {
             &before.absences,
             &before.doubt_since,
         );
-        let texts = (kind, account, dedupe_key, tag, remote_id, attempt, seen, reason, mailbox_uid, retry_of);
+        let texts = (kind, account, dedupe_key, tag, remote_id, attempt, seen, reason, mailbox_uid, retry_of, uid);
         let old_texts = (
             &before.kind,
             &before.account,
@@ -314,6 +319,7 @@ impl Changed {
             &before.reason,
             &before.mailbox_uid,
             &before.retry_of,
+            &before.uid,
         );
         let times = (created_at, submitted_at, finished_at, stale_since);
         let old_times = (&before.created_at, &before.submitted_at, &before.finished_at, &before.stale_since);

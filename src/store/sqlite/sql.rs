@@ -22,7 +22,7 @@ macro_rules! job_columns {
          jobs.cancel_requested, jobs.dedupe_key, jobs.tag, jobs.remote_id, jobs.attempt, jobs.turn, jobs.submissions, \
          jobs.polls, jobs.errors, jobs.absences, jobs.doubt_since, jobs.memo, jobs.seen, jobs.reason_code, jobs.reason, \
          jobs.created_at, jobs.submitted_at, jobs.updated_at, jobs.finished_at, jobs.mailbox_uid, jobs.retry_of, \
-         jobs.observed_at, jobs.stale_since"
+         jobs.observed_at, jobs.stale_since, jobs.uid"
     };
 }
 
@@ -123,18 +123,37 @@ statements! {
     // ---- writes
     FIND_OPEN_KEYS = "SELECT dedupe_key, id FROM jobs \
         WHERE dedupe_key IN (SELECT value FROM json_each($1)) AND dedupe_key IS NOT NULL AND state < 4";
-    FIND_TAKEN = "SELECT uid, job_id, code FROM mailbox_rows WHERE uid IN (SELECT value FROM json_each($1))";
+    /// What is remembered of these tokens, with what their jobs are and order.
+    FIND_UIDS = "SELECT u.uid, u.job_id, u.code, u.message, u.row_id, u.written, u.means, jobs.kind, jobs.account, \
+        jobs.mailbox_uid, coalesce(bodies.order_hash, bodies.params_hash) AS hash FROM json_each($1) AS wanted \
+        JOIN uids AS u ON u.uid = wanted.value LEFT JOIN jobs ON jobs.id = u.job_id \
+        LEFT JOIN bodies ON bodies.job_id = u.job_id";
+    /// The newest retry of each of these jobs, where it has not ended.
+    FIND_RETRIES = "SELECT wanted.value, newest.id FROM json_each($1) AS wanted JOIN jobs AS newest ON newest.id = \
+        (SELECT id FROM jobs WHERE retry_of = wanted.value AND retry_of IS NOT NULL ORDER BY id DESC LIMIT 1) \
+        WHERE newest.state < 4";
+    /// When an operator last decided about each of these jobs.
+    LAST_DECISIONS = "SELECT wanted.value, max(a.ended_at) FROM json_each($1) AS wanted \
+        JOIN attempts AS a ON a.job_id = wanted.value WHERE a.outcome = 'operator' GROUP BY wanted.value";
     INSERT_JOBS = "INSERT INTO jobs (id, kind, account, traits, state, priority, due_at, deadline, cancel_requested, \
         dedupe_key, tag, remote_id, attempt, turn, submissions, polls, errors, absences, doubt_since, memo, seen, \
-        reason_code, reason, created_at, submitted_at, updated_at, finished_at, mailbox_uid, retry_of) \
+        reason_code, reason, created_at, submitted_at, updated_at, finished_at, mailbox_uid, retry_of, uid) \
         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, \
         value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15, value->>16, value->>17, \
         value->>18, value->>19, value->>20, value->>21, value->>22, value->>23, value->>24, value->>25, value->>26, \
-        value->>27, value->>28 FROM jsonb_each($1)";
-    INSERT_BODIES = "INSERT INTO bodies (job_id, params, params_hash) \
-        SELECT value->>0, value->>1, value->>2 FROM jsonb_each($1)";
-    INSERT_MAILBOX_ROWS = "INSERT INTO mailbox_rows (uid, job_id, code, message, at) \
-        SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM jsonb_each($1)";
+        value->>27, value->>28, value->>29 FROM jsonb_each($1)";
+    INSERT_BODIES = "INSERT INTO bodies (job_id, params, params_hash, order_hash) \
+        SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each($1)";
+    INSERT_UIDS = "INSERT INTO uids (uid, job_id, written, means, code, message, row_id, at, gone_at) \
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8 \
+        FROM jsonb_each($1)";
+    /// A row of a known token is rejected: it is told so, and is old only from now on.
+    REJECT_UIDS = "UPDATE uids SET code = j.value->>1, message = j.value->>2, row_id = j.value->>3, at = j.value->>4, \
+        gone_at = CASE WHEN gone_at IS NULL THEN NULL ELSE j.value->>4 END FROM jsonb_each($1) AS j WHERE uid = j.value->>0";
+    UNNUMBERED_EVENTS = "SELECT seq FROM (SELECT seq FROM events WHERE job_id = $1 AND job_id IS NOT NULL \
+        AND mailbox_seq IS NULL ORDER BY seq DESC LIMIT $2 + 0) ORDER BY seq";
+    NUMBER_EVENTS = "UPDATE events SET uid = j.value->>1, mailbox_seq = j.value->>2 FROM jsonb_each($1) AS j \
+        WHERE seq = j.value->>0";
     LOAD_JOBS = concat!(
         "SELECT (SELECT json_group_array(", job_array!(), ") FROM json_each(page.value) AS wanted \
         JOIN jobs ON jobs.id = wanted.value) FROM json_each($1) AS page"
@@ -144,7 +163,7 @@ statements! {
         polls = j.value->>8, errors = j.value->>9, absences = j.value->>10, doubt_since = j.value->>11, \
         memo = j.value->>12, seen = j.value->>13, reason_code = j.value->>14, reason = j.value->>15, \
         submitted_at = j.value->>16, updated_at = j.value->>17, finished_at = j.value->>18, \
-        observed_at = j.value->>19, stale_since = j.value->>20 \
+        observed_at = j.value->>19, stale_since = j.value->>20, mailbox_uid = j.value->>21 \
         FROM jsonb_each($1) AS j WHERE jobs.id = j.value->>0";
     /// What most polls change: none of it stands in an index but the due time.
     UPDATE_PACE = "UPDATE jobs SET due_at = j.value->>1, turn = j.value->>2, polls = j.value->>3, memo = j.value->>4, \
@@ -177,7 +196,7 @@ statements! {
     // ---- money
     INSERT_COSTS = "INSERT INTO costs (id, job_id, token, at, account, kind, tag, price, sure, params_hash) \
         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, \
-        CASE value->>9 WHEN 1 THEN (SELECT params_hash FROM bodies WHERE job_id = value->>1) END FROM jsonb_each($1)";
+        CASE value->>9 WHEN 1 THEN (SELECT coalesce(order_hash, params_hash) FROM bodies WHERE job_id = value->>1) END FROM jsonb_each($1)";
     DOUBT_COSTS = "UPDATE costs SET sure = 'in_doubt' FROM jsonb_each($1) AS j \
         WHERE job_id = j.value->>0 AND token = j.value->>1";
     DECIDE_COSTS = "UPDATE costs SET decided_at = j.value->>3, \
@@ -188,8 +207,8 @@ statements! {
         coalesce(sum(submissions) FILTER (WHERE hour >= $3), 0), coalesce(sum(amount) FILTER (WHERE hour >= $3), 0), \
         coalesce(sum(submissions), 0), coalesce(sum(amount), 0) FROM spending WHERE account = $1 AND hour >= $4";
     /// An equal order of another job that was sent after $2 and may have been taken.
-    FIND_EQUAL = "SELECT b.job_id, b.params_hash, (SELECT c.job_id FROM costs AS c WHERE c.account = j.account AND c.kind = j.kind \
-        AND c.params_hash = b.params_hash AND c.params_hash IS NOT NULL AND c.at > $2 AND c.job_id <> b.job_id \
+    FIND_EQUAL = "SELECT b.job_id, coalesce(b.order_hash, b.params_hash), (SELECT c.job_id FROM costs AS c WHERE c.account = j.account AND c.kind = j.kind \
+        AND c.params_hash = coalesce(b.order_hash, b.params_hash) AND c.params_hash IS NOT NULL AND c.at > $2 AND c.job_id <> b.job_id \
         AND c.sure NOT IN ('refused', 'not_sent', 'absent') ORDER BY c.at DESC LIMIT 1), \
         EXISTS (SELECT 1 FROM released WHERE released.job_id = b.job_id) \
         FROM json_each($1) AS wanted CROSS JOIN jobs AS j ON j.id = wanted.value CROSS JOIN bodies AS b ON b.job_id = j.id";
@@ -234,6 +253,11 @@ statements! {
         AND seq <= (SELECT coalesce(min(min(s.cursor, coalesce((SELECT min(d.seq) - 1 FROM deliveries AS d \
             WHERE d.sink = s.name AND d.state = 0), s.cursor))), 9223372036854775807) \
             FROM sinks AS s WHERE s.configured = 1 AND s.disabled_at IS NULL)";
+    /// What was ordered by these tokens is forgotten; that it was, is not.
+    UIDS_GONE = "UPDATE uids SET gone_at = $2, written = NULL, means = NULL \
+        WHERE job_id IN (SELECT value FROM json_each($1)) AND job_id IS NOT NULL";
+    DELETE_UIDS = "DELETE FROM uids WHERE uid IN (SELECT uid FROM uids WHERE gone_at IS NOT NULL AND gone_at < $1 \
+        ORDER BY gone_at LIMIT $2 + 0)";
     DELETE_CALLS = "DELETE FROM calls WHERE id IN \
         (SELECT id FROM (SELECT id, at FROM calls ORDER BY id LIMIT $2 + 0) WHERE at < $1 OR id <= $3)";
     DELETE_FIRINGS = "DELETE FROM firings WHERE at < $1";
@@ -256,7 +280,9 @@ statements! {
     // ---- purging a person's data; attempts stay as the ledger's lines
     PURGE_JOB = "UPDATE jobs SET dedupe_key = NULL, tag = NULL, remote_id = NULL, memo = NULL, seen = NULL, \
         reason = CASE WHEN reason IS NULL THEN NULL ELSE 'removed with the data of this job' END WHERE id = $1";
-    PURGE_BODY = "UPDATE bodies SET params = '{}', params_hash = '', partial = NULL, result = NULL WHERE job_id = $1";
+    PURGE_BODY = "UPDATE bodies SET params = '{}', params_hash = '', order_hash = NULL, partial = NULL, result = NULL \
+        WHERE job_id = $1";
+    PURGE_UIDS = "UPDATE uids SET written = NULL, means = NULL WHERE job_id = $1 AND job_id IS NOT NULL";
     PURGE_ATTEMPTS = "UPDATE attempts SET request_hash = '' WHERE job_id = $1";
     /// What was paid stays; what would tell for whom goes.
     PURGE_COSTS = "UPDATE costs SET params_hash = NULL, tag = NULL WHERE job_id = $1";
@@ -300,8 +326,8 @@ statements! {
     QUEUED_JOBS = "SELECT id, submissions FROM jobs WHERE state = 0 AND state <> 4 AND id > $1 ORDER BY id LIMIT 5000";
     YOUNGER_JOBS = "SELECT count(*), coalesce(sum(submissions > 0), 0) FROM jobs WHERE id > $1";
     SOME_TAKEN = "SELECT uid, at FROM mailbox_rows WHERE uid > $1 ORDER BY uid LIMIT 5000";
-    KEEP_TAKEN = "INSERT INTO mailbox_rows (uid, job_id, code, message, at) \
-        SELECT value->>0, NULL, 'unknown_to_store', $2, value->>1 FROM jsonb_each($1) WHERE true ON CONFLICT DO NOTHING";
+    KEEP_TAKEN = "INSERT INTO uids (uid, code, message, at, gone_at) \
+        SELECT value->>0, 'unknown_to_store', $2, value->>1, value->>1 FROM jsonb_each($1) WHERE true ON CONFLICT DO NOTHING";
     ALL_FIRINGS = "SELECT schedule, at, decided_at, missed FROM schedule_firings WHERE at >= $1";
     KEEP_FIRINGS = "INSERT INTO schedule_firings (schedule, at, decided_at, outcome, job_id, missed) \
         SELECT value->>0, value->>1, value->>2, 'skipped', NULL, value->>3 FROM jsonb_each($1) WHERE true \
@@ -353,6 +379,13 @@ statements! {
         AND ($4 IS NULL OR jobs.state = $4) AND jobs.dedupe_key = $6 AND jobs.dedupe_key IS NOT NULL \
         ORDER BY jobs.id DESC LIMIT $5 + 0"
     );
+    LIST_JOBS_BY_UID = concat!(
+        "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
+        WHERE jobs.id = (SELECT job_id FROM uids WHERE uid = $6) AND jobs.id < $1 \
+        AND ($2 IS NULL OR jobs.kind = $2) AND ($3 IS NULL OR jobs.account = $3) \
+        AND ($4 IS NULL OR jobs.state = $4) AND ($7 IS NULL OR jobs.tag = $7) \
+        AND ($8 IS NULL OR jobs.dedupe_key = $8) LIMIT $5 + 0"
+    );
     JOB_EVENTS = "SELECT seq, type, at, job_id, account, mailbox_seq, data FROM events \
         WHERE job_id = $1 AND job_id IS NOT NULL ORDER BY seq LIMIT $2 + 0";
     JOB_OBSERVATIONS = "SELECT at, data, raw FROM observations WHERE job_id = $1 ORDER BY id LIMIT $2 + 0";
@@ -369,12 +402,12 @@ statements! {
     GET_COUNTS = "SELECT account, kind, state, jobs FROM counters WHERE jobs <> 0";
     MAILBOX_FEED = "SELECT seq, type, at, job_id, account, mailbox_seq, data, uid FROM events \
         WHERE mailbox_seq > $1 AND mailbox_seq IS NOT NULL ORDER BY mailbox_seq LIMIT $2 + 0";
-    MAILBOX_SIZES = "SELECT m.uid, coalesce(octet_length(bodies.result), 0) FROM mailbox_rows AS m \
+    MAILBOX_SIZES = "SELECT m.uid, coalesce(octet_length(bodies.result), 0) FROM uids AS m \
         JOIN bodies ON bodies.job_id = m.job_id WHERE m.uid IN (SELECT value FROM json_each($1))";
     MAILBOX_ROWS = "SELECT (SELECT json_group_array(json_array(m.uid, m.job_id, m.code, m.message, m.at, jobs.state, jobs.remote_id, jobs.reason_code, \
         jobs.reason, jobs.updated_at, jobs.finished_at, bodies.result, jobs.kind, jobs.account, jobs.priority, \
         jobs.dedupe_key, jobs.deadline, jobs.tag, bodies.params)) FROM json_each(page.value) AS wanted \
-        JOIN mailbox_rows AS m ON m.uid = wanted.value \
+        JOIN uids AS m ON m.uid = wanted.value \
         LEFT JOIN jobs ON jobs.id = m.job_id LEFT JOIN bodies ON bodies.job_id = m.job_id) FROM json_each($1) AS page";
 
     // ---- call-backs and files

@@ -3,7 +3,7 @@
 //! Architecture invariant: nothing else writes to the store, and no transaction is open while anything but SQLite is
 //! waited for.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,19 +16,21 @@ use tokio::time::Instant;
 
 use super::agenda::Agenda;
 use super::disk::Disk;
-use super::draft::{Draft, Known, Left, Numbers, write_paces};
+use super::draft::{Draft, Known, Left, Numbers, meaning, write_paces};
 use super::file::{FileId, Ownership};
 use super::hot::Hot;
 use super::money::Guard;
 use super::rows;
 use super::sinks::{self, SinkOp, SinkReply};
+use super::uids::{self, Data};
 use super::watches::{self, WatchOp};
 use super::witness::{Mark, Witness};
 use super::{MailboxNotes, ages, callbacks, downloads, firing, purge, restore, retain, set_meta, sort_error, sql};
 use crate::clock::SharedClock;
 use crate::crash;
 use crate::domain::ages::Ages;
-use crate::domain::state::{Begin, Input};
+use crate::domain::repeat::Asked;
+use crate::domain::state::{Begin, Input, Resolution};
 use crate::domain::{Job, JobId, NewJob, Timestamp};
 use crate::meters::StoreMeters;
 use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback};
@@ -85,13 +87,16 @@ pub enum Op {
 impl Op {
     /// It begins free calls and nothing else.
     fn only_paces(&self) -> bool {
-        let Op::Apply(Batch { at: _, changes, accounts, call, downloads, spending }) = self else { return false };
+        let Op::Apply(Batch { at: _, changes, accounts, call, downloads, spending, asked }) = self else {
+            return false;
+        };
         let is_free = |change: &Change| matches!(change.input, Input::Begin(Begin::Free { .. }));
         changes.iter().all(is_free)
             && accounts.is_empty()
             && call.is_none()
             && downloads.is_empty()
             && spending.is_none()
+            && asked.is_none()
     }
 
     /// It brings new work, for which there must be room.
@@ -295,7 +300,7 @@ impl Writer {
     /// Begins free calls without a transaction.
     async fn pace(&mut self, free: Vec<Request>) {
         let (ops, replies): (Vec<Op>, Vec<_>) = free.into_iter().map(|request| (request.op, request.reply)).unzip();
-        let loaded = match self.load(&ops).await {
+        let loaded = match self.load(&ops, &[]).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 for reply in replies {
@@ -309,7 +314,7 @@ impl Writer {
         let mut answers = Vec::with_capacity(ops.len());
         for (op, reply) in ops.into_iter().zip(replies) {
             if let Op::Apply(batch) = op {
-                answers.push((reply, Reply::Applied(draft.apply(batch))));
+                answers.push((reply, Reply::Applied(draft.apply(batch, &Known::default()))));
             }
         }
         let (jobs, moves) = draft.into_paced();
@@ -457,14 +462,23 @@ impl Writer {
         }
         let known = self.known(ops).await?;
         let mut draft = Draft::new(before, self.epoch);
-        draft.adopt_rows(self.load(ops).await?);
+        let shown = newly_shown(ops, &known);
+        draft.adopt_rows(self.load(ops, &shown).await?);
+        for (job, uid) in &shown {
+            draft.show_in_mailbox(*job, uid, &known);
+            let last = draft.numbers.last_mailbox_seq;
+            draft.numbers.last_mailbox_seq = uids::number_events(&mut self.conn, *job, uid, last).await?;
+        }
         let batches: Vec<&Batch> =
             ops.iter().filter_map(|op| if let Op::Apply(batch) = op { Some(batch) } else { None }).collect();
         let mut guard = Guard::load(&mut self.conn, &batches).await?;
         let changes = batches.iter().flat_map(|batch| &batch.changes);
-        let held = changes.filter(|change| matches!(change.input, Input::Hold { .. })).map(|change| change.job.0);
-        guard.load_released(&mut self.conn, held.collect()).await?;
+        let held = changes.clone().filter(|change| matches!(change.input, Input::Hold { .. } | Input::Release));
+        guard.load_released(&mut self.conn, held.map(|change| change.job.0).collect()).await?;
         draft.adopt_guard(guard);
+        let resubmitted = changes.filter(|change| matches!(change.input, Input::Resolve(Resolution::Resubmit)));
+        let resubmitted = resubmitted.map(|change| change.job.0).collect();
+        draft.adopt_decisions(uids::decisions(&mut self.conn, resubmitted).await?);
         let mut replies = Vec::with_capacity(ops.len());
         for op in ops {
             replies.push(match op {
@@ -472,10 +486,9 @@ impl Writer {
                     Reply::Accepted(jobs.iter().map(|job| draft.accept(job.clone(), &known, *at)).collect())
                 }
                 Op::Reject(rows, at) => {
-                    rows.iter().for_each(|row| draft.reject(row.clone(), &known, *at));
-                    Reply::Done
+                    Reply::Accepted(rows.iter().map(|row| draft.reject(row.clone(), &known, *at)).collect())
                 }
-                Op::Apply(batch) => Reply::Applied(draft.apply(batch.clone())),
+                Op::Apply(batch) => Reply::Applied(draft.apply(batch.clone(), &known)),
                 Op::Fire(schedule, at) => {
                     let query = sqlx::query(sql::FIRE).bind(schedule).bind(at.as_millis());
                     let done = query.execute(&mut self.conn).await.map_err(sort_error)?;
@@ -583,14 +596,17 @@ impl Writer {
     }
 
     async fn known(&mut self, ops: &[Op]) -> Result<Known, StoreError> {
-        let (mut keys, mut uids) = (Vec::new(), Vec::new());
+        let (mut keys, mut uids, mut retried) = (Vec::new(), Vec::new(), Vec::new());
         for op in ops {
             match op {
                 Op::Accept(jobs, _) => {
                     keys.extend(jobs.iter().filter_map(|job| job.dedupe_key.as_deref()));
-                    uids.extend(jobs.iter().filter_map(|job| job.mailbox_uid.as_deref()));
+                    uids.extend(jobs.iter().filter_map(NewJob::uid));
+                    let retries = jobs.iter().filter(|job| !job.asked.again);
+                    retried.extend(retries.filter_map(|job| job.retry_of).map(|id| id.0));
                 }
                 Op::Reject(rows, _) => uids.extend(rows.iter().map(|row| row.uid.as_str())),
+                Op::Apply(batch) => uids.extend(batch.asked.iter().filter_map(|asked| asked.uid.as_deref())),
                 Op::FireSchedule(firing) => match &firing.what {
                     FiringWork::Job(job) => keys.extend(job.dedupe_key.as_deref()),
                     FiringWork::Skip => {}
@@ -600,7 +616,6 @@ impl Writer {
                 | Op::MailboxPurged(_)
                 | Op::EmptyLog
                 | Op::SettleRestored
-                | Op::Apply(_)
                 | Op::Fire(..)
                 | Op::MailboxMark(_)
                 | Op::Retain(..)
@@ -622,15 +637,14 @@ impl Writer {
             known.keys = rows.into_iter().map(|(key, id)| (key, JobId(id))).collect();
         }
         if !uids.is_empty() {
-            let uids = Value::from(uids).to_string();
-            let rows: Vec<(String, Option<i64>, Option<String>)> =
-                sqlx::query_as(sql::FIND_TAKEN).bind(uids).fetch_all(&mut self.conn).await.map_err(sort_error)?;
-            known.uids = rows.into_iter().map(|(uid, job, _)| (uid, job.map(JobId))).collect::<HashMap<_, _>>();
+            known.uids = uids::find(&mut self.conn, uids).await?;
         }
+        known.retries = uids::retries(&mut self.conn, retried).await?;
         Ok(known)
     }
 
-    async fn load(&mut self, ops: &[Op]) -> Result<Vec<Arc<Job>>, StoreError> {
+    /// The jobs that the requests are about, and these others.
+    async fn load(&mut self, ops: &[Op], more: &[(JobId, String)]) -> Result<Vec<Arc<Job>>, StoreError> {
         let ids: Vec<i64> = ops
             .iter()
             .flat_map(|op| match op {
@@ -655,6 +669,7 @@ impl Writer {
                 | Op::Watches(_)
                 | Op::Heartbeat => Vec::new(),
             })
+            .chain(more.iter().map(|(id, _)| id.0))
             .collect();
         let (mut jobs, ids) = self.hot.find(ids);
         if ids.is_empty() {
@@ -701,6 +716,32 @@ impl Writer {
         tell(&health, &next, now.since(since).as_secs());
         *health = next;
     }
+}
+
+/// Jobs of other doors for which mailbox rows come with the token that they were ordered with.
+fn newly_shown(ops: &[Op], known: &Known) -> Vec<(JobId, String)> {
+    let mut shown: BTreeMap<JobId, String> = BTreeMap::new();
+    let mut show = |uid: &str, asked: &Asked, means: Option<&str>| {
+        let Some(first) = known.uids.get(uid).filter(|first| first.code.is_none() && first.mailbox_uid.is_none())
+        else {
+            return;
+        };
+        if let (Accepted::Taken(Some(job)), Data::Whole) = (first.answer(asked, means, None), first.data) {
+            shown.entry(job).or_insert_with(|| uid.to_owned());
+        }
+    };
+    for op in ops {
+        match op {
+            Op::Accept(jobs, _) => {
+                for job in jobs.iter().filter(|job| job.mailbox_uid.is_some()) {
+                    show(job.uid().unwrap_or_default(), &job.asked, Some(&meaning(job)));
+                }
+            }
+            Op::Reject(rows, _) => rows.iter().for_each(|row| show(&row.uid, &row.asked, None)),
+            _ => {}
+        }
+    }
+    shown.into_iter().collect()
 }
 
 /// One line for each turn of the store's health.

@@ -57,6 +57,7 @@ pub(super) fn job(id: i64, kind: &str, state: State) -> Job {
         retry_of: None,
         observed_at: None,
         stale_since: None,
+        uid: None,
     }
 }
 

@@ -60,6 +60,7 @@ fn job(kind: &str, remote_id: Option<&str>) -> Job {
         retry_of: None,
         observed_at: None,
         stale_since: None,
+        uid: None,
     }
 }
 

@@ -35,6 +35,7 @@ async fn a_job_that_is_handed_in_comes_back_with_every_field_in_its_order() {
         "finished_at",
         "mailbox_uid",
         "retry_of",
+        "uid",
     ];
     let places: Vec<usize> = names.iter().map(|name| answer.text.find(&format!("\"{name}\":")).expect(name)).collect();
     assert!(places.is_sorted(), "{}", answer.text);

@@ -69,7 +69,7 @@ async fn another_order_under_a_known_uid_is_rejected_and_the_first_one_gets_its_
     )
     .await;
     let row = house.shows(2, "rejected").await;
-    assert_eq!((row.error_code.as_deref(), row.job_id), (Some("duplicate"), Some(job.0)));
+    assert_eq!((row.error_code.as_deref(), row.job_id), (Some("uid_reused"), Some(job.0)));
     assert!(row.error.unwrap().contains("ordered something else"));
     house.accept(job).await;
     house.succeed(job, r#"{"found":1}"#).await;

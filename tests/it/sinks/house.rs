@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use opros::clock::{Clock, ManualClock, SharedClock};
 use opros::domain::delivery::{Delivery, Filter, Sink};
+use opros::domain::repeat::Asked;
 use opros::domain::state::Input;
 use opros::domain::{JobId, NewJob, Timestamp, Traits};
 use opros::guard::Allowed;
@@ -217,6 +218,7 @@ impl House {
             tag: tag.map(str::to_owned),
             mailbox_uid: None,
             retry_of: None,
+            asked: Asked::default(),
             follow: Some("hash".to_owned()),
         };
         self.store.accept(vec![job], self.clock.now()).await.unwrap()[0].job().unwrap()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opros::clock::{ManualClock, SharedClock};
+use opros::domain::repeat::Asked;
 use opros::domain::state::Input;
 use opros::domain::{JobId, NewJob, Timestamp, Traits};
 use opros::store::sqlite::SqliteStore;
@@ -17,7 +18,7 @@ fn start() -> Timestamp {
 
 fn year() -> Retention {
     let year = Duration::from_secs(365 * 86_400);
-    Retention { finished: year, events: year, calls: year, most: Most::default(), mailbox: true }
+    Retention { finished: year, events: year, calls: year, uids: year, most: Most::default(), mailbox: true }
 }
 
 async fn open(dir: &tempfile::TempDir) -> SqliteStore {
@@ -38,6 +39,7 @@ fn job(text: &str, uid: Option<String>) -> NewJob {
         tag: None,
         mailbox_uid: uid,
         retry_of: None,
+        asked: Asked::default(),
         follow: None,
     }
 }

@@ -43,6 +43,7 @@ fn queued(kind: &KindSpec, id: i64) -> Job {
         retry_of: None,
         observed_at: None,
         stale_since: None,
+        uid: None,
     }
 }
 

@@ -52,6 +52,7 @@ fn job(kind: &str, state: State) -> Job {
         retry_of: None,
         observed_at: None,
         stale_since: None,
+        uid: None,
     }
 }
 
