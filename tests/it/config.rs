@@ -210,12 +210,12 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
 
     [retention]
     calls = "14d"
-    uids = "400d"
     events = "90d"
     finished = "90d"
     most_calls = 0
     most_events = 0
     most_finished = 0
+    uids = "400d"
 
     [store]
     allow_network_fs = false
