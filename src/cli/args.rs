@@ -39,12 +39,12 @@ pub struct Globals {
     /// A file with the token for --url
     #[arg(long, global = true, value_name = "FILE", env = "OPROS_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
-    /// How long one answer may take [default: 30s]; an order is asked for again for twice as long
-    #[arg(long, global = true, hide = true, value_name = "DURATION", value_parser = span)]
-    pub patience: Option<Duration>,
     /// Print what opros said, as JSON; lists and streams one value a line
     #[arg(long, global = true)]
     pub json: bool,
+    /// How long one answer may take [default: 30s]; an order is asked for again for twice as long
+    #[arg(long, global = true, hide = true, value_name = "DURATION", value_parser = span)]
+    pub patience: Option<Duration>,
 }
 
 impl Globals {

@@ -11,6 +11,7 @@ use super::super::agenda::{CHUNK, Moves, Place};
 use super::super::draft::fresh_job;
 use super::super::rows::Changed;
 use super::*;
+use crate::domain::repeat::Asked;
 use crate::domain::{Job, NewJob, State, Traits};
 use crate::store::OrderBody;
 
@@ -83,6 +84,7 @@ fn new_job(priority: Option<u8>, due: i64) -> NewJob {
         tag: None,
         mailbox_uid: None,
         retry_of: None,
+        asked: Asked::default(),
         follow: priority.is_none().then(|| "track".to_owned()),
     }
 }
