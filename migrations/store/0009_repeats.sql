@@ -15,7 +15,7 @@ CREATE TABLE uids (
     -- forgotten with the job's data, since a phone's can be guessed.
     written TEXT,
     means   TEXT,
-    -- How the mailbox row of this token was rejected, and which row was told so.
+    -- How the mailbox row of this token was rejected; and the number of the row that was taken, or that was told so last.
     code    TEXT,
     message TEXT,
     row_id  INTEGER,

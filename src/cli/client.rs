@@ -185,7 +185,9 @@ impl Client {
             return Ok(response);
         }
         let status = response.status().as_u16();
-        let body = tokio::time::timeout(self.patience, self.body(response)).await.map_err(|_| self.too_slow())??;
+        // It was refused: what is not told in time are the words for it.
+        let body = tokio::time::timeout(self.patience, self.body(response)).await.ok().and_then(Result::ok);
+        let body = body.unwrap_or_default();
         Err(Failure::Refused { status, problem: Problem::of(status, &body) })
     }
 

@@ -197,6 +197,7 @@ statements! {
         AND state IN ('succeeded', 'failed', 'cancelled', 'expired', 'rejected') ORDER BY finished_at LIMIT $2";
     DELETE_ROWS = "DELETE FROM jobs WHERE id IN (SELECT value FROM json_each($1))";
     OLD_EVENTS = "SELECT seq FROM (SELECT seq, at FROM events ORDER BY seq LIMIT $2) WHERE at < $1";
+    ENDED = "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each($1)) AND state NOT IN ('new', 'rejected')";
     PURGE_EVENTS = "UPDATE events SET job = NULL, data = '{\"purged\":true}' WHERE job IN (SELECT value FROM json_each($1))";
     DELETE_EVENTS = "DELETE FROM events WHERE seq IN (SELECT value FROM json_each($1))";
 }

@@ -118,6 +118,41 @@ async fn a_store_whose_ledger_was_kept_by_token_loses_no_line_and_counts_nothing
 }
 
 #[tokio::test]
+async fn the_tokens_of_an_older_store_are_known_to_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("opros.db");
+    let store = open(&dir).await;
+    let row = |uid: &str, phone: &str| NewJob {
+        mailbox_uid: Some(uid.to_owned()),
+        params: json!({ "phone": phone }).to_string(),
+        ..new_job()
+    };
+    let first = id(store.accept(vec![row("taken", "1")], start()).await.unwrap()[0]);
+    store.close().await;
+    // As it stood before: by a table of mailbox rows alone, one of them of a job that is gone.
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
+    let mut conn = SqliteConnection::connect_with(&options).await.unwrap();
+    let before = "DROP VIEW mailbox_rows; DROP INDEX jobs_retry; ALTER TABLE jobs DROP COLUMN uid;
+        ALTER TABLE bodies DROP COLUMN order_hash;
+        CREATE TABLE mailbox_rows (uid TEXT NOT NULL PRIMARY KEY, job_id INTEGER, code TEXT, message TEXT,
+            at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        INSERT INTO mailbox_rows SELECT uid, job_id, code, message, at FROM uids;
+        INSERT INTO mailbox_rows VALUES ('gone', 4711, NULL, NULL, 5), ('bad', NULL, 'bad_params', 'no phone', 6);
+        DROP TABLE uids; DELETE FROM _sqlx_migrations WHERE version = 9";
+    sqlx::raw_sql(before).execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+    let store = open(&dir).await;
+    let again = async |uid: &str, phone: &str| store.accept(vec![row(uid, phone)], start()).await.unwrap()[0];
+    assert_eq!(again("taken", "1").await, Accepted::Taken(Some(first)));
+    assert_eq!(again("taken", "2").await, Accepted::Reused(Some(first)), "by what the job has ordered");
+    assert_eq!(again("gone", "1").await, Accepted::Taken(None), "a row that is told that it was ordered before");
+    assert_eq!(again("bad", "1").await, Accepted::Taken(None), "and one that was rejected");
+    let rows = store.mailbox_rows(&["gone", "bad"].map(str::to_owned)).await.unwrap();
+    let code = |uid: &str| rows[uid].reason.as_ref().map(|reason| reason.code.clone()).unwrap();
+    assert_eq!((code("gone"), code("bad")), ("duplicate".to_owned(), "bad_params".to_owned()));
+}
+
+#[tokio::test]
 async fn hot_queries_use_their_indexes_and_scan_nothing() {
     let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
     MIGRATIONS.run(&mut conn).await.unwrap();

@@ -198,6 +198,12 @@ impl Draft {
         let told = match (&first.code, verdict, first.job) {
             (Some(code), ..) => Reason::new(code, first.message.clone().unwrap_or_default()),
             (None, Accepted::Reused(_), _) => return verdict,
+            // The very row that ordered it, which nobody has written to since: it is about to be removed.
+            (None, Accepted::Taken(_), _)
+                if first.data == Data::Purged && first.row.is_some() && first.row == asked.row =>
+            {
+                return verdict;
+            }
             (None, Accepted::Taken(_), Some(job)) if first.data == Data::Whole => {
                 let shown = self.job(job).and_then(|job| job.mailbox_uid.clone()).or_else(|| first.mailbox_uid.clone());
                 match shown.filter(|shown| *shown != uid) {
@@ -251,9 +257,10 @@ impl Draft {
     /// Notes for what a token was given.
     fn remember(&mut self, uid: &str, job: JobId, new: &NewJob, means: Option<String>, at: Timestamp) {
         let written = Some(&new.asked.written).filter(|written| !written.is_empty());
-        self.uids.push((uid, job.0, written, &means, (), (), (), at.as_millis(), ()));
+        self.uids.push((uid, job.0, written, &means, (), (), new.asked.row, at.as_millis(), ()));
         let known = Uid {
             job: Some(job),
+            row: new.asked.row,
             written: written.cloned(),
             means: means.or_else(|| Some(meaning(new))),
             kind: Some(new.kind.clone()),

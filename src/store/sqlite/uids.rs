@@ -20,7 +20,7 @@ const UNKNOWN: &str = "unknown_to_store";
 #[derive(Debug, Clone, Default)]
 pub struct Uid {
     pub job: Option<JobId>,
-    /// How its mailbox row was rejected, and the number of the row that was told so.
+    /// How its mailbox row was rejected; and the number of the row that was taken, or that was told so last.
     pub code: Option<String>,
     pub message: Option<String>,
     pub row: Option<i64>,

@@ -51,6 +51,10 @@ async fn post(house: &House, uid: &str, phone: &str) -> (u16, Value) {
     }
 }
 
+fn house_now() -> opros::domain::Timestamp {
+    opros::clock::SystemClock::shared().now()
+}
+
 fn paid(house: &House) -> usize {
     house.simulator.ledger().len()
 }
@@ -198,5 +202,29 @@ async fn a_repeated_order_is_known_at_both_doors_though_it_would_not_be_understo
     assert_eq!(shows(&house, "w", "rejected").await.error_code.as_deref(), Some("unknown_account"));
     let (status, problem) = post(&house, "w", PHONE).await;
     assert_eq!(status, 422, "{problem}");
+    assert_eq!(paid(&house), 1);
+}
+
+/// The store was put back from a copy in which an order of the socket is not.
+#[tokio::test]
+async fn an_order_that_only_a_newer_store_knew_is_not_ordered_again() {
+    let mut house = House::new("").await;
+    let file = house.path("backup.db");
+    let mut response = house.client().long(&["v1", "backup"]).await.unwrap();
+    let mut bytes = Vec::new();
+    while let Some(piece) = response.chunk().await.unwrap() {
+        bytes.extend_from_slice(&piece);
+    }
+    std::fs::write(&file, bytes).unwrap();
+    let (_, job) = post(&house, "u", PHONE).await;
+    house.until_state(job["id"].as_i64().unwrap(), "succeeded").await;
+    house.stop().await;
+    let now = house_now();
+    opros::store::sqlite::restore::restore(&file, &house.store(), true, now).await.unwrap();
+    house.start().await;
+    let (status, problem) = post(&house, "u", PHONE).await;
+    assert_eq!((status, &problem["type"]), (410, &json!("urn:opros:problem:uid_gone")), "{problem}");
+    insert(&house, "u", PHONE).await;
+    assert_eq!(shows(&house, "u", "rejected").await.error_code.as_deref(), Some("unknown_to_store"));
     assert_eq!(paid(&house), 1);
 }
