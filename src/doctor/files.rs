@@ -48,6 +48,17 @@ fn at(check: &'static str, path: &Path) -> Look {
     found(check, path, std::fs::metadata(path))
 }
 
+/// The directory of store or mailbox; what else bears that name is nothing to change the mode of.
+fn directory_at(check: &'static str, path: &Path) -> Look {
+    match at(check, path) {
+        Look::There(meta) if !meta.is_dir() => {
+            let what = format!("{} is {}, not a directory", path.display(), Kind::of(meta.file_type()).words());
+            Look::Hidden(Finding::problem(check, what, "see who made it, and take it away by hand"))
+        }
+        look => look,
+    }
+}
+
 fn found(check: &'static str, path: &Path, meta: std::io::Result<Metadata>) -> Look {
     match meta {
         Ok(meta) => Look::There(meta),
@@ -86,7 +97,7 @@ fn config_file(sources: &Sources, owner: Option<u32>) -> Vec<Finding> {
 
 fn store_directory(directory: &Path, store: &Path) -> Vec<Finding> {
     let shown = directory.display();
-    let meta = match at("store", directory) {
+    let meta = match directory_at("store", directory) {
         Look::There(meta) => meta,
         Look::Missing => {
             return vec![Finding::ok("store", format!("{shown} is not there yet; opros makes it at its first start"))];
@@ -162,7 +173,7 @@ fn strange(check: &'static str, path: &Path, meta: &Metadata) -> Option<Finding>
 fn mailbox_directory(mailbox: &Path, owner: Option<u32>) -> Vec<Finding> {
     let directory = directory_of(mailbox);
     let shown = directory.display();
-    let meta = match at("mailbox", directory) {
+    let meta = match directory_at("mailbox", directory) {
         Look::There(meta) => meta,
         Look::Missing => {
             return vec![Finding::ok(

@@ -100,16 +100,19 @@ impl Trap {
 
     /// As somebody who stands in that directory, with an environment that points there.
     fn doctor(&self) -> Found {
-        let there = self.path("mailbox");
+        self.doctor_in(&self.path("mailbox"))
+    }
+
+    fn doctor_in(&self, there: &Path) -> Found {
         let begun = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_opros"))
             .args(["doctor", "--offline", "--json", "--config"])
             .arg(self.path("opros.toml"))
-            .current_dir(&there)
+            .current_dir(there)
             .env_clear()
             .envs(
                 ["PATH", "PYTHONPATH", "PYTHONHOME", "PHPRC", "PHP_INI_SCAN_DIR", "HOME", "TMPDIR", "SQLITE_TMPDIR"]
-                    .map(|name| (name, &there)),
+                    .map(|name| (name, there)),
             )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -291,6 +294,26 @@ fn a_socket_that_takes_connections_and_says_nothing_is_not_waited_for() {
     let _elsewhere = UnixListener::bind(trap.path("elsewhere.sock")).unwrap();
     let found = trap.doctor();
     assert!(found.of("a symbolic link").iter().any(|line| line.contains("admin.sock")), "{:#?}", found.0);
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_directory_is_named() {
+    let trap = Trap::new();
+    for name in ["mailbox", "store"] {
+        fs::rename(trap.path(name), trap.path("away")).unwrap();
+        let table: [(&str, Lay); 3] = [
+            ("a named pipe (FIFO)", |_, at| fifo(at)),
+            ("a regular file", |_, at| fs::write(at, "").unwrap()),
+            ("a regular file", |trap, at| symlink(trap.path("private"), at).unwrap()),
+        ];
+        for (words, lay) in table {
+            lay(&trap, &trap.path(name));
+            let told = trap.doctor_in(trap.dir.path()).of(&format!("DIR/{name} is {words}, not a directory"));
+            assert!(told.iter().any(|line| !line.contains("chmod")), "{name} {words}: {told:?}");
+            fs::remove_file(trap.path(name)).unwrap();
+        }
+        fs::rename(trap.path("away"), trap.path(name)).unwrap();
+    }
 }
 
 #[test]
