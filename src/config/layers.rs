@@ -85,6 +85,19 @@ impl Merged {
         Ok(Self { values, document, credentials_dir: sources.credentials_dir.clone(), variables, figment })
     }
 
+    /// Everything as shipped, but for the sections that say where things lie.
+    pub(super) fn keep_places(&mut self) {
+        let mut values = shipped::with_accounts(shipped::everything(), Dict::new());
+        for section in ["store", "mailbox", "admin"] {
+            let Some(mut own) = self.values.get(section).and_then(Value::as_dict).cloned() else { continue };
+            own.retain(|key, _| !key.contains("token") && key != "listen");
+            let shipped = values.get(section).and_then(Value::as_dict).cloned().unwrap_or_default();
+            own.extend(shipped.into_iter().filter(|(key, _)| key == "listen"));
+            values.insert(section.to_owned(), Value::from(own));
+        }
+        self.values = values;
+    }
+
     pub(super) fn origin(&self, tag: Tag) -> Option<Origin> {
         let name = &self.figment.get_metadata(tag)?.name;
         Origin::ALL.into_iter().find(|origin| origin.name() == name)

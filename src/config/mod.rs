@@ -45,3 +45,13 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     config.warnings = findings.finish()?;
     Ok(config)
 }
+
+/// Where the daemon's files and its socket lie, of a configuration that is wrong elsewhere; without accounts and tokens. For
+/// whoever looks at the machine: a credential of the unit is not there while the unit is stopped, and the directories are.
+pub fn places(sources: &Sources) -> Option<Config> {
+    let mut layers = layers::Merged::of(sources).ok()?;
+    layers.keep_places();
+    let findings = findings::Findings::new(layers);
+    let config = read::config(&findings);
+    findings.finish().is_ok().then_some(config)
+}

@@ -166,7 +166,7 @@ pub async fn doctor(
     report.finish()
 }
 
-/// Reads the configuration and says how it is; `None` where it cannot be used.
+/// Reads the configuration and says how it is; `None` where it does not even say where things lie.
 async fn settings(
     report: &mut Report<'_>,
     sources: Sources,
@@ -177,7 +177,9 @@ async fn settings(
         let mut findings: Vec<Finding> = credentials(&mut with_unit).into_iter().collect();
         let loaded = config::load(&with_unit);
         findings.extend(configuration(&with_unit, loaded.as_ref()));
-        (findings, with_unit, loaded.ok().map(Arc::new))
+        // What is wrong elsewhere keeps nobody from looking at the directories.
+        let config = loaded.ok().or_else(|| config::places(&with_unit));
+        (findings, with_unit, config.map(Arc::new))
     });
     let (findings, sources, config) = read
         .await

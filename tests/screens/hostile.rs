@@ -234,6 +234,24 @@ fn what_is_not_a_regular_file_is_named_and_neither_opened_nor_waited_for_nor_rec
     }
 }
 
+/// A credential of the unit is gone while the unit is stopped, and the directories are looked at all the same.
+#[test]
+fn a_configuration_that_is_wrong_elsewhere_keeps_nobody_from_looking() {
+    let trap = Trap::new();
+    symlink(trap.path("private"), trap.path("mailbox/mailbox.db")).unwrap();
+    let config = fs::read_to_string(trap.path("opros.toml")).unwrap();
+    for (old, new) in [
+        ("key = \"hush-hush-hush\"\n", ""),
+        ("[accounts", "[log]\nfilter = 1\n[accounts"),
+        ("[admin]\n", "[admin]\ntoken_file = \"/none\"\n"),
+    ] {
+        fs::write(trap.path("opros.toml"), config.replace(old, new)).unwrap();
+        let found = trap.doctor();
+        assert!(!found.of("DIR/mailbox/mailbox.db is a symbolic link").is_empty(), "{new}: {:#?}", found.0);
+        assert!(found.of("| config |").iter().any(|line| line.starts_with("problem")), "{new}: {:#?}", found.0);
+    }
+}
+
 #[test]
 fn a_file_with_a_wrong_mode_in_a_directory_of_others_is_told_without_a_command_that_could_be_led_astray() {
     let trap = Trap::new();
