@@ -347,7 +347,7 @@ fn advice(refused: &Refused) -> String {
         Refused::Illegal { job, state, .. } => {
             format!("job {job} is {state}: it was not sent to the vendor, so no report can be for it yet")
         }
-        Refused::Final { .. } | Refused::Stale { .. } => refused.to_string(),
+        Refused::Final { .. } | Refused::Stale { .. } | Refused::Overdue { .. } => refused.to_string(),
     }
 }
 

@@ -214,6 +214,8 @@ pub struct Job {
     pub polls: u32,
     /// Consecutive.
     pub errors: u32,
+    /// Answers in a row that were the vendor's own errors of unknown meaning; lost answers between them do not count.
+    pub unknown_errors: u32,
     /// Look-ups that were complete and found nothing since the job came into doubt.
     pub absences: u32,
     /// When the request whose answer is unknown may last have been on its way; look-ups prove nothing before `settle` after it.

@@ -67,3 +67,14 @@ pub fn spread(job: JobId, span: Duration) -> Duration {
 
 /// Consecutive failures that open an account's breaker.
 pub const BREAKER_THRESHOLD: u32 = 3;
+
+/// Errors of unknown meaning in a row that a paid one-shot survives at free calls; the next one ends it. With their waits of
+/// 15 s, 45 s, 2, 7 and 15 minutes that is some 25 minutes of a vendor's bad moments.
+pub const UNKNOWN_ERRORS_TOLERATED: u32 = 5;
+
+/// How long a job rests after the `n`-th of them in a row, counted from 1.
+pub fn unknown_error_wait(n: u32, job: JobId) -> Duration {
+    const WAITS: Growth = Growth { first: Duration::from_secs(15), factor: 3.0, ceiling: Duration::from_secs(15 * 60) };
+    let wait = WAITS.nth(n);
+    wait + spread(job, wait / 4)
+}

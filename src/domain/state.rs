@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::event::{EventType, NewEvent};
-use super::policy::{Growth, retry_at};
+use super::policy::{Growth, UNKNOWN_ERRORS_TOLERATED, retry_at, unknown_error_wait};
 use super::{Call, Job, Reason, State, Timestamp};
 
 /// What happened to a job.
@@ -69,6 +69,12 @@ pub enum Outcome {
     AccountHeld { reason: Reason },
     /// No whole readable answer.
     Unclear { reason: Reason },
+    /// The vendor answered in its own form with an error whose meaning nobody knows. A submit ends by it; what is paid
+    /// already is asked about again some times first ([`UNKNOWN_ERRORS_TOLERATED`]).
+    UnknownError { reason: Reason },
+    /// The call was begun and then not made: nothing was asked, and it counts as if it had not begun. The job is as due as
+    /// it was before.
+    NotMade { due_at: Timestamp },
     /// The vendor took the submit.
     Accepted { remote_id: Option<String>, memo: Option<String>, next_at: Timestamp },
     /// Nothing new. No `next_at`: there is nothing left to ask.
@@ -180,10 +186,19 @@ pub enum Refused {
     Stale { job: i64, turn: u32, current: u32 },
     #[error("job {job} has ended ({state}): nothing changes any more")]
     Final { job: i64, state: State },
+    #[error("job {job}: its deadline {deadline} has passed, so that it is not submitted any more")]
+    Overdue { job: i64, deadline: Timestamp },
 }
 
 /// Complete look-ups without a find, `settle` apart, that prove a request absent.
 const ABSENCES: u32 = 2;
+
+/// The code of a job that was taken out of work because opros fails on it each time; an operator lets it go again.
+pub const QUARANTINED: &str = "quarantined";
+
+fn deadline_reason() -> Reason {
+    Reason::new("deadline", "the job's deadline passed")
+}
 
 fn absent_reason() -> Reason {
     Reason::new("absent", "two complete look-ups at the vendor, far enough apart, did not find the request")
@@ -266,6 +281,7 @@ impl Next {
                 if self.state() != State::Queued || self.step.job.cancel_requested {
                     return Err(self.illegal("a submit"));
                 }
+                self.in_time()?;
                 let job = self.job();
                 job.state = State::Submitting;
                 job.due_at = None;
@@ -289,6 +305,16 @@ impl Next {
             }
         }
         Ok(())
+    }
+
+    /// Whoever hands in a time means it: nothing is sent before `not_before`, while it is held, or from the deadline on.
+    fn in_time(&self) -> Result<(), Refused> {
+        let job = &self.step.job;
+        match job.deadline {
+            Some(deadline) if deadline <= self.now => Err(Refused::Overdue { job: job.id.0, deadline }),
+            _ if job.due_at.is_none_or(|due| due > self.now) => Err(self.illegal("a submit before its time")),
+            _ => Ok(()),
+        }
     }
 
     // ---- calls end ---------------------------------------------------------------------------------------------
@@ -343,12 +369,17 @@ impl Next {
                 self.close_attempt(AttemptEnd::Refused);
                 self.end_by_vendor(End::Failure { reason, result });
             }
+            Outcome::UnknownError { reason } => {
+                self.close_attempt(AttemptEnd::Refused);
+                self.end_by_vendor(End::Failure { reason, result: None });
+            }
             Outcome::Ended(end @ End::Success { .. }) => {
                 self.close_attempt(AttemptEnd::Accepted);
                 self.job().submitted_at = Some(self.now);
                 self.end_by_vendor(end);
             }
-            Outcome::Unchanged { .. }
+            Outcome::NotMade { .. }
+            | Outcome::Unchanged { .. }
             | Outcome::Observed { .. }
             | Outcome::Progressed { .. }
             | Outcome::Found { .. }
@@ -362,6 +393,16 @@ impl Next {
         match outcome {
             Outcome::NotTaken { reason, again_at } => self.poll_failed(reason, again_at),
             Outcome::Unclear { reason } => self.poll_failed(reason, None),
+            Outcome::UnknownError { reason } => {
+                if self.unknown_error(reason.clone()) {
+                    self.end_by_vendor(End::Failure { reason, result: None });
+                }
+            }
+            Outcome::NotMade { due_at } => {
+                let job = self.job();
+                job.polls = job.polls.saturating_sub(1);
+                self.not_made(due_at);
+            }
             Outcome::AccountHeld { reason } => {
                 let now = self.now;
                 let job = self.job();
@@ -398,6 +439,13 @@ impl Next {
             Outcome::Told { refused } => self.finish(State::Cancelled, refused),
             Outcome::NotTaken { reason, again_at } => self.poll_failed(reason, again_at),
             Outcome::Unclear { reason } | Outcome::AccountHeld { reason } => self.poll_failed(reason, None),
+            // What goes on at the vendor may go on being billed: it is told again before its word is taken for a no.
+            Outcome::UnknownError { reason } => {
+                if self.unknown_error(reason.clone()) {
+                    self.finish(State::Cancelled, Some(reason));
+                }
+            }
+            Outcome::NotMade { due_at } => self.not_made(due_at),
             Outcome::Ended(End::Failure { reason, .. }) => self.finish(State::Cancelled, Some(reason)),
             // One of several things that have to be called off is; the wish stands, so the next is told at once.
             Outcome::Progressed { memo, next_at, .. } => self.polled(memo, next_at),
@@ -428,11 +476,13 @@ impl Next {
                 let job = self.job();
                 job.due_at = Some(job.again(again_at, now));
             }
-            Outcome::Unclear { .. } | Outcome::AccountHeld { .. } => {
+            // Proves nothing, however often it is said.
+            Outcome::Unclear { .. } | Outcome::UnknownError { .. } | Outcome::AccountHeld { .. } => {
                 let now = self.now;
                 let job = self.job();
                 job.due_at = Some(job.again(None, now));
             }
+            Outcome::NotMade { due_at } => self.job().due_at = Some(due_at),
             Outcome::Accepted { .. }
             | Outcome::Unchanged { .. }
             | Outcome::Observed { .. }
@@ -529,7 +579,7 @@ impl Next {
     fn expire(&mut self) -> Result<(), Refused> {
         match self.state() {
             State::Queued | State::Waiting => {
-                self.finish(State::Expired, Some(Reason::new("deadline", "the job's deadline passed")));
+                self.finish(State::Expired, Some(deadline_reason()));
                 Ok(())
             }
             State::Submitting
@@ -633,11 +683,27 @@ impl Next {
     }
 
     fn hold(&mut self, reason: Reason) -> Result<(), Refused> {
-        if self.state() != State::Queued {
+        // An order may be held for many reasons; what is at the vendor only when opros itself fails on it.
+        let may = match self.state() {
+            State::Queued => true,
+            State::Waiting | State::InDoubt => reason.code == QUARANTINED,
+            State::Submitting
+            | State::Succeeded
+            | State::Failed
+            | State::Cancelled
+            | State::Expired
+            | State::Rejected => false,
+        };
+        if !may {
             return Err(self.illegal("holding"));
         }
         let data = json!({ "error": reason });
+        let observed = self.observed;
         let job = self.job();
+        if job.state == State::Waiting {
+            // Setting it aside is no observation.
+            job.observed_at = Some(observed);
+        }
         job.due_at = None;
         job.reason = Some(reason);
         self.emit(EventType::JobHeld, data);
@@ -645,8 +711,11 @@ impl Next {
     }
 
     fn release(&mut self) -> Result<(), Refused> {
-        if self.state() != State::Queued {
-            return Err(self.illegal("releasing"));
+        let quarantined = self.step.job.reason.as_ref().is_some_and(|reason| reason.code == QUARANTINED);
+        match self.state() {
+            State::Queued => {}
+            State::Waiting | State::InDoubt if quarantined => {}
+            _ => return Err(self.illegal("releasing")),
         }
         let now = self.now;
         let job = self.job();
@@ -676,6 +745,11 @@ impl Next {
             return;
         }
         job.state = State::Queued;
+        if job.deadline.is_some_and(|deadline| deadline <= now) {
+            // It may not be sent any more, so it does not come back to be sent.
+            self.finish(State::Expired, Some(deadline_reason()));
+            return;
+        }
         job.due_at = Some(job.again(again_at, now));
         job.reason = Some(reason);
     }
@@ -704,6 +778,7 @@ impl Next {
         job.memo = memo;
         job.due_at = Some(next_at);
         job.errors = 0;
+        job.unknown_errors = 0;
         job.absences = 0;
         job.doubt_since = None;
         job.reason = None;
@@ -765,6 +840,28 @@ impl Next {
         job.due_at = Some(retry.max(floor));
     }
 
+    /// One more error of unknown meaning; true when it was the last one that is put up with. A tracker is asked on: it is
+    /// paid for by the day, and nothing that cannot be understood proves that it is over.
+    fn unknown_error(&mut self, reason: Reason) -> bool {
+        let now = self.now;
+        let job = self.job();
+        job.unknown_errors = job.unknown_errors.saturating_add(1);
+        let wanted = job.traits.tracker && !job.cancel_requested;
+        if job.unknown_errors > UNKNOWN_ERRORS_TOLERATED && !wanted {
+            return true;
+        }
+        let again_at = now + unknown_error_wait(job.unknown_errors, job.id);
+        self.poll_failed(reason, Some(again_at));
+        false
+    }
+
+    /// Until it is asked about it stands as not observed.
+    fn not_made(&mut self, due_at: Timestamp) {
+        let job = self.job();
+        job.due_at = Some(due_at);
+        job.reason.get_or_insert_with(|| Reason::new("regrouped", "not asked: its batch changed"));
+    }
+
     fn polled(&mut self, memo: Option<String>, next_at: Timestamp) {
         let now = self.now;
         if let Some(since) = self.job().stale_since.take() {
@@ -772,6 +869,7 @@ impl Next {
         }
         let job = self.job();
         job.errors = 0;
+        job.unknown_errors = 0;
         job.reason = None;
         if memo.is_some() {
             job.memo = memo;

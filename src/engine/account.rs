@@ -12,12 +12,12 @@ use super::bisect::{Bisect, SetId};
 use super::failstop::FailStop;
 use super::wake::Wake;
 use crate::clock::SharedClock;
-use crate::domain::account::{Balance, BreakerNews};
+use crate::domain::account::{Balance, BreakerNews, Gate};
 use crate::domain::exchange::Host;
 use crate::domain::hosts::{HostNews, HostPolicy};
 use crate::domain::privacy::masked;
 use crate::domain::spending::{BudgetSpent, Rules};
-use crate::domain::{Account, EventType, JobId, NewEvent, Pause, PauseSource, Reason, Timestamp};
+use crate::domain::{Account, Call, EventType, JobId, NewEvent, Pause, PauseSource, Reason, Timestamp};
 use crate::http::Client;
 use crate::meters::EngineMeters;
 use crate::store::{AccountChange, Store};
@@ -149,6 +149,16 @@ impl Runner {
     /// Begins no new call. Those under way end as they would have.
     pub fn retire(&self) {
         lock(&self.retired).cancel();
+    }
+
+    /// Whether no call may begin, or leave, any more: since it was chosen the account may have been paused, silenced or taken
+    /// out, or opros is stopping.
+    pub fn is_shut(&self, call: Call, repeatable: bool) -> bool {
+        match self.account().gate(self.now()) {
+            Gate::Paused | Gate::Frozen(_) => true,
+            Gate::FreeCallsOnly if call == Call::Submit && !repeatable => true,
+            Gate::FreeCallsOnly | Gate::Broken(_) | Gate::Probe | Gate::Open => lock(&self.retired).is_cancelled(),
+        }
     }
 
     pub fn now(&self) -> Timestamp {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use super::account::Runner;
-use super::step::{SILENCE, commit, mark_call, send};
+use super::step::{SILENCE, commit, keep_distance, mark_call, send};
 use crate::crash;
 use crate::domain::account::Gate;
 use crate::domain::exchange::Host;
@@ -68,6 +68,7 @@ async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried
     let host = to.unwrap_or(in_use);
     request.host = host;
     accounts.extend(mark_call(runner));
+    keep_distance(runner, &setup).await;
     let (sent_at, exchange) = send(runner, &setup, &request, None).await;
     crash::point("chore.answered");
     let status = exchange.as_ref().ok().map(|received| received.answer.status);

@@ -18,7 +18,7 @@ use super::{chore, log, step};
 use crate::crash;
 use crate::domain::account::Gate;
 use crate::domain::state::Input;
-use crate::domain::{Call, Job, JobId, Reason, Timestamp};
+use crate::domain::{Call, Job, JobId, Reason, State, Timestamp};
 use crate::store::{Batch as Changes, Change, DueJob, Lane, OrderBody, StoreError, StoreHealth};
 use crate::vendors::{Batch, Due, Floor, JobView};
 
@@ -306,6 +306,11 @@ fn test_of(runner: &Runner, set: SetId, due: Vec<Group>) -> Option<Group> {
 
 fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
     let id = due.job.id;
+    if due.job.state != State::InDoubt && due.job.deadline.is_some_and(|deadline| deadline <= now) {
+        // The sweep may not have come to it yet, after a stop or a suspension.
+        picked.given_up.push((id, Input::Expire));
+        return;
+    }
     let call = match runner.driver().due(&due.job, now) {
         Due::Call(call) => call,
         Due::GiveUp(reason) => {

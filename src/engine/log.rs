@@ -10,6 +10,8 @@ pub fn describe(outcome: &Outcome) -> (&'static str, Option<&Reason>) {
         Outcome::NotTaken { reason, .. } => ("not_taken", Some(reason)),
         Outcome::AccountHeld { reason } => ("account_held", Some(reason)),
         Outcome::Unclear { reason } => ("unclear", Some(reason)),
+        Outcome::UnknownError { reason } => ("unknown_error", Some(reason)),
+        Outcome::NotMade { .. } => ("not_made", None),
         Outcome::Accepted { .. } => ("accepted", None),
         Outcome::Unchanged { .. } => ("unchanged", None),
         Outcome::Observed { .. } => ("observed", None),

@@ -126,6 +126,8 @@ impl Engine {
                 "the last run ended while calls were under way; see: opros jobs --state in_doubt"
             );
         }
+        // What ran out of time while nothing ran ends before any account looks for what is due.
+        sweep::expire(&inner.shared).await?;
         crash::point("start.recovered");
         Ok(())
     }

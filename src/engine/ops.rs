@@ -243,6 +243,10 @@ impl Engine {
         let result = self.inner.shared.store.apply(batch).await?.into_iter().next();
         match result {
             Some(Ok(job)) => {
+                if job.deadline.is_some() && !job.state.is_final() {
+                    // In doubt no deadline counts: what comes out of it is looked at from now on.
+                    self.inner.shared.deadlines.notify_one();
+                }
                 super::log::log_end(&job);
                 Ok(Moved { job: Arc::unwrap_or_clone(job), is_new: true })
             }
@@ -287,6 +291,6 @@ fn advice(refused: &Refused) -> String {
             "resolving" => format!("job {job} is {state}: only a job that is in_doubt can be resolved"),
             _ => format!("job {job} is {state}: {what} is not possible now"),
         },
-        Refused::Stale { .. } => refused.to_string(),
+        Refused::Stale { .. } | Refused::Overdue { .. } => refused.to_string(),
     }
 }

@@ -18,8 +18,8 @@ use super::measure;
 use crate::crash::{self, Mutant};
 use crate::domain::exchange::{Request, SendError};
 use crate::domain::privacy::masked;
-use crate::domain::state::{Begin, End, Input, Outcome};
-use crate::domain::{Call, JobId, Reason, State, Timestamp};
+use crate::domain::state::{Begin, End, Input, Outcome, Refused};
+use crate::domain::{Call, JobId, Reason, Timestamp};
 use crate::http::Received;
 use crate::store::downloads::DownloadWish;
 use crate::store::{AccountChange, ApplyError, Batch, CallRecord, Change, StoreError};
@@ -83,8 +83,17 @@ async fn make_call(runner: &Runner, group: Group) {
         true => Some(send(runner, &setup, &request, Some(call)).await),
         false => None,
     };
-    let Some(jobs) = begin(runner, call, jobs, intent.as_deref(), change).await else { return };
+    if is_shut(runner, call, &jobs) {
+        return;
+    }
+    let Some(jobs) = begin(runner, call, jobs, oldest_due, intent.as_deref(), change).await else { return };
     crash::point_of(call.as_str(), "intent_committed");
+    keep_distance(runner, &setup).await;
+    if is_shut(runner, call, &jobs) || is_overdue(runner, call, &jobs) {
+        // It waited for its turn, and may not leave any more.
+        give_back(runner, call, &jobs, oldest_due, (Vec::new(), None)).await;
+        return;
+    }
     measure::begun(runner, call, &jobs, oldest_due);
     let (sent_at, exchange) = match intent.filter(|intent| request.hash() != *intent) {
         None => match early {
@@ -135,6 +144,7 @@ async fn begin(
     runner: &Runner,
     call: Call,
     mut jobs: Vec<Claimed>,
+    due_at: Timestamp,
     intent: Option<&str>,
     account: Option<AccountChange>,
 ) -> Option<Vec<Claimed>> {
@@ -164,36 +174,59 @@ async fn begin(
                 return None;
             }
         };
-    let (mut all, mut spent, mut changes) = (true, None, Vec::new());
+    let (mut begun_jobs, mut spent, mut changes) = (Vec::new(), None, Vec::new());
     for (claimed, result) in jobs.iter_mut().zip(begun) {
         let job = claimed.job.id;
-        all &= result.is_ok();
         match result {
-            Ok(job) => claimed.job = job,
+            Ok(job) => {
+                claimed.job = job;
+                begun_jobs.push(claimed.clone());
+            }
             Err(ApplyError::Spent(refusal)) => spent = Some(refusal),
             Err(ApplyError::Equal(reason)) => changes.push(Change { job, input: Input::Hold { reason } }),
+            Err(ApplyError::Refused(Refused::Overdue { .. })) => changes.push(Change { job, input: Input::Expire }),
             Err(error) => tracing::debug!(job = job.0, error = %error, "a job moved on before its call began"),
         }
     }
-    if all {
+    if begun_jobs.len() == jobs.len() {
         return Some(jobs);
     }
     // Some did not begin: the request as it was built is not theirs. The others go back untouched.
-    let begun = jobs.iter().filter(|claimed| claimed.job.state == State::Submitting);
-    let accounts = spent.and_then(|spent| runner.budget_ends(begun.clone().count(), spent));
-    changes.extend(begun.map(|claimed| Change {
-        job: claimed.job.id,
-        input: Input::End {
-            turn: claimed.job.turn,
-            call,
-            outcome: Outcome::NotTaken {
-                reason: Reason::new("regrouped", "not sent: its batch changed"),
-                again_at: Some(now),
-            },
-        },
-    }));
-    commit(runner, Batch { accounts: accounts.into_iter().collect(), ..Batch::of(now, changes) }).await;
+    let accounts = spent.and_then(|spent| runner.budget_ends(begun_jobs.len(), spent));
+    give_back(runner, call, &begun_jobs, due_at, (changes, accounts)).await;
     None
+}
+
+/// These began and nothing of them has left: they are as due as they were, and it counts as no call.
+async fn give_back(
+    runner: &Runner,
+    call: Call,
+    begun: &[Claimed],
+    due_at: Timestamp,
+    (mut changes, account): (Vec<Change>, Option<AccountChange>),
+) {
+    let now = runner.now();
+    let outcome = match call {
+        Call::Submit => Outcome::NotTaken {
+            reason: Reason::new("regrouped", "not sent: its batch changed"),
+            again_at: Some(due_at),
+        },
+        Call::Poll | Call::LookUp | Call::Cancel => Outcome::NotMade { due_at },
+    };
+    changes.extend(begun.iter().map(|claimed| Change {
+        job: claimed.job.id,
+        input: Input::End { turn: claimed.job.turn, call, outcome: outcome.clone() },
+    }));
+    commit(runner, Batch { accounts: account.into_iter().collect(), ..Batch::of(now, changes) }).await;
+}
+
+fn is_shut(runner: &Runner, call: Call, jobs: &[Claimed]) -> bool {
+    runner.is_shut(call, jobs.iter().all(|claimed| claimed.job.traits.repeatable))
+}
+
+fn is_overdue(runner: &Runner, call: Call, jobs: &[Claimed]) -> bool {
+    let now = runner.now();
+    call == Call::Submit && jobs.iter().any(|claimed| claimed.job.deadline.is_some_and(|deadline| deadline <= now))
 }
 
 /// When the account called is stored before it calls, where that limits the next call: the distance survives a restart.
@@ -201,24 +234,30 @@ pub fn mark_call(runner: &Runner) -> Option<AccountChange> {
     (!runner.setup().limits.min_interval.is_zero()).then(|| runner.as_it_stands())
 }
 
+/// Waits until the account's next request may leave.
+pub async fn keep_distance(runner: &Runner, setup: &AccountSetup) {
+    let interval = setup.limits.min_interval;
+    if interval.is_zero() {
+        return;
+    }
+    let ready = runner.now();
+    let mut last = runner.last_sent.lock().await;
+    if let Some(at) = *last {
+        runner.shared.clock.sleep_until(at + interval).await;
+    }
+    runner.shared.meters.limited(runner.name(), runner.now().since(ready));
+    // It may have waited for its turn: the distance to the next one counts from here.
+    runner.take_slot(runner.now());
+    *last = Some(runner.now());
+}
+
+/// Sends it now; [`keep_distance`] comes first.
 pub async fn send(
     runner: &Runner,
     setup: &AccountSetup,
     request: &Request,
     call: Option<Call>,
 ) -> (Timestamp, Result<Received, SendError>) {
-    let interval = setup.limits.min_interval;
-    if !interval.is_zero() {
-        let ready = runner.now();
-        let mut last = runner.last_sent.lock().await;
-        if let Some(at) = *last {
-            runner.shared.clock.sleep_until(at + interval).await;
-        }
-        runner.shared.meters.limited(runner.name(), runner.now().since(ready));
-        // It may have waited for its turn: the distance to the next one counts from here.
-        runner.take_slot(runner.now());
-        *last = Some(runner.now());
-    }
     let sent_at = runner.now();
     crash::point_of(call.map_or("chore", Call::as_str), "before_send");
     let exchange = setup.client.send(request, call);

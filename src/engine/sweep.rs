@@ -42,7 +42,7 @@ pub async fn run(shared: Shared, stop: CancellationToken) {
 }
 
 /// Expires what is overdue; returns when to look again.
-async fn expire(shared: &Shared) -> Result<Option<crate::domain::Timestamp>, StoreError> {
+pub async fn expire(shared: &Shared) -> Result<Option<crate::domain::Timestamp>, StoreError> {
     loop {
         let now = shared.clock.now();
         let overdue = shared.store.overdue(now, STEP).await?;

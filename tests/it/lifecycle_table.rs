@@ -6,8 +6,8 @@ mod properties;
 use std::fmt::Write;
 use std::time::Duration;
 
-use opros::domain::policy::retry_at;
-use opros::domain::state::{Begin, Input, Outcome, Step, step};
+use opros::domain::policy::{UNKNOWN_ERRORS_TOLERATED, retry_at};
+use opros::domain::state::{Begin, Input, Outcome, QUARANTINED, Refused, Step, step};
 use opros::domain::{Call, EventType, Job, JobId, State, Timestamp, Traits};
 
 use inputs::{LATER, every_input, reason};
@@ -38,6 +38,7 @@ pub(crate) fn job(state: State, traits: Traits) -> Job {
         submissions: u32::from(begun),
         polls: 0,
         errors: 0,
+        unknown_errors: 0,
         absences: u32::from(state == State::InDoubt),
         doubt_since: (state == State::InDoubt).then_some(long_ago),
         memo: None,
@@ -124,6 +125,7 @@ submit: unclear                 .   Dd  .   .   .   .   .   .   .
 submit: accepted                .   Wa  .   .   .   .   .   .   .
 submit: success                 .   S   .   .   .   .   .   .   .
 submit: failure                 .   F   .   .   .   .   .   .   .
+submit: unknown error           .   F   .   .   .   .   .   .   .
 poll: not taken                 .   .   W   .   .   .   .   .   .
 poll: account held              .   .   W   .   .   .   .   .   .
 poll: unclear                   .   .   W   .   .   .   .   .   .
@@ -134,12 +136,16 @@ poll: observed, the last        .   .   Su  .   .   .   .   .   .
 poll: progressed                .   .   W   .   .   .   .   .   .
 poll: success                   .   .   S   .   .   .   .   .   .
 poll: failure                   .   .   F   .   .   .   .   .   .
+poll: unknown error             .   .   W   .   .   .   .   .   .
+poll: not made                  .   .   W   .   .   .   .   .   .
 look_up: not taken              .   .   .   D   .   .   .   .   .
 look_up: account held           .   .   .   D   .   .   .   .   .
 look_up: unclear                .   .   .   D   .   .   .   .   .
 look_up: found                  .   .   .   Wa  .   .   .   .   .
 look_up: absent twice           .   .   .   D   .   .   .   .   .
 look_up: absent twice, resubmit .   .   .   Q   .   .   .   .   .
+look_up: unknown error          .   .   .   D   .   .   .   .   .
+look_up: not made               .   .   .   D   .   .   .   .   .
 cancel: not taken               .   .   W   .   .   .   .   .   .
 cancel: account held            .   .   W   .   .   .   .   .   .
 cancel: unclear                 .   .   W   .   .   .   .   .   .
@@ -147,6 +153,8 @@ cancel: progressed              .   .   W   .   .   .   .   .   .
 cancel: failure                 .   .   C   .   .   .   .   .   .
 cancel: told                    .   .   C   .   .   .   .   .   .
 cancel: told, refused           .   .   C   .   .   .   .   .   .
+cancel: unknown error           .   .   W   .   .   .   .   .   .
+cancel: not made                .   .   W   .   .   .   .   .   .
 delivered success               .   .   S   Sa  Su  Fu  Cu  Xu  .
 delivered failure               .   .   F   Fa  Su  Fu  Cu  Xu  .
 recover                         .   Dd  .   .   .   .   .   .   .
@@ -160,6 +168,7 @@ resolve: fail                   .   .   .   F   .   .   .   .   .
 wake                            Q   .   W   .   .   .   .   .   .
 postpone                        Q   .   W   .   .   .   .   .   .
 hold                            Q   .   .   .   .   .   .   .   .
+quarantine                      Q   .   W   D   .   .   .   .   .
 release                         Q   .   .   .   .   .   .   .   .
 begin submit as a free call     never
 begin look-up                   never
@@ -174,6 +183,7 @@ submit: absent twice            never
 submit: absent twice, resubmit  never
 submit: told                    never
 submit: told, refused           never
+submit: not made                never
 poll: accepted                  never
 poll: found                     never
 poll: absent twice              never
@@ -390,4 +400,183 @@ fn a_look_that_fails_is_no_observation() {
     let outcome = Outcome::Unclear { reason: reason() };
     let failed = step(polling.clone(), Input::End { turn: polling.turn, call: Call::Poll, outcome }, NOW).unwrap().job;
     assert_eq!(failed.last_observed(), NOW - hour);
+}
+
+// ---- times ----------------------------------------------------------------------------------------------------------
+
+/// Whatever happens to a job whose deadline has come: nothing leads into a submit or back to the queue.
+#[test]
+fn from_its_deadline_on_no_input_submits_a_job_or_queues_it_again() {
+    for traits in [PLAIN, ASKABLE, REPEATABLE] {
+        for past in [Duration::ZERO, Duration::from_millis(1), Duration::from_secs(86_400)] {
+            for (name, make) in every_input() {
+                for (state, wish) in State::ALL.into_iter().flat_map(|state| [(state, false), (state, true)]) {
+                    let mut before = job(state, traits);
+                    before.deadline = Some(NOW - past);
+                    before.cancel_requested = wish && !state.is_final();
+                    let Ok(step) = step(before.clone(), make(&before), NOW) else { continue };
+                    let submitted = step.job.state == State::Submitting && state != State::Submitting;
+                    let queued = step.job.state == State::Queued && state != State::Queued;
+                    assert!(!submitted && !queued, "{name} on {state} leads to {}", step.job.state);
+                    if let Some(attempt) = &step.attempt {
+                        assert_ne!(cell(&step), "Q", "{attempt:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_submit_is_refused_from_the_deadline_on_and_the_refusal_says_so() {
+    let at = |deadline| step(Job { deadline, ..job(State::Queued, PLAIN) }, inputs::submit("token"), NOW);
+    assert!(at(Some(NOW + Duration::from_millis(1))).is_ok() && at(None).is_ok());
+    for deadline in [NOW, NOW - Duration::from_secs(3600)] {
+        assert_eq!(at(Some(deadline)), Err(Refused::Overdue { job: 1, deadline }));
+    }
+}
+
+/// `not_before`, a backoff and a hold are times, too: a stale choice does not get around them.
+#[test]
+fn a_submit_is_refused_before_its_time_and_while_it_is_held() {
+    for due_at in [None, Some(NOW + Duration::from_millis(1))] {
+        let early = Job { due_at, ..job(State::Queued, PLAIN) };
+        assert!(step(early, inputs::submit("token"), NOW).is_err(), "{due_at:?}");
+    }
+}
+
+#[test]
+fn what_comes_back_from_a_submit_after_its_deadline_expires_and_is_settled() {
+    let unclear = Outcome::Unclear { reason: reason() };
+    let unsent = Outcome::NotTaken { reason: reason(), again_at: None };
+    let held = Outcome::AccountHeld { reason: reason() };
+    let end = |call, outcome: &Outcome| Input::End { turn: 1, call, outcome: outcome.clone() };
+    let absent = Outcome::Absent { settle: Duration::from_secs(60), resubmit: true, memo: None };
+    let cases = [
+        (State::Submitting, PLAIN, end(Call::Submit, &unsent)),
+        (State::Submitting, PLAIN, end(Call::Submit, &held)),
+        (State::Submitting, REPEATABLE, end(Call::Submit, &unclear)),
+        (State::Submitting, REPEATABLE, Input::Recover),
+        (State::InDoubt, ASKABLE, end(Call::LookUp, &absent)),
+        (State::InDoubt, PLAIN, Input::Resolve(opros::domain::state::Resolution::Resubmit)),
+    ];
+    for (state, traits, input) in cases {
+        let late = Job { deadline: Some(NOW), ..job(state, traits) };
+        let step = step(late, input.clone(), NOW).expect("legal");
+        assert_eq!((step.job.state, step.job.due_at), (State::Expired, None), "{input:?}");
+        assert_eq!(step.job.reason.as_ref().map(|reason| reason.code.as_str()), Some("deadline"));
+        assert!(step.attempt.is_some(), "the attempt is closed: {input:?}");
+        assert_eq!(step.events.iter().filter(|event| event.kind == EventType::JobExpired).count(), 1);
+    }
+}
+
+// ---- errors of unknown meaning -----------------------------------------------------------------------------------------
+
+fn unknown_error(job: Job, call: Call) -> Job {
+    let begin = Input::Begin(Begin::Free { call, next_at: NOW });
+    let begun = step(job, begin, NOW).expect("it may begin").job;
+    let end = Input::End { turn: begun.turn, call, outcome: Outcome::UnknownError { reason: reason() } };
+    step(begun, end, NOW).expect("it may end").job
+}
+
+#[test]
+fn a_paid_job_survives_some_errors_of_unknown_meaning_with_growing_waits_and_then_fails_with_the_vendors_words() {
+    let mut polled = job(State::Waiting, PLAIN);
+    let mut waits = Vec::new();
+    for n in 1..=UNKNOWN_ERRORS_TOLERATED {
+        polled = unknown_error(polled, Call::Poll);
+        assert_eq!((polled.state, polled.unknown_errors, polled.reason.clone()), (State::Waiting, n, Some(reason())));
+        waits.push(polled.due_at.expect("it is due again").since(NOW));
+    }
+    assert!(waits.is_sorted_by(|a, b| a < b), "{waits:?}");
+    let patience: Duration = waits.iter().sum();
+    assert!(patience >= Duration::from_secs(15 * 60), "{patience:?}");
+    let failed = unknown_error(polled, Call::Poll);
+    assert_eq!((failed.state, failed.reason), (State::Failed, Some(reason())));
+}
+
+#[test]
+fn a_good_answer_starts_the_count_anew_and_a_lost_one_leaves_it() {
+    let before = Job { unknown_errors: 4, errors: 9, ..job(State::Waiting, PLAIN) };
+    let after = |outcome| {
+        let end = Input::End { turn: before.turn, call: Call::Poll, outcome };
+        step(before.clone(), end, NOW).expect("legal").job.unknown_errors
+    };
+    assert_eq!(after(Outcome::Unchanged { memo: None, next_at: Some(LATER) }), 0);
+    assert_eq!(after(Outcome::Progressed { partial: None, memo: None, next_at: LATER }), 0);
+    assert_eq!(after(Outcome::Unclear { reason: reason() }), 4);
+    assert_eq!(after(Outcome::NotTaken { reason: reason(), again_at: None }), 4);
+}
+
+/// It is paid for by the day, and an error that nobody understands does not prove that it is over.
+#[test]
+fn a_tracker_is_asked_on_whatever_the_vendor_complains_of() {
+    let mut tracked = job(State::Waiting, ASKABLE);
+    for _ in 0..50 {
+        tracked = unknown_error(tracked, Call::Poll);
+    }
+    assert_eq!((tracked.state, tracked.unknown_errors), (State::Waiting, 50));
+    let wait = tracked.due_at.expect("due again").since(NOW);
+    assert!((Duration::from_secs(15 * 60)..=Duration::from_secs(20 * 60)).contains(&wait), "{wait:?}");
+}
+
+/// What the vendor was not told goes on being billed.
+#[test]
+fn a_cancellation_that_meets_unknown_errors_is_told_again_before_it_counts_as_refused() {
+    let mut wished = Job { cancel_requested: true, ..job(State::Waiting, ASKABLE) };
+    for _ in 0..UNKNOWN_ERRORS_TOLERATED {
+        wished = unknown_error(wished, Call::Cancel);
+        assert_eq!(wished.state, State::Waiting);
+    }
+    let ended = unknown_error(wished, Call::Cancel);
+    assert_eq!((ended.state, ended.reason), (State::Cancelled, Some(reason())));
+}
+
+#[test]
+fn an_unknown_error_at_a_look_up_proves_nothing() {
+    let mut doubtful = job(State::InDoubt, ASKABLE);
+    for _ in 0..50 {
+        doubtful = unknown_error(doubtful, Call::LookUp);
+    }
+    assert_eq!((doubtful.state, doubtful.absences), (State::InDoubt, 1));
+}
+
+// ---- calls that were not made ------------------------------------------------------------------------------------------
+
+#[test]
+fn a_free_call_that_was_begun_and_not_made_counts_as_if_it_had_not_begun() {
+    let cases = [
+        (Call::Poll, job(State::Waiting, ASKABLE)),
+        (Call::LookUp, job(State::InDoubt, ASKABLE)),
+        (Call::Cancel, Job { cancel_requested: true, ..job(State::Waiting, ASKABLE) }),
+    ];
+    for (call, before) in cases {
+        let begin = Input::Begin(Begin::Free { call, next_at: LATER });
+        let begun = step(before.clone(), begin, NOW).expect("it may begin").job;
+        let end = Input::End { turn: begun.turn, call, outcome: Outcome::NotMade { due_at: NOW } };
+        let after = step(begun, end, NOW).expect("it may end").job;
+        assert_eq!((after.state, after.due_at), (before.state, Some(NOW)), "{call}: it is as due as it was");
+        let counters = |job: &Job| (job.polls, job.errors, job.absences, job.submissions, job.unknown_errors);
+        assert_eq!(counters(&after), counters(&before), "{call}");
+        if call == Call::Poll {
+            assert_eq!(after.last_observed(), before.last_observed(), "it was not looked at");
+        }
+    }
+}
+
+// ---- quarantine -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn what_is_set_aside_is_touched_by_nobody_until_it_is_released() {
+    let aside = Input::Hold { reason: opros::domain::Reason::new(QUARANTINED, "why") };
+    for state in [State::Queued, State::Waiting, State::InDoubt] {
+        let before = job(state, ASKABLE);
+        let held = step(before.clone(), aside.clone(), NOW).expect("legal");
+        assert_eq!((held.job.state, held.job.due_at), (state, None));
+        assert_eq!(held.events[0].kind, EventType::JobHeld);
+        let free = step(held.job, Input::Release, NOW).expect("an operator lets it go").job;
+        assert_eq!((free.state, free.due_at, free.reason), (state, Some(NOW), None));
+    }
+    // What is in doubt for another reason is not looked up for an operator's release: there may be nothing to find it by.
+    assert!(step(job(State::InDoubt, PLAIN), Input::Release, NOW).is_err());
 }

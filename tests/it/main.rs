@@ -7,6 +7,7 @@ mod canary;
 mod cli;
 mod clock_set;
 mod config;
+mod engine;
 mod freshness;
 mod hostile;
 mod layers;

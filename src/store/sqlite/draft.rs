@@ -785,6 +785,7 @@ pub fn fresh_job(id: JobId, new: NewJob, at: Timestamp) -> Job {
         submissions: 0,
         polls: 0,
         errors: 0,
+        unknown_errors: 0,
         absences: 0,
         doubt_since: None,
         memo: None,

@@ -53,6 +53,7 @@ pub struct JobRow {
     observed_at: Option<i64>,
     stale_since: Option<i64>,
     uid: Option<String>,
+    unknown_errors: i64,
 }
 
 impl TryFrom<JobRow> for Job {
@@ -70,6 +71,7 @@ impl TryFrom<JobRow> for Job {
             submissions: count("submissions", row.submissions)?,
             polls: count("polls", row.polls)?,
             errors: count("errors", row.errors)?,
+            unknown_errors: count("unknown_errors", row.unknown_errors)?,
             absences: count("absences", row.absences)?,
             kind: row.kind,
             account: row.account,
@@ -237,6 +239,7 @@ impl Rows {
             &ms(job.observed_at),
             &ms(job.stale_since),
             &job.mailbox_uid,
+            &job.unknown_errors,
         ]);
     }
 
@@ -278,6 +281,7 @@ impl Changed {
             submissions,
             polls,
             errors,
+            unknown_errors,
             absences,
             doubt_since,
             memo,
@@ -293,8 +297,8 @@ impl Changed {
             stale_since,
             uid,
         } = after;
-        let numbers =
-            (id, traits, state, priority, deadline, cancel_requested, submissions, errors, absences, doubt_since);
+        let counted = (submissions, errors, unknown_errors, absences);
+        let numbers = (id, traits, state, priority, deadline, cancel_requested, counted, doubt_since);
         let old = (
             &before.id,
             &before.traits,
@@ -302,9 +306,7 @@ impl Changed {
             &before.priority,
             &before.deadline,
             &before.cancel_requested,
-            &before.submissions,
-            &before.errors,
-            &before.absences,
+            (&before.submissions, &before.errors, &before.unknown_errors, &before.absences),
             &before.doubt_since,
         );
         let texts = (kind, account, dedupe_key, tag, remote_id, attempt, seen, reason, mailbox_uid, retry_of, uid);

@@ -22,7 +22,7 @@ macro_rules! job_columns {
          jobs.cancel_requested, jobs.dedupe_key, jobs.tag, jobs.remote_id, jobs.attempt, jobs.turn, jobs.submissions, \
          jobs.polls, jobs.errors, jobs.absences, jobs.doubt_since, jobs.memo, jobs.seen, jobs.reason_code, jobs.reason, \
          jobs.created_at, jobs.submitted_at, jobs.updated_at, jobs.finished_at, jobs.mailbox_uid, jobs.retry_of, \
-         jobs.observed_at, jobs.stale_since, jobs.uid"
+         jobs.observed_at, jobs.stale_since, jobs.uid, jobs.unknown_errors"
     };
 }
 
@@ -163,7 +163,8 @@ statements! {
         polls = j.value->>8, errors = j.value->>9, absences = j.value->>10, doubt_since = j.value->>11, \
         memo = j.value->>12, seen = j.value->>13, reason_code = j.value->>14, reason = j.value->>15, \
         submitted_at = j.value->>16, updated_at = j.value->>17, finished_at = j.value->>18, \
-        observed_at = j.value->>19, stale_since = j.value->>20, mailbox_uid = j.value->>21 \
+        observed_at = j.value->>19, stale_since = j.value->>20, mailbox_uid = j.value->>21, \
+        unknown_errors = j.value->>22 \
         FROM jsonb_each($1) AS j WHERE jobs.id = j.value->>0";
     /// What most polls change: none of it stands in an index but the due time.
     UPDATE_PACE = "UPDATE jobs SET due_at = j.value->>1, turn = j.value->>2, polls = j.value->>3, memo = j.value->>4, \

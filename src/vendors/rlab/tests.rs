@@ -44,6 +44,7 @@ pub(super) fn job(id: i64, kind: &str, state: State) -> Job {
         submissions: 0,
         polls: 0,
         errors: 0,
+        unknown_errors: 0,
         absences: 0,
         doubt_since: None,
         memo: None,

@@ -44,7 +44,10 @@ fn names(reading: &Reading) -> Vec<String> {
             Outcome::Absent { resubmit, .. } => format!("absent {resubmit}"),
             Outcome::Unchanged { .. } => "unchanged".to_owned(),
             Outcome::Told { refused } => format!("told {}", refused.as_ref().map_or("", |reason| &reason.code)),
-            Outcome::Observed { .. } | Outcome::Progressed { .. } => "never said here".to_owned(),
+            Outcome::UnknownError { reason } => format!("unknown error {}", reason.code),
+            Outcome::Observed { .. } | Outcome::Progressed { .. } | Outcome::NotMade { .. } => {
+                "never said here".to_owned()
+            }
         },
     };
     reading.verdicts.iter().map(name).collect()

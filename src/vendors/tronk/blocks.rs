@@ -25,7 +25,7 @@ impl Tronk {
             Err(reason) => return Reading::one(lenient::unclear(reason)),
         };
         if let Some(message) = reply.error() {
-            return self.refused(message);
+            return self.complained(message);
         }
         if let Some(end) = self.hopeless(&reply) {
             return Reading::one(end);

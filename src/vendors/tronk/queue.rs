@@ -59,7 +59,7 @@ impl Tronk {
             Err(reason) => return Reading::one(lenient::unclear(reason)),
         };
         if let Some(message) = reply.error() {
-            return self.refused(message);
+            return self.complained(message);
         }
         if let Some(end) = self.hopeless(&reply) {
             return Reading::one(end);
@@ -93,7 +93,7 @@ impl Tronk {
             Err(_) if over && report.is_some() => None,
             Err(reason) => return Reading::one(lenient::unclear(reason)),
         };
-        let refusal = reply.as_ref().and_then(Reply::error).map(|message| self.refused(message));
+        let refusal = reply.as_ref().and_then(Reply::error).map(|message| self.complained(message));
         if let Some(refusal) = refusal.filter(|refusal| refusal.account.is_some() || report.is_none()) {
             return refusal;
         }

@@ -47,6 +47,7 @@ fn job(kind: &str, remote_id: Option<&str>) -> Job {
         submissions: 1,
         polls: 0,
         errors: 0,
+        unknown_errors: 0,
         absences: 0,
         doubt_since: None,
         memo: None,

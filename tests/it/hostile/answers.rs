@@ -4,7 +4,7 @@
 //! classes: one word for every vendor, or `vendor word` pairs and what the `others` make of it.
 //!
 //! * `submit`: `accepted` · `doubt` · `failed` · `held` (the account pauses, the job waits) · `later` (back to the queue)
-//! * `poll`: `nothing` · `news` · `done` · `failed` · `held`
+//! * `poll`: `nothing` · `news` · `done` · `failed` · `held` · `unknown` (asked again some times before the job ends)
 //! * `list`: `found` · `absent` · `doubt` · `held` · `later`
 //! * `callback`: `car` (it names one) · `nobody` · `unreadable`; all of them are kept
 //!
@@ -100,6 +100,8 @@ fn class(call: Call, verdict: &Verdict) -> &'static str {
             }
             Outcome::NotTaken { .. } => "later",
             Outcome::Unclear { .. } | Outcome::Unchanged { .. } => "doubt",
+            Outcome::UnknownError { .. } => "unknown",
+            Outcome::NotMade { .. } => "never said by a driver",
         },
     }
 }

@@ -45,10 +45,12 @@ pub(crate) fn every_outcome() -> Vec<Outcome> {
         Outcome::Absent { settle: Duration::from_secs(60), resubmit: true, memo: Some("notes".into()) },
         Outcome::Told { refused: None },
         Outcome::Told { refused: Some(reason()) },
+        Outcome::UnknownError { reason: reason() },
+        Outcome::NotMade { due_at: NOW },
     ]
 }
 
-const OUTCOMES: [&str; 16] = [
+const OUTCOMES: [&str; 18] = [
     "not taken",
     "account held",
     "unclear",
@@ -65,6 +67,8 @@ const OUTCOMES: [&str; 16] = [
     "absent twice, resubmit",
     "told",
     "told, refused",
+    "unknown error",
+    "not made",
 ];
 
 type Make = Box<dyn Fn(&Job) -> Input>;
@@ -83,7 +87,7 @@ pub(crate) fn every_input() -> Vec<(&'static str, Make)> {
     }
     for call in Call::ALL {
         for (what, outcome) in OUTCOMES.into_iter().zip(every_outcome()) {
-            // Names live as long as the test run: there are 64 of them.
+            // Names live as long as the test run: there are 72 of them.
             let name: &'static str = format!("{call}: {what}").leak();
             add(name, Box::new(move |job| Input::End { turn: job.turn, call, outcome: outcome.clone() }));
         }
@@ -103,6 +107,10 @@ pub(crate) fn every_input() -> Vec<(&'static str, Make)> {
     add("wake", Box::new(|_| Input::Wake));
     add("postpone", Box::new(|_| Input::Postpone { until: LATER }));
     add("hold", Box::new(|_| Input::Hold { reason: reason() }));
+    add(
+        "quarantine",
+        Box::new(|_| Input::Hold { reason: Reason::new(opros::domain::state::QUARANTINED, "for a reason") }),
+    );
     add("release", Box::new(|_| Input::Release));
     all
 }

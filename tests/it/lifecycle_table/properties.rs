@@ -142,6 +142,7 @@ impl World {
         }
         counters(&before, &input, &next)?;
         a_final_state_stays(&before, &next)?;
+        times_are_kept(&before, &next, self.now)?;
         doubt_needs_proof(&before, &input, &next)?;
         somebody_will_touch_it(&next.job)?;
         self.the_ledger_balances(&next)?;
@@ -155,6 +156,10 @@ impl World {
             }
             // Nothing new leaves the call open: whatever comes of it besides still counts.
             Input::End { .. } if brings_nothing(&input) => {}
+            Input::End { call: Call::Poll, outcome: Outcome::NotMade { .. }, .. } => {
+                self.newest = None;
+                self.begun.1 = self.begun.1.saturating_sub(1);
+            }
             Input::End { .. } => self.newest = None,
             _ => {}
         }
@@ -225,7 +230,8 @@ fn counters(before: &Job, input: &Input, step: &Step) -> Result<(), TestCaseErro
     let after = &step.job;
     let moves_on = matches!(input, Input::Begin(_) | Input::End { .. }) && !brings_nothing(input);
     prop_assert_eq!(after.turn, before.turn + u32::from(moves_on), "turns count beginnings and ends");
-    prop_assert_eq!(after.polls, before.polls + poll);
+    let not_made = matches!(input, Input::End { call: Call::Poll, outcome: Outcome::NotMade { .. }, .. });
+    prop_assert_eq!(after.polls, (before.polls + poll).saturating_sub(u32::from(not_made)));
     prop_assert!(after.submissions <= before.submissions + submit);
     if submit == 1 {
         prop_assert_eq!(after.submissions, before.submissions + 1);
@@ -248,6 +254,20 @@ fn counters(before: &Job, input: &Input, step: &Step) -> Result<(), TestCaseErro
     // The counter and the ledger tell one story.
     if let Some(AttemptChange::Close { end: AttemptEnd::NotSent | AttemptEnd::Absent, .. }) = &step.attempt {
         prop_assert_eq!(after.submissions + 1, before.submissions, "{:?}", input);
+    }
+    Ok(())
+}
+
+/// Whoever gives a job a time means it: nothing is submitted before it is due or once its deadline has passed, and nothing
+/// comes back to the queue from then on.
+fn times_are_kept(before: &Job, step: &Step, now: Timestamp) -> Result<(), TestCaseError> {
+    let in_time = before.deadline.is_none_or(|deadline| deadline > now);
+    if step.job.state == State::Submitting && before.state != State::Submitting {
+        prop_assert!(in_time, "submitted after its deadline");
+        prop_assert!(before.due_at.is_some_and(|due| due <= now), "submitted before it was due");
+    }
+    if step.job.state == State::Queued && before.state != State::Queued {
+        prop_assert!(in_time, "queued after its deadline");
     }
     Ok(())
 }
@@ -331,8 +351,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_laws_hold_over_any_sequence_of_inputs(traits in traits(), moves in moves()) {
-        World::new(traits).run(moves)?;
+    fn the_laws_hold_over_any_sequence_of_inputs(
+        traits in traits(), moves in moves(), deadline in prop::option::of(0u64..3000),
+    ) {
+        let mut world = World::new(traits);
+        world.job.deadline = deadline.map(|seconds| NOW + Duration::from_secs(seconds));
+        world.run(moves)?;
     }
 
     #[test]

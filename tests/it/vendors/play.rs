@@ -30,6 +30,7 @@ fn queued(kind: &KindSpec, id: i64) -> Job {
         submissions: 0,
         polls: 0,
         errors: 0,
+        unknown_errors: 0,
         absences: 0,
         doubt_since: None,
         memo: None,
