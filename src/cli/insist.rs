@@ -43,6 +43,11 @@ pub async fn post(
     let end = Instant::now() + patience(client);
     let mut lost = match client.order(path, body, uid, client.patience()).await {
         Err(Failure::Unanswered(words)) => words,
+        Err(failure @ Failure::Refused { status: 500.., .. }) => {
+            // Nearly always nothing was done; whoever asks again must not have to believe that.
+            session.term.note(format!("If it is asked for again, with --uid {uid} it is ordered once"))?;
+            return Err(failure);
+        }
         answer => return answer,
     };
     session.term.note(format!("{lost}. Asking again, as {uid}"))?;
