@@ -303,7 +303,8 @@ async fn operate(world: &World, orders: &[Order], calm: bool) -> Result<(), Fail
                 (_, None) if !calm => continue,
                 ("vagvin", None) => json!({ "action": "fail" }),
                 (_, Some(booking)) => json!({ "action": "adopt", "remote_id": booking.remote_id }),
-                (_, None) => json!({ "action": "resubmit" }),
+                // By the books nothing was paid, however shortly after the last time.
+                (_, None) => json!({ "action": "resubmit", "again": true }),
             };
             let id = job["id"].to_string();
             // 409: it has moved on meanwhile.
