@@ -79,6 +79,22 @@ impl Engine {
         Ok(job)
     }
 
+    /// Many wishes in one commit. Says how many came too late: those jobs have ended, or are not there any more.
+    pub async fn cancel_all(&self, ids: &[JobId]) -> Result<usize, StoreError> {
+        crash::point("cancel.before");
+        let changes = ids.iter().map(|id| Change { job: *id, input: Input::Cancel }).collect();
+        let done = self.inner.shared.store.apply(Batch::of(self.now(), changes)).await?;
+        crash::point("cancel.committed");
+        let late = done.iter().filter(|verdict| verdict.is_err()).count();
+        let mut accounts = std::collections::BTreeSet::new();
+        for job in done.into_iter().flatten() {
+            super::log::log_end(&job);
+            accounts.insert(job.account.clone());
+        }
+        accounts.iter().for_each(|account| self.wake(account));
+        Ok(late)
+    }
+
     /// Settles a job in doubt, however often it is asked for.
     pub async fn resolve(&self, id: JobId, resolution: Resolution) -> Result<Job, OpError> {
         let wish = Wish { uid: None, again: true };

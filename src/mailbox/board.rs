@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Causes;
-use super::trouble::{self, LOCKED, STORE, Trouble, UNAVAILABLE, WAL};
+use super::trouble::{self, COPY_OVER, LOCKED, STORE, Trouble, UNAVAILABLE, WAL};
 use crate::domain::privacy::masked;
 use crate::store::StoreError;
 
@@ -49,10 +49,13 @@ impl Board {
             }
             Trouble::Damaged(what) => self.post(
                 UNAVAILABLE,
-                format!("the mailbox cannot be used: {what}. If it is damaged, move it away; opros makes a new one"),
+                format!(
+                    "the mailbox cannot be used: {what}. If it is damaged, move it away; opros makes a new one. Rows that were not \
+                     taken come over as far as they can be read: {COPY_OVER}"
+                ),
             ),
             Trouble::Refused { cause, what } => self.post(cause, what.clone()),
-            Trouble::Sqlite(error) => self.post(UNAVAILABLE, format!("the mailbox cannot be used: {error}")),
+            Trouble::Sqlite(error) | Trouble::Disk { what: error, .. } => self.post(UNAVAILABLE, format!("the mailbox cannot be used: {error}")),
             Trouble::Store(StoreError::Closed) => {}
             Trouble::Store(error) => self.post(STORE, format!("the mailbox waits for the store: {error}")),
         }

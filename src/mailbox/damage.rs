@@ -18,9 +18,22 @@ use crate::domain::Timestamp;
 /// switch off, and which we make again row by row.
 const STRUCTURE: [&str; 4] = ["*** in database", "Tree ", "Page ", "Freelist"];
 
-/// Looks through the file's structure.
+/// Looks through the file's structure. Where another program's table needs a function or a collation that only that
+/// program has, through our tables alone.
 pub async fn find(conn: &mut SqliteConnection) -> Result<(), Trouble> {
-    let mut lines = sqlx::query_scalar::<_, String>(sql::QUICK_CHECK).fetch(conn);
+    match find_by(sql::QUICK_CHECK, conn).await {
+        Err(Trouble::Sqlite(_)) => {
+            for check in sql::QUICK_CHECK_OURS {
+                find_by(check, conn).await?;
+            }
+            Ok(())
+        }
+        found => found,
+    }
+}
+
+async fn find_by(check: &'static str, conn: &mut SqliteConnection) -> Result<(), Trouble> {
+    let mut lines = sqlx::query_scalar::<_, String>(check).fetch(conn);
     while let Some(line) = lines.try_next().await? {
         if STRUCTURE.iter().any(|start| line.contains(start)) {
             return Err(Trouble::Damaged(line.replace('\n', ": ")));

@@ -13,7 +13,7 @@ use crate::crash;
 use crate::domain::repeat::Asked;
 use crate::domain::{Reason, State, Timestamp};
 use crate::engine::intake::LARGEST_PARAMS;
-use crate::store::{JobDetails, MailboxEvent, MailboxNews, MailboxRow, RejectedRow};
+use crate::store::{JobDetails, MailboxEvent, MailboxNews, MailboxRow, OrderedRow, RejectedRow};
 
 /// How much one transaction carries: the file is not locked for long.
 const ROWS: usize = 500;
@@ -75,11 +75,17 @@ impl Session {
         self.apart.clear();
         for uid in &delivery.settled {
             self.pending.remove(uid);
-            self.ids.remove(uid);
+            self.forget(uid);
         }
         self.pending.extend(delivery.later);
         self.file.written = delivery.written;
         Ok(!self.pending.is_empty() || last > self.file.written)
+    }
+
+    fn forget(&mut self, uid: &str) {
+        if let Some(id) = self.ids.remove(uid) {
+            self.taken.remove(&id);
+        }
     }
 
     /// Asks the store what is new.
@@ -156,8 +162,14 @@ impl Session {
         self.run(sql::NAME_ROWS, rejected.map(|(id, _)| json!(id)).collect()).await?;
         // What ends first: it frees dedupe keys that others' rows may have.
         for is_final in [true, false] {
-            let rows = known.clone().filter(|(_, row)| row.state.is_final() == is_final);
-            self.run(sql::UPDATE_ROWS, rows.map(|(id, row)| written_back(id, row)).collect()).await?;
+            let rows: Vec<_> = known.clone().filter(|(_, row)| row.state.is_final() == is_final).collect();
+            let whole = rows.iter().map(|(id, row)| written_back(*id, row, row.ordered.as_ref()));
+            let done = self.run(sql::UPDATE_ROWS, whole.collect()).await?;
+            // Where another program's unique index refuses the order as it was understood, the answer is written all the same.
+            if done < rows.len() as u64 {
+                let answers = rows.iter().map(|(id, row)| written_back(*id, row, None));
+                self.run(sql::UPDATE_ROWS, answers.collect()).await?;
+            }
         }
         for (id, row) in known {
             if let Some(result) = row.result.as_ref().filter(|result| result.len() > SMALL_RESULT) {
@@ -173,12 +185,13 @@ impl Session {
         self.file.note_written(delivery.written).await
     }
 
-    async fn run(&mut self, statement: &'static str, rows: Vec<Value>) -> Result<(), Trouble> {
-        if !rows.is_empty() {
-            let rows = Value::Array(rows).to_string();
-            sqlx::query(statement).bind(rows).execute(&mut self.file.conn).await?;
+    /// How many rows it changed.
+    async fn run(&mut self, statement: &'static str, rows: Vec<Value>) -> Result<u64, Trouble> {
+        if rows.is_empty() {
+            return Ok(0);
         }
-        Ok(())
+        let rows = Value::Array(rows).to_string();
+        Ok(sqlx::query(statement).bind(rows).execute(&mut self.file.conn).await?.rows_affected())
     }
 
     // ---- putting right -----------------------------------------------------------------------------------------
@@ -293,7 +306,7 @@ impl Session {
         self.file.checkpoint().await;
         for uid in uids.iter().filter(|uid| found.get(*uid).is_none_or(|id| ended.contains(id))) {
             self.pending.remove(uid);
-            self.ids.remove(uid);
+            self.forget(uid);
         }
         self.engine.store().mailbox_purged(uids).await?;
         self.committed();
@@ -307,10 +320,9 @@ impl Session {
 }
 
 /// As [`sql::UPDATE_ROWS`] takes it.
-fn written_back(id: i64, row: &MailboxRow) -> Value {
+fn written_back(id: i64, row: &MailboxRow, ordered: Option<&OrderedRow>) -> Value {
     let (code, message) = row.reason.as_ref().map(|reason| (&reason.code, &reason.message)).unzip();
     let result = row.result.as_ref().filter(|result| result.len() <= SMALL_RESULT);
-    let ordered = row.ordered.as_ref();
     json!([
         id,
         row.state,

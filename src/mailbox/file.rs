@@ -16,7 +16,7 @@ use super::damage;
 use super::left::{self, KeptLog, Logs};
 use super::schema::{self, SchemaVersion};
 use super::sql;
-use super::trouble::{NOT_OURS, Trouble};
+use super::trouble::{COPY_OVER, NOT_OURS, Trouble};
 use crate::domain::Timestamp;
 use crate::store::MailboxMark;
 
@@ -312,7 +312,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 fn identity(path: &Path) -> Result<Identity, Trouble> {
     Identity::of(path).map_err(|error| {
         Trouble::unavailable(format!(
-            "the mailbox {} cannot be used: {error}. Move away what is there; opros makes a new file",
+            "the mailbox {} cannot be used: {error}. Move away what is there (whatever it holds stays in it); opros makes a new file",
             path.display()
         ))
     })
@@ -361,32 +361,64 @@ fn share(path: &Path, file: &File) -> Result<(), Trouble> {
     })
 }
 
+/// Which of our formats the file has; none when it is none of ours. What stands in `opros_meta` counts: `user_version` is
+/// not in a dump, and other tools count in it for themselves.
+pub async fn format_of(conn: &mut SqliteConnection) -> Result<Option<i64>, Trouble> {
+    let has_meta: i64 = sqlx::query_scalar(sql::HAS_META).fetch_one(&mut *conn).await?;
+    if has_meta == 0 {
+        return Ok(None);
+    }
+    let noted = meta_number(conn, META_FORMAT).await?;
+    let version: i64 = sqlx::query_scalar(sql::USER_VERSION).fetch_one(&mut *conn).await?;
+    let newest = sql::MIGRATIONS.len() as i64;
+    Ok(Some(noted)
+        .filter(|noted| *noted > 0)
+        .or_else(|| Some(version).filter(|version| (1..=newest).contains(version))))
+}
+
 /// Brings the schema up to date; a foreign database is left alone.
 async fn migrate(conn: &mut SqliteConnection, known: MailboxMark) -> Result<(), Trouble> {
     let newest = sql::MIGRATIONS.len() as i64;
+    let format = format_of(conn).await?;
     let version: i64 = sqlx::query_scalar(sql::USER_VERSION).fetch_one(&mut *conn).await?;
-    if version == newest {
+    if format == Some(newest) && version == newest {
         return Ok(());
     }
-    if version > newest {
-        let what =
-            format!("the mailbox was written by a newer opros (format {version}, ours is {newest}); run that one");
+    if let Some(newer) = format.filter(|format| *format > newest) {
+        let what = format!("the mailbox was written by a newer opros (format {newer}, ours is {newest}); run that one");
         return Err(Trouble::refused(NOT_OURS, what));
     }
     let mut tx = conn.begin_with(sql::BEGIN_WRITE).await?;
+    let format = format_of(&mut tx).await?;
     let tables: i64 = sqlx::query_scalar(sql::COUNT_TABLES).fetch_one(&mut *tx).await?;
-    if version <= 0 && tables > 0 {
-        let what = "the mailbox's path leads to a database that is none of opros'; move it away, or set mailbox.path";
-        return Err(Trouble::refused(NOT_OURS, what));
+    if format.is_none() && tables > 0 {
+        return Err(Trouble::refused(NOT_OURS, foreign(&mut tx).await));
     }
-    for script in sql::MIGRATIONS.iter().skip(version.max(0) as usize) {
+    for script in sql::MIGRATIONS.iter().skip(format.unwrap_or(0).max(0) as usize) {
         sqlx::raw_sql(*script).execute(&mut *tx).await?;
+    }
+    if format == Some(newest) {
+        tracing::warn!(user_version = version, "another program set the mailbox's user_version; it is put right");
     }
     sqlx::raw_sql(sql::SET_USER_VERSION).execute(&mut *tx).await?;
     set_meta(&mut tx, META_FORMAT, &newest.to_string()).await?;
     // In the same transaction: other programs insert as soon as they see the table.
     raise_ids(&mut tx, known).await?;
     Ok(tx.commit().await?)
+}
+
+/// What to do about somebody's database; with what may be orders in it, how they get over.
+pub async fn foreign(conn: &mut SqliteConnection) -> String {
+    let has_orders = sqlx::query_scalar(sql::HAS_NEW_ROWS).fetch_one(conn).await.unwrap_or(false);
+    let what = "the mailbox's path leads to a database that is none of opros'";
+    if has_orders {
+        format!(
+            "{what}: it has no table opros_meta. It has rows in `jobs` that nobody took. Put a whole copy of the mailbox there; \
+             or move it away: opros makes a new one, and these rows come over so: {COPY_OVER}"
+        )
+    } else {
+        format!("{what}; move it away, or set mailbox.path")
+    }
 }
 
 /// Makes sure that the file belongs to this store, and says up to where its events are written; and whether it knows all
@@ -404,7 +436,8 @@ async fn claim(
         Some(owner) => {
             let what = format!(
                 "the mailbox belongs to another store ({owner}; ours is {instance}): its rows may be ordered already, so \
-                 nothing is taken. Put that store back, or move the mailbox away; opros makes a new one"
+                 nothing is taken. Put that store back, or move the mailbox away: opros makes a new one. Rows that are \
+                 new in it, and that the other store does not know, come over so: {COPY_OVER}"
             );
             return Err(Trouble::refused(NOT_OURS, what));
         }

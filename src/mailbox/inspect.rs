@@ -7,8 +7,8 @@ use std::path::Path;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-use super::file::{BUSY, beside};
-use super::trouble::Trouble;
+use super::file::{self, BUSY, beside};
+use super::trouble::{NOT_OURS, Trouble};
 use super::{damage, schema, sql};
 
 /// Where a database's header says how it is read and written (sqlite.org/fileformat.html): 2 stands for WAL.
@@ -50,8 +50,12 @@ fn is_wal(path: &Path) -> std::io::Result<bool> {
 }
 
 async fn look(conn: &mut SqliteConnection, is_wal: bool) -> Result<Inspection, Trouble> {
-    let format: i64 = sqlx::query_scalar(sql::USER_VERSION).fetch_one(&mut *conn).await?;
-    let other_format = usize::try_from(format) != Ok(sql::MIGRATIONS.len());
+    let format = file::format_of(conn).await?;
+    let tables: i64 = sqlx::query_scalar(sql::COUNT_TABLES).fetch_one(&mut *conn).await?;
+    if format.is_none() && tables > 0 {
+        return Err(Trouble::refused(NOT_OURS, file::foreign(conn).await));
+    }
+    let other_format = format != Some(sql::MIGRATIONS.len() as i64);
     let altered = if other_format { None } else { schema::alteration(conn).await? };
     // A check of the structure would evaluate what somebody else put into the schema.
     if altered.is_none() {

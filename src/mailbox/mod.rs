@@ -23,6 +23,7 @@ mod apart;
 mod board;
 mod damage;
 mod deliver;
+mod disk;
 mod file;
 pub mod inspect;
 mod left;
@@ -31,6 +32,7 @@ mod schema;
 mod session;
 pub mod sql;
 mod take;
+mod tokens;
 pub mod trouble;
 mod watch;
 
@@ -100,7 +102,8 @@ pub async fn run(setup: Setup, engine: Engine, causes: Arc<dyn Causes>, stop: Ca
 /// not take numbers that readers of the file know already, as they would in a store that is older than the file.
 pub async fn settle(path: &Path, store: &dyn Store) -> Result<(), Trouble> {
     let cursor = store.mailbox_cursor().await?;
-    let file = Mailbox::open(path, store.instance(), cursor.mark, cursor.last).await?;
+    let file = Mailbox::open(path, store.instance(), cursor.mark, cursor.last).await;
+    let file = file.map_err(|trouble| trouble.explained(path))?;
     let mark = MailboxMark { written: file.written, highest_id: cursor.mark.highest_id };
     file.close().await;
     if mark != cursor.mark {
@@ -136,7 +139,7 @@ impl Keeper {
                 }
                 // Whose it was is known only of a file that was served: at the start, a person has to say what it is.
                 Err(Trouble::Damaged(what)) if self.last.is_some() => self.judge(&what, 0).await,
-                Err(trouble) => self.board.show(&trouble),
+                Err(trouble) => self.board.show(&trouble.explained(&self.setup.path)),
             }
             if !stop.is_cancelled() {
                 pause(self.board.retry, &stop).await;
@@ -184,7 +187,7 @@ impl Keeper {
             // What was read was not the file that is there now.
             Trouble::Damaged(_) if !self.is_still_there() => self.board.show(&Trouble::Moved),
             Trouble::Damaged(what) => self.judge(&what, salvaged).await,
-            other => self.board.show(&other),
+            other => self.board.show(&other.explained(&self.setup.path)),
         }
     }
 
@@ -204,7 +207,7 @@ impl Keeper {
                 self.board.retry = Duration::ZERO;
             }
             Ok(()) | Err(Trouble::Damaged(_)) => self.set_aside(what, salvaged),
-            Err(trouble) => self.board.show(&trouble),
+            Err(trouble) => self.board.show(&trouble.explained(&self.setup.path)),
         }
     }
 

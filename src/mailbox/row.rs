@@ -161,6 +161,8 @@ fn params(raw: &RawText) -> Result<Value, Reason> {
         RawText::Foreign(class) => Err(bad(format!("a value of the class {class}, not JSON text"))),
         RawText::Bytes(bytes) => {
             let text = std::str::from_utf8(bytes).map_err(|_| bad("not valid JSON: no UTF-8".to_owned()))?;
+            // A byte order mark, as 1C and PowerShell write it.
+            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
             let value = json::strict(text).map_err(|error| match error {
                 StrictError::Twice { .. } => bad(format!("{}: {error}", error.pointer().trim_start_matches('/'))),
                 StrictError::Json(error) => bad(format!("not valid JSON: {error}")),

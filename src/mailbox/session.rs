@@ -46,8 +46,12 @@ pub struct Session {
     pub(super) pending: BTreeSet<String>,
     /// The numbers of pending rows, as far as they were read here. Some have tokens that cannot be searched for.
     pub(super) ids: HashMap<String, i64>,
+    /// Rows that the store has taken and that still say `new`.
+    pub(super) taken: HashSet<i64>,
     /// Cancel wishes that were passed on.
     pub(super) asked: HashSet<String>,
+    /// How far the wishes of this round were looked at.
+    pub(super) wishes: Option<Wishes>,
     /// Rows that reuse the token of another order: the token of their own, and the one they came with.
     pub(super) apart: BTreeMap<String, String>,
     pub(super) highest_id: i64,
@@ -73,6 +77,20 @@ pub struct Session {
     next_probe: Instant,
     next_check: Instant,
     next_urgent: Instant,
+}
+
+/// A round through the cancel wishes, page by page.
+#[derive(Debug)]
+pub(super) struct Wishes {
+    pub(super) after: i64,
+    /// Whose wishes stand in the file.
+    pub(super) still: HashSet<String>,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self { after: i64::MIN, still: HashSet::new() }
+    }
 }
 
 /// What to do after a step.
@@ -104,7 +122,9 @@ impl Session {
             file,
             pending: BTreeSet::new(),
             ids: HashMap::new(),
+            taken: HashSet::new(),
             asked: HashSet::new(),
+            wishes: None,
             apart: BTreeMap::new(),
             highest_id: mark.highest_id,
             compared: mark.highest_id,
@@ -142,10 +162,7 @@ impl Session {
             more |= self.new_rows;
         }
         more |= self.deliver().await?;
-        if self.cancel_wishes && self.pending.is_empty() {
-            self.pass_on_cancel_wishes().await?;
-            self.cancel_wishes = false;
-        }
+        more |= self.cancel_some().await?;
         // After what is to be written: the last events of a purged job are removed with it.
         if self.purges && !more {
             more |= self.purge().await?;
@@ -169,6 +186,18 @@ impl Session {
             self.next_probe = Instant::now() + PROBE_EVERY;
         }
         Ok(Next::Wait)
+    }
+
+    /// A page of cancel wishes at a turn, however many there are: taking and writing back go on in between.
+    async fn cancel_some(&mut self) -> Result<bool, Trouble> {
+        if self.wishes.is_none() {
+            if !std::mem::take(&mut self.cancel_wishes) {
+                return Ok(false);
+            }
+            self.wishes = Some(Wishes::default());
+        }
+        self.pass_on_cancel_wishes().await?;
+        Ok(self.wishes.is_some() || self.cancel_wishes)
     }
 
     async fn check_when_suspect(&mut self) -> Result<(), Trouble> {

@@ -15,6 +15,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/mailbox/0001_mailbox.sql"),
     include_str!("../../migrations/mailbox/0002_number.sql"),
     include_str!("../../migrations/mailbox/0003_told_apart.sql"),
+    include_str!("../../migrations/mailbox/0004_byte_order_mark.sql"),
 ];
 
 /// How an object of ours that differs is removed before it is put back.
@@ -29,6 +30,10 @@ pub const DROPS: &[(&str, &str)] = &[
     ("jobs_finished", "DROP INDEX jobs_finished"),
     ("events_job", "DROP INDEX events_job"),
 ];
+
+/// [`QUICK_CHECK`] of what is ours.
+pub const QUICK_CHECK_OURS: [&str; 3] =
+    ["PRAGMA quick_check(jobs)", "PRAGMA quick_check(events)", "PRAGMA quick_check(opros_meta)"];
 
 /// A text of a foreign row: its storage class, and its bytes in hex unless there are too many. Only the row's header is read to
 /// find out, so that a row of 200 MB costs nothing.
@@ -115,14 +120,20 @@ statements! {
     SQLITE_VERSION = "SELECT sqlite_version()";
     USER_VERSION = "PRAGMA user_version";
     /// As many as there are [`MIGRATIONS`].
-    SET_USER_VERSION = "PRAGMA user_version = 3";
+    SET_USER_VERSION = "PRAGMA user_version = 4";
     /// What is wrong with the file's structure; broken CHECKs are told too, and are no damage.
     QUICK_CHECK = "PRAGMA quick_check(100)";
     CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)";
+    HAS_META = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'opros_meta'";
+    /// Orders that nobody took, in somebody's table of that name.
+    HAS_NEW_ROWS = "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'new')";
     COUNT_TABLES = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
     /// What is ours by name, and what others hung on it.
     SCHEMA = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema \
         WHERE tbl_name COLLATE NOCASE IN ('jobs', 'events', 'opros_meta') ORDER BY type, name";
+    IS_UNIQUE = "SELECT \"unique\" FROM pragma_index_list($1) WHERE name = $2";
+    /// The columns that an index is of; those behind them tell rows apart. A column of -1 is the row's number, -2 an expression.
+    INDEX_COLUMNS = "SELECT cid, name, coll FROM pragma_index_xinfo($1) WHERE key = 1";
     GET_META = "SELECT CAST(value AS TEXT) FROM opros_meta WHERE key = $1";
     SET_META = "INSERT INTO opros_meta (key, value) VALUES ($1, $2) \
         ON CONFLICT (key) DO UPDATE SET value = excluded.value";
@@ -132,8 +143,8 @@ statements! {
 
     // ---- taking
     /// Which rows are new, and how many bytes each asks with.
-    NEW_SIZES = "SELECT json_group_array(json_array(id, size)) FROM (SELECT id, iif(octet_length(params) <= 65536, \
-        octet_length(params), 0) AS size FROM jobs WHERE state = 'new' ORDER BY id LIMIT $1)";
+    NEW_SIZES = "SELECT json_group_array(json_array(id, size, json(wish))) FROM (SELECT id, iif(octet_length(params) <= 65536, \
+        octet_length(params), 0) AS size, iif(cancel_requested IS 1, 'true', 'false') AS wish FROM jobs WHERE state = 'new' ORDER BY id LIMIT $1)";
     /// Pages of rows, for pages of numbers.
     NEW_ROWS = concat!(
         "SELECT (SELECT json_group_array(", new_row!(), ") FROM json_each(page.value) AS wanted \

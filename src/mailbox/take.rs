@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::row::{RawRow, ReadRow};
-use super::session::Session;
+use super::session::{Session, Wishes};
 use super::sql;
 use super::trouble::Trouble;
 use crate::crash;
@@ -16,7 +16,6 @@ use crate::domain::privacy::masked;
 use crate::domain::repeat::Asked;
 use crate::domain::{JobId, NewJob, Reason};
 use crate::engine::intake::{FieldProblem, Intake};
-use crate::engine::ops::OpError;
 use crate::store::{Accepted, RejectedRow, StoreError};
 
 /// The most rows, and bytes of params, that are taken in one go.
@@ -26,7 +25,8 @@ const BYTES: usize = 4 << 20;
 const PAGE: usize = 32;
 /// A row that is cancelled before it is taken: its job does not come up for being sent while it is cancelled.
 const OUT_OF_REACH: Duration = Duration::from_secs(365 * 86_400);
-const WISHES: i64 = 500;
+/// Few enough that taking and writing back come in between within their time.
+const WISHES: i64 = 200;
 const STRANGERS: i64 = 500;
 /// Small enough for rows of 64 KiB.
 const PAGE_OF_DAMAGE: i64 = 64;
@@ -78,6 +78,7 @@ impl Session {
 
     async fn accept(&mut self, rows: Vec<ReadRow>) -> Result<(), Trouble> {
         let mut sorted = Sorted::default();
+        let ids: Vec<i64> = rows.iter().map(|row| row.id).filter(|id| *id <= FAR).collect();
         let intake = self.engine.intake();
         for row in rows {
             // A row beyond is not kept where it is: if it was a good one, it comes back with a number of ours.
@@ -89,7 +90,9 @@ impl Session {
             sort_in(&intake, row, self.engine.now(), &mut sorted);
         }
         crash::point("mailbox.rows_understood");
-        self.hand_over(sorted).await
+        self.hand_over(sorted).await?;
+        self.taken.extend(ids);
+        Ok(())
     }
 
     /// Takes what can still be read out of a file that is about to be left: deleted, replaced or damaged. Says how many rows.
@@ -136,14 +139,18 @@ impl Session {
 
     async fn read_new_rows(&mut self) -> Result<Found, Trouble> {
         let sizes: String = sqlx::query_scalar(sql::NEW_SIZES).bind(ROWS).fetch_one(&mut self.file.conn).await?;
-        let sizes: Vec<(i64, Option<usize>)> = understood(&sizes)?;
+        let sizes: Vec<(i64, Option<usize>, bool)> = understood(&sizes)?;
+        let is_full = sizes.len() as i64 == ROWS;
+        // What the store has already only waits for being written back; a wish that came meanwhile is heard.
+        let (known, sizes): (Vec<_>, Vec<_>) =
+            sizes.into_iter().partition(|(id, _, wish)| !wish && self.taken.contains(id));
         let mut bytes = 0;
-        let fits = sizes.iter().take_while(|(_, size)| {
+        let fits = sizes.iter().take_while(|(_, size, _)| {
             let had_room = bytes <= BYTES;
             bytes += if had_room { size.unwrap_or(0) } else { 0 };
             had_room
         });
-        let ids: Vec<i64> = fits.map(|(id, _)| *id).collect();
+        let ids: Vec<i64> = fits.map(|(id, ..)| *id).collect();
         let pages = json!(ids.chunks(PAGE).collect::<Vec<_>>()).to_string();
         let pages: Vec<String> = sqlx::query_scalar(sql::NEW_ROWS).bind(pages).fetch_all(&mut self.file.conn).await?;
         let mut rows = Vec::with_capacity(ids.len());
@@ -151,8 +158,9 @@ impl Session {
             rows.extend(understood::<Vec<RawRow>>(&page)?.into_iter().map(RawRow::read));
         }
         // Where a page is cut, those behind it are for the next look: a long queue is not gone through at every one.
-        let is_cut = bytes > BYTES || rows.len() as i64 == ROWS;
-        let horizon = if is_cut { rows.last().map_or(i64::MAX, |row| row.id) } else { i64::MAX };
+        let is_cut = bytes > BYTES || is_full;
+        let seen = rows.last().map(|row| row.id).or_else(|| known.last().map(|(id, ..)| *id));
+        let horizon = if is_cut { seen.unwrap_or(i64::MAX) } else { i64::MAX };
         let strangers = sqlx::query_as::<_, (i64, Vec<u8>, String)>(sql::STRANGERS);
         let strangers = strangers.bind(self.compared).bind(STRANGERS).bind(horizon);
         let strangers = strangers.fetch_all(&mut self.file.conn).await?;
@@ -184,10 +192,15 @@ impl Session {
         let (verdicts, refused, ()) = tokio::try_join!(self.submit(&jobs), reject, tell)?;
         self.marked = mark;
         log_rejected(&rejected, &refused);
-        for place in cancelled {
-            if let Some(Accepted::New(id) | Accepted::Taken(Some(id))) = verdicts.get(place).copied().flatten() {
-                self.cancel(id).await?;
-            }
+        let cancelled: Vec<JobId> = cancelled
+            .into_iter()
+            .filter_map(|place| match verdicts.get(place).copied().flatten() {
+                Some(Accepted::New(id) | Accepted::Taken(Some(id))) => Some(id),
+                _ => None,
+            })
+            .collect();
+        for page in cancelled.chunks(WISHES as usize) {
+            self.cancel(page).await?;
         }
         self.tell_apart(&ids, &jobs, &verdicts, rejected, &refused).await
     }
@@ -221,46 +234,47 @@ impl Session {
         Ok(verdicts)
     }
 
-    /// Passes each new cancel wish on, once.
+    /// Passes a page of new cancel wishes on, each once.
     pub(super) async fn pass_on_cancel_wishes(&mut self) -> Result<(), Trouble> {
-        let mut still = std::collections::HashSet::new();
-        let mut after = i64::MIN;
-        loop {
-            let wishes = sqlx::query_as::<_, (i64, Vec<u8>)>(sql::CANCEL_WISHES).bind(after).bind(WISHES);
-            let wishes = wishes.fetch_all(&mut self.file.conn).await?;
-            // A token that is no text was never taken.
-            let wishes: Vec<(i64, String)> = wishes.into_iter().map(|(id, uid)| (id, text(uid))).collect();
-            let Some((last, _)) = wishes.last() else { break };
-            after = *last;
-            let fresh: Vec<String> =
-                wishes.iter().map(|(_, uid)| uid).filter(|uid| !self.asked.contains(*uid)).cloned().collect();
+        let Some(Wishes { after, .. }) = self.wishes else { return Ok(()) };
+        let wishes = sqlx::query_as::<_, (i64, Vec<u8>)>(sql::CANCEL_WISHES).bind(after).bind(WISHES);
+        let wishes = wishes.fetch_all(&mut self.file.conn).await?;
+        // A token that is no text was never taken.
+        let wishes: Vec<(i64, String)> = wishes.into_iter().map(|(id, uid)| (id, text(uid))).collect();
+        let fresh: Vec<String> =
+            wishes.iter().map(|(_, uid)| uid).filter(|uid| !self.asked.contains(*uid)).cloned().collect();
+        if !fresh.is_empty() {
             let known = self.engine.store().mailbox_rows(&fresh).await?;
-            for row in known.values().filter(|row| !row.state.is_final()) {
-                if let Some(id) = row.job {
-                    self.cancel(id).await?;
-                }
-            }
-            still.extend(wishes.into_iter().map(|(_, uid)| uid));
+            let jobs: Vec<JobId> =
+                known.values().filter(|row| !row.state.is_final()).filter_map(|row| row.job).collect();
+            self.cancel(&jobs).await?;
             // A row that was forged to look unfinished is written over.
             self.pending.extend(known.into_iter().filter(|(_, row)| row.state.is_final()).map(|(uid, _)| uid));
+            self.asked.extend(fresh);
         }
-        self.asked = still;
+        let Some(round) = &mut self.wishes else { return Ok(()) };
+        let is_last = (wishes.len() as i64) < WISHES;
+        round.after = wishes.last().map_or(i64::MAX, |(id, _)| *id);
+        round.still.extend(wishes.into_iter().map(|(_, uid)| uid));
+        if is_last {
+            self.asked = std::mem::take(&mut round.still);
+            self.wishes = None;
+        }
         Ok(())
     }
 
-    async fn cancel(&self, id: JobId) -> Result<(), StoreError> {
-        crash::point("mailbox.cancel_read");
-        match self.engine.cancel(id).await {
-            Ok(_) => {
-                crash::point("mailbox.cancel_passed_on");
-                Ok(())
-            }
-            Err(OpError::Store(error)) => Err(error),
-            Err(error) => {
-                tracing::debug!(job = id.0, error = %error, "a cancel wish came too late");
-                Ok(())
-            }
+    /// In one commit.
+    async fn cancel(&self, ids: &[JobId]) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
         }
+        crash::point("mailbox.cancel_read");
+        let late = self.engine.cancel_all(ids).await?;
+        crash::point("mailbox.cancel_passed_on");
+        if late > 0 {
+            tracing::debug!(jobs = late, "cancel wishes came too late");
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,8 @@
 //! What can be wrong with the mailbox, by what is to be done about it.
 
+use std::path::Path;
+
+use super::disk;
 use crate::store::StoreError;
 
 /// Health causes. Each is a stable word for programs.
@@ -14,6 +17,11 @@ pub const REPLACED: &str = "mailbox_replaced";
 /// The file's inside was broken; shown for a while after it was mended.
 pub const DAMAGED: &str = "mailbox_damaged";
 pub const ALL: [&str; 8] = [LOCKED, UNAVAILABLE, TAMPERED, NOT_OURS, WAL, STORE, REPLACED, DAMAGED];
+
+/// How orders that were not taken get out of a file that is moved away: under the same `uid`, so that none is ordered twice.
+pub const COPY_OVER: &str = "sqlite3 mailbox.db \"ATTACH 'OLD.db' AS old; INSERT OR IGNORE INTO jobs (uid, kind, params, \
+    account, dedupe_key, priority, not_before, deadline, tag) SELECT uid, kind, params, account, dedupe_key, priority, \
+    not_before, deadline, tag FROM old.jobs WHERE state = 'new'\"";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
@@ -32,6 +40,9 @@ pub enum Trouble {
     /// It must not be used as it is; the sentence says how to mend it.
     #[error("{what}")]
     Refused { cause: &'static str, what: String },
+    /// The system refuses to read, write or make files; `code` is SQLite's.
+    #[error("{what}")]
+    Disk { code: i32, what: String },
     #[error("{0}")]
     Sqlite(String),
     /// The store's trouble, not the mailbox's.
@@ -48,6 +59,14 @@ impl Trouble {
         Self::refused(UNAVAILABLE, what)
     }
 
+    /// With what the system says of the file and its directory.
+    pub fn explained(self, path: &Path) -> Self {
+        match self {
+            Trouble::Disk { code, what } => Self::unavailable(disk::explained(path, code, &what)),
+            other => other,
+        }
+    }
+
     pub fn is_busy(&self) -> bool {
         matches!(self, Trouble::Busy(_))
     }
@@ -61,9 +80,13 @@ impl From<sqlx::Error> for Trouble {
         };
         // The low byte is the primary result code (sqlite.org/rescode.html): 5 BUSY, 6 LOCKED.
         match code.map(|code| code & 0xff) {
+            // READONLY_DBMOVED
+            _ if code == Some(8 | 4 << 8) => Trouble::Moved,
             Some(5 | 6) => Trouble::Busy(error.to_string()),
             // CORRUPT, NOTADB
             Some(11 | 26) => Trouble::Damaged(error.to_string()),
+            // READONLY, IOERR, FULL, CANTOPEN
+            Some(8 | 10 | 13 | 14) => Trouble::Disk { code: code.unwrap_or_default(), what: error.to_string() },
             _ => Trouble::Sqlite(error.to_string()),
         }
     }

@@ -59,6 +59,9 @@ async fn a_refused_row_is_told_which_column_and_what_to_do() {
         ("params", "NULL".into(), "params: give a JSON object"),
         ("params", "'nonsense'".into(), "params: not valid JSON"),
         ("params", "''".into(), "params: not valid JSON"),
+        ("params", "char(65279)".into(), "params: not valid JSON"),
+        ("params", "char(65279) || char(65279) || '{}'".into(), "params: not valid JSON"),
+        ("params", "char(65279) || '[]'".into(), "params: not a JSON object"),
         ("params", "'[]'".into(), "params: not a JSON object"),
         ("params", "'\"text\"'".into(), "params: not a JSON object"),
         ("params", format!("'{big}'"), "params: larger than 64 KiB"),
@@ -107,6 +110,7 @@ async fn everything_that_may_be_given_is_taken_and_strings_of_digits_count_as_nu
          VALUES ('tronk.report', ' {} ', 'mine', 'tronk', 'k', '0', '1800000000000', 253402300799999, 't')",
     )
     .await;
+    execute(&mut conn, "INSERT INTO jobs (kind, params) VALUES ('tronk.report', char(65279) || '{}')").await;
     let (priority, class): (i64, String) =
         sqlx::query_as("SELECT priority, typeof(not_before) FROM jobs").fetch_one(&mut conn).await.unwrap();
     assert_eq!((priority, class.as_str()), (0, "integer"));
