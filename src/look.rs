@@ -13,9 +13,13 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::people;
+
 const ROOT: u32 = 0;
 const STICKY: u32 = 0o1000;
-const GROUP_AND_OTHERS_WRITE: u32 = 0o022;
+const SETGID: u32 = 0o2000;
+const GROUP_WRITES: u32 = 0o020;
+const OTHERS_WRITE: u32 = 0o002;
 
 /// What stands behind a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +81,9 @@ pub enum Refusal {
     TooLarge(u64),
     #[error("is not UTF-8")]
     NotText,
+    /// As Windows writes it.
+    #[error("is UTF-16, not UTF-8: save it as UTF-8")]
+    Wide,
 }
 
 impl Refusal {
@@ -134,13 +141,21 @@ pub fn named_text(path: &Path, largest: u64) -> Result<String, Refusal> {
     if bytes.len() as u64 > largest {
         return Err(Refusal::TooLarge(largest));
     }
-    String::from_utf8(bytes).map_err(|_| Refusal::NotText)
+    decoded(bytes)
+}
+
+/// As text.
+pub fn decoded(bytes: Vec<u8>) -> Result<String, Refusal> {
+    String::from_utf8(bytes).map_err(|error| match error.as_bytes() {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Refusal::Wide,
+        _ => Refusal::NotText,
+    })
 }
 
 /// The same as text.
 pub fn text(path: &Path, links: Links, largest: u64) -> Result<String, Refusal> {
     let (bytes, _) = bytes(path, links, largest)?;
-    String::from_utf8(bytes).map_err(|_| Refusal::NotText)
+    decoded(bytes)
 }
 
 /// Who can exchange what a path leads to, beside root.
@@ -172,7 +187,8 @@ fn along(path: &Path, owners: &mut BTreeSet<u32>) -> Option<String> {
         let Ok(meta) = std::fs::metadata(directory) else { continue };
         // In a sticky directory only what is there already, and is another's, can be exchanged.
         let kept = std::fs::symlink_metadata(entry).map_or(true, |entry| is_trusted(entry.uid()));
-        if meta.mode() & GROUP_AND_OTHERS_WRITE != 0 && !(meta.mode() & STICKY != 0 && kept) {
+        let many = meta.mode() & OTHERS_WRITE != 0 || (meta.mode() & GROUP_WRITES != 0 && !is_private_group(&meta));
+        if many && !(meta.mode() & STICKY != 0 && kept) {
             return Some(directory.display().to_string());
         }
         if !is_trusted(meta.uid()) {
@@ -180,6 +196,14 @@ fn along(path: &Path, owners: &mut BTreeSet<u32>) -> Option<String> {
         }
     }
     None
+}
+
+/// A group that is the owner's own, as distributions make one for each user: nobody else is in it. A directory that is setgid is
+/// meant to be shared.
+fn is_private_group(meta: &Metadata) -> bool {
+    meta.mode() & SETGID == 0
+        && meta.gid() != ROOT
+        && people::user_name(meta.uid()).is_some_and(|owner| people::is_own_group(&owner, meta.gid()))
 }
 
 /// Root, and whoever asks: he harms nobody but himself.

@@ -18,15 +18,16 @@ impl Document {
         match toml_edit::Document::parse(text.clone()) {
             Ok(tree) => Ok(Self { file: file.to_owned(), text, tree }),
             // Only the parser's own words: its Display quotes the line, which may hold a secret.
-            Err(error) => {
-                Err(error.span().and_then(|span| duplicate::named(file, &text, span)).unwrap_or_else(|| Problem {
+            Err(error) => Err(error
+                .span()
+                .and_then(|span| duplicate::named(file, &text, error.message(), span))
+                .unwrap_or_else(|| Problem {
                     file: file.to_owned(),
                     line: error.span().map(|span| line_at(&text, span.start)),
                     key: String::new(),
                     message: format!("not TOML: {}", error.message()),
                     ..Problem::default()
-                }))
-            }
+                })),
         }
     }
 

@@ -8,31 +8,39 @@ use toml_edit::{Document, Item, Table};
 use super::document::{Document as Read, line_at};
 use super::problem::Problem;
 
+/// What the parser calls it.
+const TWICE: &str = "duplicate key";
+
 /// None where the parser's trouble at `span` is another one.
-pub(super) fn named(file: &str, text: &str, span: Range<usize>) -> Option<Problem> {
+pub(super) fn named(file: &str, text: &str, trouble: &str, span: Range<usize>) -> Option<Problem> {
+    if trouble != TWICE {
+        return None;
+    }
     let name = key_at(text.get(span.clone())?)?;
+    let line = line_at(text, span.start);
+    let (key, message) = match placed(text, &name, &span) {
+        Some((path, first)) => (path.join("."), format!("is given twice: it stands in line {first} already")),
+        // Within `{ … }`.
+        None => (name, "is given twice".to_owned()),
+    };
+    Some(Problem { file: file.to_owned(), line: Some(line), key, message, ..Problem::default() })
+}
+
+/// The whole path of the key, and the line where it stands already.
+fn placed(text: &str, name: &str, span: &Range<usize>) -> Option<(Vec<String>, usize)> {
     let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
     let line = text[start..].lines().next()?;
     // Whatever stands before the second one is read well.
-    let before = Read::parse(file, text[..start].to_owned()).ok()?;
-    let (path, first) = match header(line) {
-        Some(path) => before.line_of(&path).map(|first| (path, first))?,
-        None => {
-            let mut key = dotted(line, span.start - start)?;
-            key.push(name);
-            // A line within a longer text may look like a table's: then the key is not found there.
-            tables_before(&text[..start]).find_map(|mut path| {
-                path.extend(key.iter().cloned());
-                before.line_of(&path).map(|first| (path, first))
-            })?
-        }
-    };
-    Some(Problem {
-        file: file.to_owned(),
-        line: Some(line_at(text, span.start)),
-        key: path.join("."),
-        message: format!("is given twice: it stands in line {first} already"),
-        ..Problem::default()
+    let before = Read::parse("", text[..start].to_owned()).ok()?;
+    if let Some(path) = header(line) {
+        return before.line_of(&path).map(|first| (path, first));
+    }
+    let mut key = dotted(line, span.start - start)?;
+    key.push(name.to_owned());
+    // A line within a longer text may look like a table's: then the key is not found there.
+    tables_before(&text[..start]).find_map(|mut path| {
+        path.extend(key.iter().cloned());
+        before.line_of(&path).map(|first| (path, first))
     })
 }
 
@@ -98,6 +106,8 @@ mod tests {
             ("[t.u]\nk = 1\n[t.w]\nk = 1\n\"k\" = \"hush\"", "f:5: t.w.k: is given twice: it stands in line 4 already"),
             ("[t]\nk = 1\n[u]\n[t]\nz = 2\n", "f:4: t: is given twice: it stands in line 1 already"),
             ("[[s]]\nk = 1\n[[s]]\nk = 2\nk = 3\n", "f:5: s[1].k: is given twice: it stands in line 4 already"),
+            ("[t]\nk = { m = 1, m = \"hush\" }\n", "f:2: m: is given twice"),
+            ("[[t]]\nk = [{ m = 1 }, { m = 1, n = 2, m = \"hush\" }]\n", "f:2: m: is given twice"),
             ("[t]\nk.m = 1\nk.m = 2\n", "f:3: t.k.m: is given twice: it stands in line 2 already"),
             ("[t]\nx = \"\"\"\nk = 1\n[q]\n\"\"\"\nx = 2\n", "f:6: t.x: is given twice: it stands in line 2 already"),
         ];

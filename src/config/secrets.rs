@@ -192,11 +192,7 @@ fn read(path: &Path) -> Result<(String, u32), String> {
             .to_owned()
     };
     let (bytes, meta) = look::bytes(path, Links::Follow, LARGEST).map_err(trouble)?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let is_wide = matches!(error.as_bytes(), [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]);
-        let what = if is_wide { "is UTF-16, not UTF-8: save it as UTF-8" } else { "is not UTF-8" };
-        format!("{} {what}", path.display())
-    })?;
+    let text = look::decoded(bytes).map_err(|refusal| format!("{} {refusal}", path.display()))?;
     Ok((text, meta.permissions().mode() & 0o777))
 }
 

@@ -823,6 +823,8 @@ fn a_secret_on_the_command_line_is_warned_of() {
 fn a_key_that_is_given_twice_is_named_with_the_line_where_it_stood_first() {
     let twice = format!("[accounts.tronk]\nvendor = \"tronk\"\nkey = \"{SECRET}\"\nvendor = \"{SECRET}\"\n");
     assert_eq!(said(&twice), "opros.toml:4: accounts.tronk.vendor: is given twice: it stands in line 2 already");
+    let inline = tronk_with("limits = { max_in_flight = 1, max_in_flight = 2 }");
+    assert_eq!(said(&inline), "opros.toml:5: max_in_flight: is given twice");
     let section = format!("[log]\n[accounts.tronk]\nvendor = \"tronk\"\nkey = \"{SECRET}\"\n\n[accounts.tronk]\n");
     assert_eq!(said(&section), "opros.toml:6: accounts.tronk: is given twice: it stands in line 2 already");
 }

@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("meters", &[]),
     ("people", &[]),
     // Opening files that others may have put there.
-    ("look", &[]),
+    ("look", &["people"]),
     ("store", &["clock", "crash", "domain", "meters"]),
     ("health", &["domain"]),
     ("listener", &["crash", "meters"]),
