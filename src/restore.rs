@@ -1,5 +1,6 @@
 //! `opros restore FILE`: puts a backup in the store's place while no daemon runs.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::args::RestoreArgs;
@@ -17,14 +18,29 @@ pub async fn run(sources: &Sources, args: RestoreArgs) -> ExitCode {
         }
     };
     let (store, now) = (&config.store.path, SystemClock::shared().now());
-    match restore::restore(&args.file, store, config.store.allow_network_fs, now).await {
+    let Some(file) = args.file else { return moved(store, config.store.allow_network_fs).await };
+    match restore::restore(&file, store, config.store.allow_network_fs, now).await {
         Ok(report) => {
-            println!("{} is in place at {}.", args.file.display(), store.display());
+            println!("{} is in place at {}.", file.display(), store.display());
             tell(&report);
             ExitCode::SUCCESS
         }
         Err(error) => {
             eprintln!("nothing was restored: {error}");
+            ExitCode::from(EXIT_START)
+        }
+    }
+}
+
+async fn moved(store: &Path, allow_network_fs: bool) -> ExitCode {
+    match restore::moved(store, allow_network_fs).await {
+        Ok(()) => {
+            println!("{} is accepted as moved: the next start goes on with it as it is.", store.display());
+            println!("Nothing may run on the original any more, or orders are paid twice.");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("nothing was changed: {error}");
             ExitCode::from(EXIT_START)
         }
     }

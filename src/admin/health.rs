@@ -85,6 +85,8 @@ pub async fn look(state: &AdminState) -> HealthView {
         }
     }
     causes.extend(engine.store().removal_held().map(of_clock));
+    let warnings = engine.store().warnings().into_iter();
+    causes.extend(warnings.map(|it| CauseView::degraded(it.code.to_owned(), it.what, Some(it.since))));
     for cause in state.board().causes() {
         let blocks = cause.severity == Severity::Blocked;
         causes.push(CauseView { what: cause.what, since: Some(cause.since), code: cause.key, blocks });

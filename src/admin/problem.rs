@@ -266,7 +266,9 @@ impl From<StoreError> for Problem {
             | StoreError::Io(_)
             | StoreError::Fenced { .. }
             | StoreError::Closed => Problem::blocked(error.to_string()),
-            StoreError::Corrupt { .. } | StoreError::Other(_) => Problem::internal(error.to_string()),
+            StoreError::Corrupt { .. } | StoreError::Refused(_) | StoreError::Other(_) => {
+                Problem::internal(error.to_string())
+            }
         }
     }
 }

@@ -98,6 +98,13 @@ impl Callbacks {
     }
 
     async fn round(&self, round: &mut Round, last_seq: i64) -> Result<(), StoreError> {
+        self.look(round, last_seq).await?;
+        // While no call-back waits for its job, nobody's commit is a reason to look.
+        round.open = round.failed || !self.store().unmatched_callbacks(Unmatched::After(0), 1).await?.is_empty();
+        Ok(())
+    }
+
+    async fn look(&self, round: &mut Round, last_seq: i64) -> Result<(), StoreError> {
         round.failed = false;
         if round.open {
             for job in self.moved(round).await? {
@@ -111,11 +118,11 @@ impl Callbacks {
             let Some(last) = page.last().map(|callback| callback.id) else { return Ok(()) };
             for callback in &page {
                 match self.consider(callback).await {
-                    Ok(given) => round.open |= !given,
+                    Ok(_) => {}
                     Err(CallbackError::Store(error)) => return Err(error),
                     Err(error) => {
                         tracing::error!(callback = callback.id, error = %error, "a call-back could not be given to its job; it is tried again");
-                        (round.failed, round.open) = (true, true);
+                        round.failed = true;
                     }
                 }
             }
@@ -360,5 +367,59 @@ fn tell(callback: &Callback, how: How, job: Option<&Job>, before: State, at: Tim
             tracing::info!(callback = id, job = job.id.0, how, before, state, waited_ms, "a call-back is with its job");
         }
         None => tracing::info!(callback = id, how, waited_ms, "a call-back is with its job, which has its answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::callbacks::Settings;
+    use crate::clock::{ManualClock, SharedClock};
+    use crate::domain::Timestamp;
+    use crate::store::Store;
+    use crate::store::callbacks::{Facts, NewCallback, RawBody};
+    use crate::store::sqlite::SqliteStore;
+
+    /// Fault core B19: with an account of VagVin every commit of anybody cost looks at events and call-backs.
+    #[tokio::test]
+    async fn commits_matter_only_while_some_call_back_waits_for_its_job() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let clock: SharedClock = Arc::new(ManualClock::new(now));
+        let store = SqliteStore::open(&dir.path().join("opros.db"), true, Arc::clone(&clock)).await.unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let settings = Settings {
+            files: FileStore::open(dir.path().join("files"), 1 << 20).unwrap(),
+            accounts: ["vagvin".to_owned()].into(),
+            secrets: Vec::new(),
+            retention: Duration::from_secs(60),
+        };
+        let callbacks = Callbacks::new(Arc::clone(&store), clock, settings);
+        let mut round = Round { cursor: 0, looked_at: 0, open: true, failed: false };
+        callbacks.round(&mut round, 0).await.unwrap();
+        assert!(!round.open, "none waits");
+        let facts = Facts { vin: Some("XTA210990Y1234567".to_owned()), ..Facts::default() };
+        store
+            .keep_callback(NewCallback {
+                account: "vagvin".to_owned(),
+                at: now,
+                peer: "127.0.0.1".to_owned(),
+                content_type: None,
+                size: 2,
+                fingerprint: "f".to_owned(),
+                body: RawBody::Inline(b"{}".as_slice().into()),
+                facts,
+            })
+            .await
+            .unwrap();
+        callbacks.round(&mut round, 5).await.unwrap();
+        assert!(round.open, "one waits for its job");
+        callbacks.round(&mut round, 5).await.unwrap();
+        assert!(round.open);
+        store.forget_callbacks(now + Duration::from_secs(9)).await.unwrap();
+        callbacks.round(&mut round, 9).await.unwrap();
+        assert!(!round.open);
     }
 }

@@ -530,8 +530,11 @@ pub struct BackupArgs {
 #[derive(Debug, Clone, Args)]
 pub struct RestoreArgs {
     /// A file that `opros backup` made
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "moved")]
+    pub file: Option<PathBuf>,
+    /// Accept the store in place as moved here whole; the original must be gone
+    #[arg(long, conflicts_with = "file")]
+    pub moved: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -18,8 +18,8 @@ const UNCONCERNED: Duration = Duration::from_secs(30 * 86_400);
 
 /// Watches until `stop`. `objectives` are by account.
 pub async fn run(shared: Shared, objectives: BTreeMap<String, Duration>, stop: CancellationToken) {
-    for account in objectives.keys() {
-        if let Err(error) = shared.store.watch_sooner(account, shared.clock.now()).await {
+    for (account, after) in &objectives {
+        if let Err(error) = shared.store.watch_within(account, *after).await {
             tracing::error!(account, error = %error, "a new stale_after counts for older trackers only later");
         }
     }

@@ -274,7 +274,7 @@ impl Engine {
                 "job {id} was resubmitted less than a minute ago and is in doubt once more: the vendor may have been paid \
                  twice already. If it is to be sent again all the same, say again (\"again\": true)"
             ))),
-            Some(Err(error @ (ApplyError::Spent(_) | ApplyError::Equal(_)))) => {
+            Some(Err(error @ (ApplyError::Spent(_) | ApplyError::Equal(_) | ApplyError::Unreadable(_)))) => {
                 Err(OpError::Conflict(error.to_string()))
             }
             None => Err(StoreError::Other("no verdict came back".to_owned()).into()),

@@ -44,12 +44,14 @@ pub async fn recover(store: &dyn Store, clock: &SharedClock) -> Result<usize, St
 }
 
 /// After an older copy was put back: what is not settled in it is in doubt, unless it is proven unsent or costs nothing twice.
-async fn settle_restored(store: &dyn Store, clock: &SharedClock) -> Result<(), StoreError> {
-    let Some(restored) = store.restored().await? else { return Ok(()) };
+/// Says how many came into doubt.
+async fn settle_restored(store: &dyn Store, clock: &SharedClock) -> Result<usize, StoreError> {
+    let Some(restored) = store.restored().await? else { return Ok(0) };
     let unsent: HashSet<JobId> = restored.unsent.into_iter().collect();
     let mut doubts = 0;
-    // Of these even what was in doubt may have been settled, and sent again, since.
-    for state in [State::Queued, State::Submitting, State::InDoubt] {
+    // Of these even what was in doubt may have been settled, and sent again, since. It goes first: what the others bring into
+    // doubt is not met again.
+    for state in [State::InDoubt, State::Queued, State::Submitting] {
         doubts += doubt_all(store, clock, state, &unsent).await?;
     }
     store.settle_restored().await?;
@@ -59,7 +61,7 @@ async fn settle_restored(store: &dyn Store, clock: &SharedClock) -> Result<(), S
         "the store was put back from an older copy: what it held queued may have been sent since and is in doubt. Ask the \
          vendors; see: opros jobs --state in_doubt"
     );
-    Ok(())
+    Ok(doubts)
 }
 
 async fn doubt_all(
@@ -86,5 +88,48 @@ async fn doubt_all(
         if before.is_none() {
             return Ok(doubts);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::domain::{NewJob, Timestamp, Traits};
+    use crate::store::sqlite::SqliteStore;
+
+    fn new_job() -> NewJob {
+        NewJob {
+            kind: "tronk.report".to_owned(),
+            account: "tronk".to_owned(),
+            traits: Traits::default(),
+            params: "{}".to_owned(),
+            priority: 5,
+            not_before: None,
+            deadline: None,
+            dedupe_key: None,
+            tag: None,
+            mailbox_uid: None,
+            retry_of: None,
+            follow: None,
+        }
+    }
+
+    /// Fault core B20: what the first passes brought into doubt was met, written and counted again by the last.
+    #[tokio::test]
+    async fn what_a_restore_brings_into_doubt_is_counted_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let clock: SharedClock = Arc::new(ManualClock::new(now));
+        let path = dir.path().join("opros.db");
+        let store = SqliteStore::open(&path, true, Arc::clone(&clock)).await.unwrap();
+        store.accept(vec![new_job(), new_job(), new_job()], now).await.unwrap();
+        store.close().await;
+        std::fs::remove_file(dir.path().join("opros.witness")).unwrap();
+        let store = SqliteStore::open(&path, true, Arc::clone(&clock)).await.unwrap();
+        assert_eq!(settle_restored(&store, &clock).await.unwrap(), 3);
+        assert_eq!(settle_restored(&store, &clock).await.unwrap(), 0, "and settled once");
     }
 }

@@ -375,7 +375,11 @@ fn store_failed(runner: &Runner, error: &StoreError, what: &str) -> bool {
             true
         }
         StoreError::Closed => true,
-        StoreError::Full(_) | StoreError::Busy(_) | StoreError::Replaced(_) | StoreError::Other(_) => {
+        StoreError::Full(_)
+        | StoreError::Busy(_)
+        | StoreError::Replaced(_)
+        | StoreError::Refused(_)
+        | StoreError::Other(_) => {
             tracing::error!(account = runner.name(), error = %error, "the store did not commit: {what}");
             false
         }

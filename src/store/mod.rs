@@ -51,6 +51,9 @@ pub trait Store: SinkStore + WatchStore {
     /// The writer's state of health.
     fn health(&self) -> StoreHealth;
 
+    /// What an operator must know of the store beside its health.
+    fn warnings(&self) -> Vec<StoreWarning>;
+
     /// The writer's instruments.
     fn meters(&self) -> StoreMeters;
 
@@ -309,6 +312,14 @@ pub enum StoreHealth {
     },
 }
 
+/// A cause for health: the store works, and something about it needs an eye.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreWarning {
+    pub code: &'static str,
+    pub what: String,
+    pub since: Timestamp,
+}
+
 /// The verdict on a job that was handed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
@@ -403,6 +414,9 @@ pub struct CallRecord {
 pub enum ApplyError {
     #[error("there is no job {0}")]
     NotFound(JobId),
+    /// Its row is damaged. Nothing is changed in it.
+    #[error("the row of job {0} cannot be read; see: opros health")]
+    Unreadable(JobId),
     #[error(transparent)]
     Refused(#[from] Refused),
     /// Its account may order nothing more for now.
@@ -624,8 +638,40 @@ pub enum StoreError {
     Corrupt { table: &'static str, column: &'static str, id: i64, what: String },
     #[error("the store is closed")]
     Closed,
+    /// A rule of the schema, a trigger or a row count speaks against this very change: offered again it is refused again.
+    #[error("the store refused a change: {0}")]
+    Refused(String),
     #[error("the store refused a statement: {0}")]
     Other(String),
+}
+
+impl StoreError {
+    /// About this change alone, whenever it is offered; the store works.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            StoreError::Refused(_) | StoreError::Corrupt { .. } => true,
+            StoreError::Full(_)
+            | StoreError::Io(_)
+            | StoreError::Replaced(_)
+            | StoreError::Busy(_)
+            | StoreError::Fenced { .. }
+            | StoreError::Closed
+            | StoreError::Other(_) => false,
+        }
+    }
+
+    /// About the store as a whole: whatever is offered now meets the same.
+    pub fn is_of_the_store(&self) -> bool {
+        match self {
+            StoreError::Full(_)
+            | StoreError::Io(_)
+            | StoreError::Replaced(_)
+            | StoreError::Busy(_)
+            | StoreError::Fenced { .. }
+            | StoreError::Closed => true,
+            StoreError::Refused(_) | StoreError::Corrupt { .. } | StoreError::Other(_) => false,
+        }
+    }
 }
 
 /// `bytes` random bytes in hex, from the operating system.

@@ -1,6 +1,7 @@
 //! When the freshness of trackers is to be looked at.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -19,6 +20,7 @@ pub trait WatchStore: Send + Sync + Debug {
     /// Sets watches anew; those with no time are taken away.
     async fn watch_again(&self, watches: Vec<(JobId, Option<Timestamp>)>) -> Result<(), StoreError>;
 
-    /// All watches of an account come due at `at`, if they were later: its objective may be a new one.
-    async fn watch_sooner(&self, account: &str, at: Timestamp) -> Result<(), StoreError>;
+    /// An account's trackers are looked at no later than `after` their last good look: its objective may be a new one. Costs no
+    /// write where it is not.
+    async fn watch_within(&self, account: &str, after: Duration) -> Result<(), StoreError>;
 }

@@ -1,7 +1,9 @@
 //! What the store promises, on a real file.
 
+mod arrival;
 mod due;
 mod paces;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -197,6 +199,8 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
         "LIST_JOBS_BY_STATE",
         "LIST_JOBS_BY_TAG",
         "LIST_JOBS_BY_KEY",
+        "LIST_JOBS_BY_KIND",
+        "LIST_JOBS_BY_ACCOUNT",
         "LIST_JOBS",
         "KEEP_CALLBACK",
         "CALLBACK_OWNER",

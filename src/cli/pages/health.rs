@@ -28,6 +28,20 @@ pub(super) const PAGES: &[Page] = &[
         "The cause stands in the sentence; opros doctor looks at disk and files. A store that was swapped needs a restart after the right one is back.",
     ),
     page(
+        "store_copied",
+        &[Health],
+        NoMoney,
+        "At the last start the store was not the file that was served before (copied, put back by hand, or without its witness). Its orders that were not settled may have been sent from the original, so they became in_doubt before anything was sent.",
+        "Make sure that no other opros runs on the original. Ask the vendors, then: opros jobs --state in_doubt, opros resolve. The cause goes with the next start. To move a store: stop opros, move the whole directory, opros restore --moved.",
+    ),
+    page(
+        "rows_unreadable",
+        &[Health],
+        NoMoney,
+        "Some rows of the store hold what no opros writes (a disk that loses bits, a hand in the file). Their jobs are left alone: nothing is sent for them, and every other job goes on.",
+        "opros backup at once, then look at the disk. The log names job and column. The jobs can be ordered anew once the vendors were asked about them; opros restore of an older backup brings their rows back.",
+    ),
+    page(
         "store_unreadable",
         &[Health],
         NoMoney,

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 use sha2::{Digest, Sha256};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
 use super::file::directory_of;
-use super::sort_error;
+use super::{arrival, sort_error};
 use crate::store::StoreError;
 use crate::store::upkeep::StoreCopy;
 
@@ -88,12 +88,22 @@ pub async fn into_nothing(pool: &SqlitePool, directory: &Path) -> Result<StoreCo
 async fn fill(pool: &SqlitePool, file: &Path) -> Result<(), StoreError> {
     let text = file.to_str().ok_or_else(|| StoreError::Other("the file's name is not UTF-8".to_owned()))?;
     sqlx::query("VACUUM INTO $1").bind(text).execute(pool).await.map_err(copying)?;
+    mark(file).await?;
     let check = SqliteConnectOptions::new().filename(file).read_only(true).immutable(true).disable_statement_logging();
     let mut copy = check.connect().await.map_err(copying)?;
     let verdict: String =
         sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut copy).await.map_err(copying)?;
     copy.close().await.map_err(copying)?;
     if verdict == "ok" { Ok(()) } else { Err(StoreError::Other(format!("the copy is damaged: {verdict}"))) }
+}
+
+/// Nobody else has the copy yet: without a journal no other file lies beside it.
+async fn mark(file: &Path) -> Result<(), StoreError> {
+    let options = SqliteConnectOptions::new().filename(file).journal_mode(SqliteJournalMode::Off);
+    let options = options.synchronous(SqliteSynchronous::Off).disable_statement_logging();
+    let mut copy = options.connect().await.map_err(copying)?;
+    arrival::note_copy(&mut copy).await?;
+    copy.close().await.map_err(copying)
 }
 
 /// A full disk under a copy is none under the store, and stops nothing.

@@ -8,6 +8,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 
 use super::draft::Draft;
+use super::quarantine::Quarantine;
 use super::rows::{CallbackRow, CandidateRow};
 use super::{sort_error, sql};
 use crate::domain::{JobId, Timestamp};
@@ -84,7 +85,7 @@ pub async fn deliver(
     if let Some(input) = &delivery.input {
         match draft.change(delivery.job, input.clone(), delivery.at) {
             Ok(changed) => job = Some(Box::new(Arc::unwrap_or_clone(changed))),
-            Err(ApplyError::NotFound(_)) => return Ok(Delivered::NoJob),
+            Err(ApplyError::NotFound(_) | ApplyError::Unreadable(_)) => return Ok(Delivered::NoJob),
             Err(ApplyError::Refused(refused)) => return Ok(Delivered::Refused(refused)),
             // A delivery orders nothing.
             Err(
@@ -177,7 +178,11 @@ pub async fn body(pool: &SqlitePool, id: i64) -> Result<Option<RawBody>, StoreEr
     }))
 }
 
-pub async fn candidates(pool: &SqlitePool, query: CandidateQuery<'_>) -> Result<Vec<CandidateJob>, StoreError> {
+pub async fn candidates(
+    pool: &SqlitePool,
+    quarantine: &Quarantine,
+    query: CandidateQuery<'_>,
+) -> Result<Vec<CandidateJob>, StoreError> {
     let numbers: Vec<i64> = query.jobs.iter().map(|job| job.0).collect();
     let rows: Vec<CandidateRow> = sqlx::query_as(sql::CANDIDATES)
         .bind(query.account)
@@ -189,7 +194,8 @@ pub async fn candidates(pool: &SqlitePool, query: CandidateQuery<'_>) -> Result<
         .fetch_all(pool)
         .await
         .map_err(sort_error)?;
-    rows.into_iter().map(CandidateJob::try_from).collect()
+    let read = rows.into_iter().map(|row| quarantine.sort(CandidateJob::try_from(row)));
+    read.filter_map(Result::transpose).collect()
 }
 
 pub async fn job_files(pool: &SqlitePool, job: JobId) -> Result<Vec<JobFile>, StoreError> {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use serde_json::{Map, Value, json};
@@ -33,8 +32,8 @@ pub struct Numbers {
 
 /// A job that an operator had submitted again is not submitted once more within this, unless that is meant.
 const DOUBLE_CLICK: Duration = Duration::from_secs(60);
-/// A balance that is this young may not stand in its history yet; what stands there is not written twice.
-const NEWS: Duration = Duration::from_secs(10);
+/// The newest balance of each account that stands in its history: what stands there is not written twice.
+pub type Balances = Arc<HashMap<String, Timestamp>>;
 
 #[derive(Debug)]
 pub struct Draft {
@@ -60,6 +59,7 @@ pub struct Draft {
     guard: Guard,
     ledger: LedgerLines,
     balances: Rows,
+    in_history: Balances,
     released: Rows,
     deltas: BTreeMap<(String, String, i64), i64>,
     /// How due times moved.
@@ -114,7 +114,7 @@ pub struct Known {
 }
 
 impl Draft {
-    pub fn new(numbers: Numbers, epoch: i64) -> Self {
+    pub fn new(numbers: Numbers, epoch: i64, in_history: Balances) -> Self {
         Self {
             numbers,
             epoch,
@@ -136,6 +136,7 @@ impl Draft {
             guard: Guard::default(),
             ledger: LedgerLines::default(),
             balances: Rows::default(),
+            in_history,
             released: Rows::default(),
             deltas: BTreeMap::new(),
             moves: Moves::default(),
@@ -538,8 +539,10 @@ impl Draft {
             merge(&mut data, event.data);
             self.event(event.kind, at, None, Some(&change.name), None, data);
         }
-        if let Some(balance) = change.account.balance.as_ref().filter(|balance| at.since(balance.at) < NEWS) {
+        let in_history = self.in_history.get(&change.name).copied();
+        if let Some(balance) = change.account.balance.as_ref().filter(|balance| in_history != Some(balance.at)) {
             self.balances.push((&change.name, balance.at.as_millis(), balance.amount, &balance.unit));
+            Arc::make_mut(&mut self.in_history).insert(change.name.clone(), balance.at);
         }
         let data = serde_json::to_string(&change.account).unwrap_or_default();
         self.accounts.push((&change.name, change.account.version, data));
@@ -690,7 +693,7 @@ impl Draft {
             (sql::SET_METAS, metas, Exactly),
         ];
         run(conn, all).await?;
-        Ok(Left { touched: self.touched, jobs, moves, changed_bodies, late_events })
+        Ok(Left { in_history: self.in_history, touched: self.touched, jobs, moves, changed_bodies, late_events })
     }
 }
 
@@ -714,6 +717,7 @@ pub async fn write_paces(conn: &mut SqliteConnection, jobs: &[Arc<Job>]) -> Resu
 /// What a transaction leaves, once it is committed.
 #[derive(Debug)]
 pub struct Left {
+    pub in_history: Balances,
     /// Mailbox rows that show a change.
     pub touched: Vec<String>,
     /// The jobs that it was about, as their rows stand now.
@@ -757,7 +761,9 @@ async fn run(conn: &mut SqliteConnection, all: impl IntoIterator<Item = Statemen
         };
         if touches == Exactly && touched != expected {
             let verb = statement.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
-            return Err(StoreError::Other(format!("{verb} …: {expected} rows were meant and {touched} were touched")));
+            return Err(StoreError::Refused(format!(
+                "{verb} …: {expected} rows were meant and {touched} were touched"
+            )));
         }
     }
     // To its end: what is left out would not be carried out.

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use super::agenda::{self, Agenda, Missing, Next, Slot};
 use super::hot::{Hot, is_due};
+use super::quarantine::Quarantine;
 use super::{rows, sort_error, sql};
 use crate::domain::{JobId, Timestamp};
 use crate::store::{DueJob, Lane, StoreError};
@@ -26,7 +27,11 @@ pub trait DueFile: Copy + Send + Sync {
         after: Slot,
     ) -> impl Future<Output = Result<Vec<Slot>, StoreError>> + Send;
 
+    /// Those of them that can be read.
     fn rows(self, ids: &[i64]) -> impl Future<Output = Result<Vec<DueJob>, StoreError>> + Send;
+
+    /// Jobs that cannot be read: nobody asks for them.
+    fn unreadable(self) -> Vec<JobId>;
 
     fn next(
         self,
@@ -36,7 +41,14 @@ pub trait DueFile: Copy + Send + Sync {
     ) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
 }
 
-impl DueFile for &SqlitePool {
+/// The store's own file.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreFile<'a> {
+    pub pool: &'a SqlitePool,
+    pub quarantine: &'a Quarantine,
+}
+
+impl DueFile for StoreFile<'_> {
     async fn slots(self, account: &str, missing: Missing, after: Slot) -> Result<Vec<Slot>, StoreError> {
         let (statement, priority) = match missing.lane() {
             Lane::Submit => (sql::AGENDA_SUBMITS, Some(missing.priority())),
@@ -47,13 +59,21 @@ impl DueFile for &SqlitePool {
         if let Some(priority) = priority {
             query = query.bind(priority);
         }
-        let text: String = query.fetch_one(self).await.map_err(sort_error)?;
+        let text: String = query.fetch_one(self.pool).await.map_err(sort_error)?;
         serde_json::from_str(&text).map_err(|error| StoreError::Other(error.to_string()))
     }
 
     async fn rows(self, ids: &[i64]) -> Result<Vec<DueJob>, StoreError> {
-        let read = rows::fetch_pages(self, sql::READ_DUE, ids, rows::PAGE).await?;
-        read.into_iter().map(rows::due_job).collect()
+        let read = rows::fetch_each(self.pool, sql::READ_DUE, ids, rows::PAGE, rows::id_of_due).await?;
+        let mut due = Vec::with_capacity(read.len());
+        for row in read {
+            due.extend(self.quarantine.sort(row.and_then(rows::due_job))?);
+        }
+        Ok(due)
+    }
+
+    fn unreadable(self) -> Vec<JobId> {
+        self.quarantine.jobs()
     }
 
     async fn next(self, account: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
@@ -62,7 +82,7 @@ impl DueFile for &SqlitePool {
             Lane::Free => sql::NEXT_FREE,
         };
         let query = sqlx::query_scalar(statement).bind(account).bind(after.as_millis());
-        let at: Option<Option<i64>> = query.fetch_optional(self).await.map_err(sort_error)?;
+        let at: Option<Option<i64>> = query.fetch_optional(self.pool).await.map_err(sort_error)?;
         Ok(at.flatten().map(Timestamp::from_millis))
     }
 }
@@ -88,7 +108,8 @@ impl<F: DueFile> Schedule<'_, F> {
         limit: usize,
         under_way: &[JobId],
     ) -> Result<Vec<DueJob>, StoreError> {
-        let mut apart: HashSet<i64> = under_way.iter().map(|id| id.0).collect();
+        let unreadable = self.file.unreadable();
+        let mut apart: HashSet<i64> = under_way.iter().chain(&unreadable).map(|id| id.0).collect();
         let mut due: Vec<DueJob> = Vec::new();
         while due.len() < limit {
             let wanted = limit - due.len();

@@ -3,6 +3,7 @@
 use sqlx::sqlite::SqlitePool;
 
 use super::purge::numbers;
+use super::quarantine::Quarantine;
 use super::rows::DetailsRow;
 use super::{sort_error, sql};
 use crate::domain::{JobId, Timestamp};
@@ -32,8 +33,26 @@ pub async fn costs_span(pool: &SqlitePool, since: Timestamp) -> Result<ExportSpa
     Ok(ExportSpan { after: first.map_or(last, |first| first - 1), last })
 }
 
-/// Jobs after that number that were taken in since then, oldest first; none at the end.
-pub async fn jobs(pool: &SqlitePool, after: JobId, since: Timestamp) -> Result<Vec<JobDetails>, StoreError> {
+/// Jobs after that number that were taken in since then, oldest first; none at the end. What cannot be read is left out.
+pub async fn jobs(
+    pool: &SqlitePool,
+    quarantine: &Quarantine,
+    mut after: JobId,
+    since: Timestamp,
+) -> Result<Vec<JobDetails>, StoreError> {
+    loop {
+        let rows = some_jobs(pool, after, since).await?;
+        let Some(last) = rows.last().map(DetailsRow::id) else { return Ok(Vec::new()) };
+        let read = rows.into_iter().map(|row| quarantine.sort(JobDetails::try_from(row)));
+        let jobs: Vec<JobDetails> = read.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        if !jobs.is_empty() {
+            return Ok(jobs);
+        }
+        after = last;
+    }
+}
+
+async fn some_jobs(pool: &SqlitePool, after: JobId, since: Timestamp) -> Result<Vec<DetailsRow>, StoreError> {
     let weights: Vec<(i64, i64)> = sqlx::query_as(sql::EXPORT_WEIGHTS)
         .bind(after.0)
         .bind(since.as_millis())
@@ -49,7 +68,5 @@ pub async fn jobs(pool: &SqlitePool, after: JobId, since: Timestamp) -> Result<V
     });
     let count = fits.count().max(1).min(weights.len());
     let ids: Vec<JobId> = weights[..count].iter().map(|(id, _)| JobId(*id)).collect();
-    let rows: Vec<DetailsRow> =
-        sqlx::query_as(sql::EXPORT_JOBS).bind(numbers(&ids)).fetch_all(pool).await.map_err(sort_error)?;
-    rows.into_iter().map(JobDetails::try_from).collect()
+    sqlx::query_as(sql::EXPORT_JOBS).bind(numbers(&ids)).fetch_all(pool).await.map_err(sort_error)
 }

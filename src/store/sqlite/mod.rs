@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 mod agenda;
 mod ages;
+mod arrival;
 mod backup;
 mod callbacks;
 mod costs;
@@ -29,6 +30,7 @@ mod firing;
 mod hot;
 mod money;
 mod purge;
+mod quarantine;
 mod reads;
 pub mod restore;
 mod retain;
@@ -44,11 +46,13 @@ mod writer;
 
 use self::agenda::Agenda;
 use self::ages::Remembered;
+use self::arrival::Arrival;
 use self::disk::{Disk, DiskRules};
 use self::draft::Numbers;
-use self::due::Schedule;
-use self::file::{FileError, FileId};
+use self::due::{Schedule, StoreFile};
+use self::file::{FileError, FileId, Identity};
 use self::hot::Hot;
+use self::quarantine::Quarantine;
 use self::witness::{Mark, Witness};
 use self::writer::{Op, Reply, Request, Writer};
 use super::callbacks::{
@@ -64,7 +68,7 @@ use super::upkeep::{
 use super::{
     Accepted, ApplyError, Batch, Commit, Count, DueJob, EventPage, JobDetails, JobFilter, JobPage, Lane,
     MailboxChanges, MailboxCursor, MailboxMark, MailboxNews, MailboxRow, RejectedRow, Store, StoreError, StoreHealth,
-    TimelineEntry, random_hex,
+    StoreWarning, TimelineEntry, random_hex,
 };
 use crate::clock::SharedClock;
 use crate::crash::{self, Mutant};
@@ -95,7 +99,11 @@ const EMPTY_LOG_AGAIN: Duration = Duration::from_millis(100);
 
 /// How many requests may wait for the writer before their senders wait.
 const QUEUE: usize = 4_096;
+/// For what the daemon's work waits for: what is due, the mailbox, deliveries.
 const READERS: u32 = 3;
+/// For people's lists, exports and sums, and for copies: these may take long, and nothing else waits for them.
+const LISTERS: u32 = 2;
+const COPIERS: u32 = 1;
 /// Only another opros' tool may hold the private file for a moment (WAL recovery, a backup's last page).
 const BUSY: Duration = Duration::from_secs(5);
 /// Each try waits as long as [`BUSY`]: a start that cannot get at its file ends within half a minute, with a word, and is tried
@@ -135,6 +143,9 @@ pub struct SqliteStore {
     instance: String,
     directory: PathBuf,
     readers: SqlitePool,
+    lists: SqlitePool,
+    copies: SqlitePool,
+    quarantine: Quarantine,
     /// Taken at close: with the last sender gone the writer ends.
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
@@ -146,6 +157,7 @@ pub struct SqliteStore {
     looking: tokio::sync::Mutex<()>,
     ages: Arc<Remembered>,
     meters: StoreMeters,
+    warnings: Vec<StoreWarning>,
 }
 
 /// What is known of the mailbox beside the tables.
@@ -168,14 +180,17 @@ impl SqliteStore {
         clock: SharedClock,
         disk: DiskRules,
     ) -> Result<SqliteStore, OpenError> {
-        let ownership = file::own(path, allow_network_fs)?;
+        let mut ownership = file::own(path, allow_network_fs)?;
         let failed = |error| OpenError::Open { path: path.to_owned(), error };
         let is_new = fs_is_empty(path);
-        let (mut witness, seen) =
-            Witness::open(path).map_err(|error| OpenError::Witness { path: witness::path_of(path), error })?;
+        let witness_failed = |error| OpenError::Witness { path: witness::path_of(path), error };
+        let (mut witness, seen) = Witness::open(path).map_err(witness_failed)?;
         if let Some(mark) = seen.as_ref().filter(|_| is_new) {
             return Err(lost(path, "gone or empty", mark));
         }
+        // Before SQLite opens it, so that the lock outlives every connection.
+        ownership.lock_file(path)?;
+        let (mut memory, remembered) = ownership.memory().and_then(Witness::on).map_err(witness_failed)?;
         let options = options(path);
         // A crashed run leaves a WAL to be read in; meanwhile SQLite may say that it is busy.
         let mut conn = (|| async { options.clone().create_if_missing(true).connect().await })
@@ -189,25 +204,20 @@ impl SqliteStore {
         let identity = FileId::of(path).map_err(|error| FileError::Read { path: path.to_owned(), error })?;
         let directory = file::directory_of(path).to_owned();
         backup::clear_leftovers(&directory);
-        let Begun { mark: stands, numbers, mailbox: mark, ages } =
-            begin_epoch(&mut conn, seen.as_ref(), clock.now()).await.map_err(failed)?;
-        crash::point("start.epoch_begun");
-        if let Some(seen) = seen.filter(|seen| seen.instance != stands.instance) {
-            return Err(lost(path, "another one", &seen));
+        let ours = get_meta(&mut conn, INSTANCE).await.map_err(failed)?;
+        if let Some(seen) = seen.as_ref().filter(|seen| ours.as_ref() != Some(&seen.instance)) {
+            return Err(lost(path, "another one", seen));
         }
-        witness
-            .note(&stands)
-            .and_then(|()| witness.sync())
-            .map_err(|error| OpenError::Witness { path: witness::path_of(path), error })?;
+        let unreadable = |error| FileError::Read { path: path.to_owned(), error };
+        let arrival = Arrival { identity: Identity::of(path).map_err(unreadable)?, seen, remembered };
+        let Begun { mark: stands, numbers, mailbox: mark, ages, warning } =
+            begin_epoch(&mut conn, &arrival, clock.now()).await.map_err(failed)?;
+        crash::point("start.epoch_begun");
+        for file in [&mut witness, &mut memory] {
+            file.note(&stands).and_then(|()| file.sync()).map_err(witness_failed)?;
+        }
         let disk = Disk::new(path, disk);
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .min_connections(0)
-            .acquire_timeout(ACQUIRE)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_lazy_with(reader_options(path));
+        let quarantine = Quarantine::new(Arc::clone(&clock));
         let commits = watch::Sender::new(Commit {
             last_seq: numbers.last_seq,
             last_mailbox_seq: numbers.last_mailbox_seq,
@@ -222,7 +232,10 @@ impl SqliteStore {
         let store = SqliteStore {
             instance: stands.instance.clone(),
             directory,
-            readers,
+            readers: pool(path, READERS),
+            lists: pool(path, LISTERS),
+            copies: pool(path, COPIERS),
+            quarantine: quarantine.clone(),
             requests: Mutex::new(Some(sender)),
             writer: tokio::sync::Mutex::new(None),
             commits: commits.subscribe(),
@@ -233,6 +246,7 @@ impl SqliteStore {
             looking: tokio::sync::Mutex::default(),
             ages: Arc::clone(&ages),
             meters: meters.clone(),
+            warnings: warning.into_iter().collect(),
         };
         let writer = Writer {
             conn,
@@ -242,9 +256,12 @@ impl SqliteStore {
             epoch: stands.epoch,
             stands,
             witness,
+            memory,
             disk,
             numbers,
+            in_history: Arc::default(),
             hot,
+            quarantine,
             agenda,
             catch_up_at: None,
             mailbox,
@@ -258,8 +275,9 @@ impl SqliteStore {
         Ok(store)
     }
 
-    fn due_jobs(&self) -> Schedule<'_, &SqlitePool> {
-        Schedule { file: &self.readers, agenda: &self.agenda, one: &self.looking, hot: &self.hot }
+    fn due_jobs(&self) -> Schedule<'_, StoreFile<'_>> {
+        let file = StoreFile { pool: &self.readers, quarantine: &self.quarantine };
+        Schedule { file, agenda: &self.agenda, one: &self.looking, hot: &self.hot }
     }
 
     async fn ask(&self, op: Op) -> Result<Reply, StoreError> {
@@ -305,6 +323,17 @@ fn reader_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+fn pool(path: &Path, connections: u32) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .min_connections(0)
+        .acquire_timeout(ACQUIRE)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(reader_options(path))
+}
+
 /// SQLite makes a file where there is none; then it is too late to ask.
 fn fs_is_empty(path: &Path) -> bool {
     std::fs::metadata(path).map_or(true, |meta| meta.len() == 0)
@@ -321,11 +350,12 @@ struct Begun {
     numbers: Numbers,
     mailbox: MailboxMark,
     ages: Remembered,
+    warning: Option<StoreWarning>,
 }
 
-/// Raises the epoch, so that whoever wrote here before is fenced, and reads where the numbers stand. A store that is behind
-/// its witness is marked as restored, and goes on with numbers that its newer self has not given.
-async fn begin_epoch(conn: &mut SqliteConnection, seen: Option<&Mark>, now: Timestamp) -> Result<Begun, StoreError> {
+/// Raises the epoch, so that whoever wrote here before is fenced, and reads where the numbers stand. A store that may be a copy
+/// is marked as restored, and goes on with numbers that its original has not given.
+async fn begin_epoch(conn: &mut SqliteConnection, arrival: &Arrival, now: Timestamp) -> Result<Begun, StoreError> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(sort_error)?;
     let instance = match get_meta(&mut tx, INSTANCE).await? {
         Some(instance) => instance,
@@ -346,27 +376,20 @@ async fn begin_epoch(conn: &mut SqliteConnection, seen: Option<&Mark>, now: Time
     let last_seq = sqlx::query_scalar(sql::LAST_EVENT_SEQ).fetch_one(&mut *tx).await.map_err(sort_error)?;
     let orders = sqlx::query_scalar(sql::LAST_ORDER).fetch_one(&mut *tx).await.map_err(sort_error)?;
     let mut stands = Mark { instance, epoch: last_epoch, orders, last_job, last_seq, last_mailbox_seq, at: now };
-    if let Some(seen) = seen.filter(|seen| seen.instance == stands.instance && stands.is_behind(seen)) {
-        tracing::error!(
-            orders = seen.orders - stands.orders,
-            newer = %seen.at,
-            "the store is an older copy of itself: what is still to be sent in it may have been sent since, and comes into doubt"
-        );
-        let newer = restore::Newer::seen(&mut tx, seen).await?;
-        restore::mark(&mut tx, now, &newer).await?;
-        stands.epoch = stands.epoch.max(seen.epoch);
-        stands.last_job = stands.last_job.max(seen.last_job);
-        stands.last_seq = stands.last_seq.max(seen.last_seq);
-        stands.last_mailbox_seq = stands.last_mailbox_seq.max(seen.last_mailbox_seq);
-    }
-    let ages = Remembered::load(&mut tx, seen.map(|seen| seen.at), now).await?;
-    set_back::plan_anew(&mut tx, seen.map(|seen| seen.at), now).await?;
+    let warning = match arrival::judge(&mut tx, &stands, arrival).await? {
+        Some(why) => arrival::distrust(&mut tx, &why, &mut stands, arrival, now).await?,
+        None => None,
+    };
+    arrival::settle_down(&mut tx, arrival.identity.as_ref()).await?;
+    let seen = arrival.seen.as_ref().map(|seen| seen.at);
+    let ages = Remembered::load(&mut tx, seen, now).await?;
+    set_back::plan_anew(&mut tx, seen, now).await?;
     stands.epoch += 1;
     set_meta(&mut tx, EPOCH, &stands.epoch.to_string()).await?;
     tx.commit().await.map_err(sort_error)?;
     let Mark { last_job, last_seq, last_mailbox_seq, .. } = stands;
     let numbers = Numbers { last_job, last_seq, last_mailbox_seq, last_order: orders };
-    Ok(Begun { mark: stands, numbers, mailbox: mark, ages })
+    Ok(Begun { mark: stands, numbers, mailbox: mark, ages, warning })
 }
 
 async fn get_meta(conn: &mut SqliteConnection, key: &str) -> Result<Option<String>, StoreError> {
@@ -396,6 +419,8 @@ fn sort_error_ref(error: &sqlx::Error) -> StoreError {
     match code.map(|code| code & 0xff) {
         Some(5 | 6) => StoreError::Busy(text),
         Some(13) => StoreError::Full(text),
+        // TOOBIG, CONSTRAINT (and triggers that abort), MISMATCH
+        Some(18..=20) => StoreError::Refused(text),
         // READONLY, IOERR, CORRUPT, CANTOPEN, NOTADB
         Some(8 | 10 | 11 | 14 | 26) => StoreError::Io(text),
         _ => StoreError::Other(text),
@@ -418,6 +443,10 @@ impl Store for SqliteStore {
 
     fn health(&self) -> StoreHealth {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn warnings(&self) -> Vec<StoreWarning> {
+        self.warnings.iter().cloned().chain(self.quarantine.warning()).collect()
     }
 
     fn meters(&self) -> StoreMeters {
@@ -508,23 +537,23 @@ impl Store for SqliteStore {
     }
 
     async fn jobs_span(&self) -> Result<ExportSpan, StoreError> {
-        export::jobs_span(&self.readers).await
+        export::jobs_span(&self.lists).await
     }
 
     async fn events_span(&self, since: Timestamp) -> Result<ExportSpan, StoreError> {
-        export::events_span(&self.readers, since).await
+        export::events_span(&self.lists, since).await
     }
 
     async fn export_jobs(&self, after: JobId, since: Timestamp) -> Result<Vec<JobDetails>, StoreError> {
-        export::jobs(&self.readers, after, since).await
+        export::jobs(&self.lists, &self.quarantine, after, since).await
     }
 
     async fn costs_span(&self, since: Timestamp) -> Result<ExportSpan, StoreError> {
-        export::costs_span(&self.readers, since).await
+        export::costs_span(&self.lists, since).await
     }
 
     async fn export_costs(&self, after: i64, limit: usize) -> Result<Vec<CostLine>, StoreError> {
-        costs::lines(&self.readers, after, limit).await
+        costs::lines(&self.lists, after, limit).await
     }
 
     async fn set_mailbox_mark(&self, mark: MailboxMark) -> Result<(), StoreError> {
@@ -562,7 +591,7 @@ impl Store for SqliteStore {
     }
 
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
-        reads::overdue(&self.readers, now, limit).await
+        reads::overdue(&self.readers, &self.quarantine, now, limit).await
     }
 
     async fn next_deadline(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -588,7 +617,7 @@ impl Store for SqliteStore {
     }
 
     async fn jobs(&self, filter: JobFilter) -> Result<JobPage, StoreError> {
-        let mut page = reads::jobs(&self.readers, filter).await?;
+        let mut page = reads::jobs(&self.lists, &self.quarantine, filter).await?;
         for found in &mut page.jobs {
             if let Some(job) = self.hot.ahead_of_file(found.job.id) {
                 found.job = Arc::unwrap_or_clone(job);
@@ -598,7 +627,7 @@ impl Store for SqliteStore {
     }
 
     async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, StoreError> {
-        reads::timeline(&self.readers, id).await
+        reads::timeline(&self.lists, id).await
     }
 
     async fn last_observations(&self, ids: &[JobId]) -> Result<BTreeMap<JobId, String>, StoreError> {
@@ -651,7 +680,7 @@ impl Store for SqliteStore {
     }
 
     async fn costs(&self, query: CostQuery) -> Result<Vec<CostSum>, StoreError> {
-        costs::sums(&self.readers, query).await
+        costs::sums(&self.lists, query).await
     }
 
     async fn balances(
@@ -660,7 +689,7 @@ impl Store for SqliteStore {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<(Vec<Reading>, Vec<Ordered>), StoreError> {
-        costs::balances(&self.readers, account, from, to).await
+        costs::balances(&self.lists, account, from, to).await
     }
 
     async fn keep_callback(&self, callback: NewCallback) -> Result<Kept, StoreError> {
@@ -685,7 +714,7 @@ impl Store for SqliteStore {
     }
 
     async fn callbacks(&self, filter: CallbackFilter) -> Result<Vec<Callback>, StoreError> {
-        callbacks::list(&self.readers, filter).await
+        callbacks::list(&self.lists, filter).await
     }
 
     async fn unmatched_callbacks(&self, which: Unmatched<'_>, limit: usize) -> Result<Vec<Callback>, StoreError> {
@@ -701,7 +730,7 @@ impl Store for SqliteStore {
     }
 
     async fn candidates(&self, query: CandidateQuery<'_>) -> Result<Vec<CandidateJob>, StoreError> {
-        callbacks::candidates(&self.readers, query).await
+        callbacks::candidates(&self.readers, &self.quarantine, query).await
     }
 
     async fn job_files(&self, job: JobId) -> Result<Vec<JobFile>, StoreError> {
@@ -729,22 +758,51 @@ impl Store for SqliteStore {
     }
 
     async fn backup(&self, file: &Path) -> Result<(), StoreError> {
-        backup::into_file(&self.readers, file).await
+        backup::into_file(&self.copies, file).await
     }
 
     async fn copy(&self) -> Result<StoreCopy, StoreError> {
-        backup::into_nothing(&self.readers, &self.directory).await
+        backup::into_nothing(&self.copies, &self.directory).await
     }
 
     async fn close(&self) {
         // The readers first: only a writer that is the last to leave takes the log with it, and a log that stays behind
         // would be read into whatever file is put in this one's place.
-        self.readers.close().await;
+        for pool in [&self.readers, &self.lists, &self.copies] {
+            pool.close().await;
+        }
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = self.writer.lock().await.take()
             && let Err(error) = writer.await
         {
             tracing::error!(error = %error, "the store's writer did not end well");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// Fault core B15: people's long looks and copies have connections of their own.
+    #[tokio::test]
+    async fn what_is_due_is_known_while_lists_and_copies_take_every_connection_of_theirs() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("opros.db"), true, SystemClock::shared()).await.unwrap();
+        let mut held = Vec::new();
+        for _ in 0..LISTERS {
+            held.push(store.lists.acquire().await.unwrap());
+        }
+        for _ in 0..COPIERS {
+            held.push(store.copies.acquire().await.unwrap());
+        }
+        let now = Timestamp::from_millis(1);
+        assert!(store.due("tronk", Lane::Free, now, 9, &[]).await.unwrap().is_empty());
+        assert!(store.due("tronk", Lane::Submit, now, 9, &[]).await.unwrap().is_empty());
+        assert_eq!(store.next_due("tronk", Lane::Free, now).await.unwrap(), None);
+        assert!(store.overdue(now, 9).await.unwrap().is_empty());
+        assert_eq!(store.mailbox_news(&[], 0, 9).await.unwrap().reach, 0);
+        assert_eq!(store.last_observations(&[JobId(1)]).await.unwrap().len(), 0);
     }
 }

@@ -3,14 +3,19 @@
 //! `secure_delete` overwrites what is removed from the file; the write-ahead log, which holds older copies of pages, is
 //! emptied afterwards.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 
-use super::{sort_error, sql};
+use super::{BUSY, sort_error, sql};
 use crate::domain::{Job, JobId, State, Timestamp};
 use crate::store::StoreError;
 use crate::store::upkeep::{PurgeOutcome, Purged};
+
+/// For a checkpoint that empties the log.
+const BRIEFLY: Duration = Duration::from_millis(100);
 
 pub async fn purge(conn: &mut SqliteConnection, job: Option<&Job>, now: Timestamp) -> Result<PurgeOutcome, StoreError> {
     let Some(job) = job else { return Ok(PurgeOutcome::NoJob) };
@@ -67,11 +72,17 @@ async fn run(
 /// Moves the write-ahead log into the file and cuts it to nothing; false while a reader needs it.
 pub async fn empty_log(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
     // The writer must not stand still for a slow reader: paid calls wait for it.
-    sqlx::query("PRAGMA busy_timeout = 100").execute(&mut *conn).await.map_err(sort_error)?;
-    let done: Result<(i64, i64, i64), _> =
-        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *conn).await;
-    sqlx::query("PRAGMA busy_timeout = 5000").execute(&mut *conn).await.map_err(sort_error)?;
+    wait_for_others(&mut *conn, BRIEFLY).await?;
+    let done: Result<(i64, i64, i64), _> = sqlx::query_as(sql::EMPTY_WAL).fetch_one(&mut *conn).await;
+    wait_for_others(conn, BUSY).await?;
     Ok(done.map_err(sort_error)?.0 == 0)
+}
+
+async fn wait_for_others(conn: &mut SqliteConnection, at_most: Duration) -> Result<(), StoreError> {
+    let statement = format!("PRAGMA busy_timeout = {}", at_most.as_millis());
+    // A number of ours: nothing else can stand in it.
+    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(conn).await.map_err(sort_error)?;
+    Ok(())
 }
 
 pub async fn mailbox_purges(pool: &SqlitePool) -> Result<Vec<String>, StoreError> {

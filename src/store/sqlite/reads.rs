@@ -7,9 +7,10 @@ use serde_json::Value;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection, SqliteConnection};
 
+use super::quarantine::Quarantine;
 use super::rows::{self, CallRow, DetailsRow, EventRow, FeedRow, MailboxStateRow};
 use super::{MAILBOX_LAST, get_meta, sort_error, sql};
-use crate::domain::{Account, Event, JobId, State, Timestamp};
+use crate::domain::{Account, Event, JobId, Reason, State, Timestamp};
 use crate::store::{
     Count, EventPage, JobDetails, JobFilter, JobPage, MailboxEvent, MailboxNews, MailboxRow, OrderedRow, StoreError,
     StoredCall, TimelineEntry,
@@ -24,14 +25,21 @@ fn ids(ids: &[JobId]) -> String {
     Value::from(ids.iter().map(|id| id.0).collect::<Vec<_>>()).to_string()
 }
 
-pub async fn overdue(pool: &SqlitePool, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
+pub async fn overdue(
+    pool: &SqlitePool,
+    quarantine: &Quarantine,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<JobId>, StoreError> {
+    // Those that cannot be read end by nobody's word, and must not hide the others.
+    let limit = limit + quarantine.jobs().len();
     let ids: Vec<i64> = sqlx::query_scalar(sql::OVERDUE)
         .bind(now.as_millis())
         .bind(limit as i64)
         .fetch_all(pool)
         .await
         .map_err(sort_error)?;
-    Ok(ids.into_iter().map(JobId).collect())
+    Ok(ids.into_iter().filter(|id| !quarantine.holds(*id)).map(JobId).collect())
 }
 
 pub async fn next_deadline(pool: &SqlitePool) -> Result<Option<Timestamp>, StoreError> {
@@ -45,15 +53,40 @@ pub async fn job(pool: &SqlitePool, id: JobId) -> Result<Option<JobDetails>, Sto
     row.map(JobDetails::try_from).transpose()
 }
 
-pub async fn jobs(pool: &SqlitePool, filter: JobFilter) -> Result<JobPage, StoreError> {
-    let statement = match (&filter.dedupe_key, &filter.tag, filter.state) {
-        _ if filter.uid.is_some() => sql::LIST_JOBS_BY_UID,
-        (_, Some(_), _) => sql::LIST_JOBS_BY_TAG,
-        (Some(_), None, _) => sql::LIST_JOBS_BY_KEY,
-        (None, None, Some(state)) if state != State::Succeeded => sql::LIST_JOBS_BY_STATE,
-        (None, None, _) => sql::LIST_JOBS,
-    };
+/// The index that tells most jobs apart.
+fn list_by(filter: &JobFilter) -> &'static str {
+    match filter {
+        JobFilter { uid: Some(_), .. } => sql::LIST_JOBS_BY_UID,
+        JobFilter { tag: Some(_), .. } => sql::LIST_JOBS_BY_TAG,
+        JobFilter { dedupe_key: Some(_), .. } => sql::LIST_JOBS_BY_KEY,
+        JobFilter { state: Some(state), .. } if *state != State::Succeeded => sql::LIST_JOBS_BY_STATE,
+        JobFilter { kind: Some(_), .. } => sql::LIST_JOBS_BY_KIND,
+        JobFilter { account: Some(_), .. } => sql::LIST_JOBS_BY_ACCOUNT,
+        _ => sql::LIST_JOBS,
+    }
+}
+
+/// A page is full of what can be read, or the last one.
+pub async fn jobs(pool: &SqlitePool, quarantine: &Quarantine, mut filter: JobFilter) -> Result<JobPage, StoreError> {
     let limit = filter.limit.max(1);
+    let mut jobs = Vec::new();
+    loop {
+        let (read, more) = some_jobs(pool, filter.clone(), limit - jobs.len()).await?;
+        let last = read.last().map(rows::DetailsRow::id);
+        for row in read {
+            jobs.extend(quarantine.sort(JobDetails::try_from(row))?);
+        }
+        if !more || jobs.len() >= limit {
+            let next = last.filter(|_| more);
+            return Ok(JobPage { jobs, next });
+        }
+        filter.before = last;
+    }
+}
+
+/// Rows of a list, and whether more come after them.
+async fn some_jobs(pool: &SqlitePool, filter: JobFilter, limit: usize) -> Result<(Vec<DetailsRow>, bool), StoreError> {
+    let statement = list_by(&filter);
     let mut query = sqlx::query_as(statement)
         .bind(filter.before.map_or(i64::MAX, |id| id.0))
         .bind(filter.kind)
@@ -66,12 +99,10 @@ pub async fn jobs(pool: &SqlitePool, filter: JobFilter) -> Result<JobPage, Store
         (None, Some(key)) => query = query.bind(key),
         (None, None) => {}
     }
-    let rows: Vec<DetailsRow> = query.fetch_all(pool).await.map_err(sort_error)?;
-    let mut jobs = rows.into_iter().map(JobDetails::try_from).collect::<Result<Vec<_>, _>>()?;
-    let more = jobs.len() > limit;
-    jobs.truncate(limit);
-    let next = jobs.last().filter(|_| more).map(|last| last.job.id);
-    Ok(JobPage { jobs, next })
+    let mut rows: Vec<DetailsRow> = query.fetch_all(pool).await.map_err(sort_error)?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    Ok((rows, more))
 }
 
 pub async fn timeline(pool: &SqlitePool, id: JobId) -> Result<Vec<TimelineEntry>, StoreError> {
@@ -236,6 +267,20 @@ fn mailbox_row(row: MailboxStateRow) -> Result<MailboxRow, StoreError> {
     let at = Timestamp::from_millis(row.at);
     let rejected = row.code.is_some();
     match row.state {
+        Some(code) if !rejected && State::from_code(code).is_none() => Ok(MailboxRow {
+            // Whoever waits for it learns that somebody has to look, and no row stands in the way of others.
+            state: State::InDoubt,
+            job: row.job_id.map(JobId),
+            ordered: None,
+            remote_id: None,
+            reason: Some(Reason::new(
+                "row_unreadable",
+                "the store's row of this job is damaged: nothing is sent for it; an operator must look at it",
+            )),
+            result: None,
+            updated_at: at,
+            finished_at: None,
+        }),
         Some(code) if !rejected => Ok(MailboxRow {
             state: rows::state(code, "jobs", row.job_id.unwrap_or_default())?,
             job: row.job_id.map(JobId),

@@ -13,11 +13,11 @@ use rustix::fs::OFlags;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-use super::file::{self, FileError};
-use super::witness::{self, Mark};
+use super::file::{self, FileError, Identity};
+use super::witness::{self, Mark, Witness};
 use super::{
     EPOCH, INSTANCE, MAILBOX_HIGHEST_ID, MAILBOX_LAST, MAILBOX_WRITTEN, MIGRATIONS, NUMBER_MARGIN, RESTORED_AT,
-    RESTORED_UNSENT, get_meta, options, reader_options, set_meta, sort_error, sql,
+    RESTORED_UNSENT, arrival, get_meta, options, reader_options, set_meta, sort_error, sql,
 };
 use crate::domain::{JobId, Timestamp};
 use crate::store::StoreError;
@@ -38,6 +38,8 @@ pub enum RestoreError {
     Store(#[from] StoreError),
     #[error("{path}: {error}")]
     Io { path: PathBuf, error: io::Error },
+    #[error("the store {path} cannot be taken for one that was moved: {what}")]
+    NotMoved { path: PathBuf, what: String },
 }
 
 /// What a restore did.
@@ -75,6 +77,23 @@ impl Newer {
         newer.last_seq += NUMBER_MARGIN;
         newer.mailbox_last += NUMBER_MARGIN;
         Ok(newer)
+    }
+
+    /// Of a store that may go on elsewhere, beyond what its witness saw of it.
+    pub async fn unseen(copy: &mut SqliteConnection, seen: Option<&Mark>) -> Result<Newer, StoreError> {
+        let mut newer = Newer::unknown(copy).await?;
+        if let Some(seen) = seen {
+            newer.meet(seen);
+        }
+        Ok(newer)
+    }
+
+    /// What the copy stands at once it is marked.
+    pub fn raise(&self, stands: &mut Mark) {
+        stands.epoch = stands.epoch.max(self.epoch);
+        stands.last_job = stands.last_job.max(self.last_job);
+        stands.last_seq = stands.last_seq.max(self.last_seq);
+        stands.last_mailbox_seq = stands.last_mailbox_seq.max(self.mailbox_last);
     }
 
     /// Of a store that was replaced by hand, as its witness saw it last. That a job was not due by then proves nothing: an
@@ -161,7 +180,10 @@ pub async fn restore(
     allow_network_fs: bool,
     now: Timestamp,
 ) -> Result<Report, RestoreError> {
-    let ownership = file::own(store, allow_network_fs)?;
+    let mut ownership = file::own(store, allow_network_fs)?;
+    if store.exists() {
+        ownership.lock_file(store)?;
+    }
     let new = beside(store, "restoring");
     remove_with_log(&new);
     let prepared = prepare(backup, &new, store, now).await;
@@ -171,6 +193,49 @@ pub async fn restore(
     }
     drop(ownership);
     prepared
+}
+
+/// The operator's word that the store was moved to where it lies, as a whole, and that nothing goes on elsewhere: the next start
+/// takes it as it is. Refused where anything speaks against it.
+pub async fn moved(store: &Path, allow_network_fs: bool) -> Result<(), RestoreError> {
+    let refused = |what: String| RestoreError::NotMoved { path: store.to_owned(), what };
+    if !store.is_file() {
+        return Err(refused("there is no such file".to_owned()));
+    }
+    let mut ownership = file::own(store, allow_network_fs)?;
+    ownership.lock_file(store)?;
+    let (_, remembered) = ownership.memory().and_then(Witness::on).map_err(io_at(store))?;
+    let mut conn = options(store).connect().await.map_err(|error| refused(error.to_string()))?;
+    let stands = standing(&mut conn).await.map_err(|error| refused(error.to_string()))?;
+    let what = match witness::seen(store) {
+        None => Some(format!(
+            "{} is missing or unreadable. Move it along with the store; without it nothing tells whether the store is the newest",
+            witness::path_of(store).display()
+        )),
+        Some(seen) if seen.instance != stands.instance => Some("its witness is of another store".to_owned()),
+        Some(seen) if [Some(&seen), remembered.as_ref()].into_iter().flatten().any(|seen| stands.is_behind(seen)) => {
+            Some(format!("its witness saw {} orders, it holds {}; it is an older copy", seen.orders, stands.orders))
+        }
+        Some(_) => None,
+    };
+    let is_copy = get_meta(&mut conn, arrival::COPY).await?.is_some();
+    let what = what.or_else(|| is_copy.then(|| "it is a backup. Use: opros restore FILE".to_owned()));
+    if what.is_none() {
+        let identity = Identity::of(store).map_err(io_at(store))?;
+        arrival::settle_down(&mut conn, identity.as_ref()).await?;
+    }
+    conn.close().await.map_err(sort_error)?;
+    drop(ownership);
+    what.map_or(Ok(()), |what| Err(refused(what)))
+}
+
+async fn standing(conn: &mut SqliteConnection) -> Result<Mark, StoreError> {
+    let instance = get_meta(conn, INSTANCE).await?;
+    let instance = instance.ok_or_else(|| StoreError::Other("it is not a store of opros".to_owned()))?;
+    let Newer { epoch, last_job, last_seq, mailbox_last, .. } = Newer::of(conn).await?;
+    let orders = sqlx::query_scalar(sql::LAST_ORDER).fetch_one(conn).await.map_err(sort_error)?;
+    let at = Timestamp::from_millis(0);
+    Ok(Mark { instance, epoch, orders, last_job, last_seq, last_mailbox_seq: mailbox_last, at })
 }
 
 async fn prepare(backup: &Path, new: &Path, store: &Path, now: Timestamp) -> Result<Report, RestoreError> {
@@ -210,6 +275,9 @@ async fn prepare(backup: &Path, new: &Path, store: &Path, now: Timestamp) -> Res
     report.queued = queued(&mut copy).await?.len() as u64;
     let mut tx = copy.begin_with("BEGIN IMMEDIATE").await.map_err(sort_error)?;
     mark(&mut tx, now, &newer).await?;
+    // It takes its place by a rename, and stays this file.
+    let identity = Identity::of(new).map_err(io_at(new))?;
+    arrival::settle_down(&mut tx, identity.as_ref()).await?;
     tx.commit().await.map_err(sort_error)?;
     copy.close().await.map_err(sort_error)?;
     Ok(report)
@@ -303,13 +371,27 @@ fn remove_with_log(path: &Path) {
     }
 }
 
+/// Opened once, without waiting, and looked at as it was opened: a FIFO would be waited for with the store's lock held.
+fn open_backup(backup: &Path) -> Result<File, String> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(backup) {
+        Ok(file) => file,
+        Err(error) if fs::symlink_metadata(backup).is_ok_and(|meta| meta.is_symlink()) => {
+            return Err(format!("it is a symbolic link ({error}); name the file that it points to"));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    match file.metadata() {
+        Ok(meta) if meta.is_file() => Ok(file),
+        Ok(_) => Err("it is not a regular file".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// The backup is only read: whatever is wrong with it is found in a copy of ours.
 fn copy(backup: &Path, new: &Path) -> Result<(), RestoreError> {
     let unreadable = |what: String| RestoreError::Backup { path: backup.to_owned(), what };
-    let mut from = File::open(backup).map_err(|error| unreadable(error.to_string()))?;
-    if !from.metadata().is_ok_and(|meta| meta.is_file()) {
-        return Err(unreadable("it is not a file".to_owned()));
-    }
+    let mut from = open_backup(backup).map_err(unreadable)?;
     if fs::metadata(with_suffix(backup, "-wal")).is_ok_and(|log| log.len() > 0) {
         return Err(unreadable(
             "a write-ahead log lies beside it, so it was copied from a running store and may not be whole. \

@@ -11,6 +11,8 @@ use crate::store::upkeep::{Removed, Retention};
 
 /// How many events, and how many calls, one transaction removes.
 const STEP: i64 = 50;
+/// So far it is looked for an old event behind those whose time is yet to come.
+const HEAD: i64 = 2_000;
 /// How many jobs: rows of six tables and a dozen indexes hang on each, and paid calls wait for the transaction, some three
 /// milliseconds.
 const JOBS: i64 = 12;
@@ -37,6 +39,8 @@ pub async fn step(
         .bind(STEP)
         .bind(written)
         .bind(beyond(retention.most.events, newest))
+        .bind(HEAD)
+        .bind(now.as_millis())
         .execute(&mut *conn)
         .await
         .map_err(sort_error)?

@@ -363,6 +363,47 @@ pub async fn fetch_pages<'e, T: DeserializeOwned>(
     Ok(rows)
 }
 
+/// The same, where each row stands for itself: one that cannot be read spoils no other.
+pub async fn fetch_each<'e, T: DeserializeOwned>(
+    from: impl SqliteExecutor<'e>,
+    statement: &'static str,
+    keys: &[impl Serialize],
+    size: usize,
+    id_of: impl Fn(&Value) -> Option<i64>,
+) -> Result<Vec<Result<T, StoreError>>, StoreError> {
+    let pages: Vec<_> = keys.chunks(size).collect();
+    let pages = serde_json::to_string(&pages).unwrap_or_default();
+    let texts: Vec<String> = sqlx::query_scalar(statement).bind(pages).fetch_all(from).await.map_err(sort_error)?;
+    let mut rows = Vec::with_capacity(keys.len());
+    for text in texts {
+        match serde_json::from_str::<Vec<T>>(&text) {
+            Ok(page) => rows.extend(page.into_iter().map(Ok)),
+            Err(error) => {
+                let page: Vec<Value> = serde_json::from_str(&text).map_err(|_| unreadable::<T>(&text, &error))?;
+                rows.extend(page.into_iter().map(|row| {
+                    let id = id_of(&row).unwrap_or(0);
+                    serde_json::from_value(row).map_err(|error| corrupt_job(id, error.to_string()))
+                }));
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn corrupt_job(id: i64, what: String) -> StoreError {
+    StoreError::Corrupt { table: "jobs", column: "any", id, what }
+}
+
+/// The number of a row of [`super::sql::LOAD_JOBS`].
+pub fn id_of_job(row: &Value) -> Option<i64> {
+    row[0].as_i64()
+}
+
+/// The number of a row of [`super::sql::READ_DUE`].
+pub fn id_of_due(row: &Value) -> Option<i64> {
+    row[0][0].as_i64()
+}
+
 /// Which row of the page it was.
 fn unreadable<T: DeserializeOwned>(page: &str, error: &serde_json::Error) -> StoreError {
     let rows: Vec<Value> = serde_json::from_str(page).unwrap_or_default();
@@ -378,6 +419,12 @@ pub struct DetailsRow {
     job: JobRow,
     params: String,
     result: Option<String>,
+}
+
+impl DetailsRow {
+    pub fn id(&self) -> JobId {
+        JobId(self.job.id)
+    }
 }
 
 impl TryFrom<DetailsRow> for JobDetails {

@@ -18,6 +18,8 @@ use crate::store::sinks::{DeliveryFilter, DueDelivery, Resent, Settlement, SinkS
 
 /// How many rows one step of forgetting removes.
 const STEP: i64 = 500;
+/// Paid calls wait for each step of a replay.
+const REPLAY_STEP: i64 = 1_000;
 
 #[derive(Debug, Clone)]
 pub enum SinkOp {
@@ -46,6 +48,7 @@ pub enum SinkReply {
     Settled(Option<Reason>),
     Resent(Resent),
     Forgotten(u64),
+    Replayed { exists: bool, more: bool },
 }
 
 // ---- in the writer's transaction -------------------------------------------------------------------------------------
@@ -162,13 +165,17 @@ async fn enable(conn: &mut SqliteConnection, name: &str, at: Timestamp) -> Resul
     Ok(SinkReply::Done(true))
 }
 
+/// A step of it, from the newest on: what has no row any more lies beyond the cursor in the same transaction, and is delivered
+/// even if no step follows.
 async fn replay(conn: &mut SqliteConnection, name: &str, from: i64) -> Result<SinkReply, StoreError> {
-    let query = sqlx::query_scalar(sql::FORGET_DELIVERIES_FROM).bind(name).bind(from);
-    let progress: Vec<i64> = query.fetch_all(&mut *conn).await.map_err(sort_error)?;
-    let pending = progress.iter().filter(|code| **code == Progress::Pending.code()).count() as i64;
-    let moved = sqlx::query(sql::SET_CURSOR).bind(name).bind(from - 1).bind(pending);
+    let query = sqlx::query_as(sql::FORGET_DELIVERIES_FROM).bind(name).bind(from).bind(REPLAY_STEP);
+    let gone: Vec<(i64, i64)> = query.fetch_all(&mut *conn).await.map_err(sort_error)?;
+    let pending = gone.iter().filter(|(_, code)| *code == Progress::Pending.code()).count() as i64;
+    let more = gone.len() as i64 == REPLAY_STEP;
+    let first = gone.iter().map(|(seq, _)| *seq).min().filter(|_| more).unwrap_or(from);
+    let moved = sqlx::query(sql::SET_CURSOR).bind(name).bind(first - 1).bind(pending);
     let moved = moved.execute(conn).await.map_err(sort_error)?.rows_affected();
-    Ok(SinkReply::Done(moved == 1))
+    Ok(SinkReply::Replayed { exists: moved == 1, more })
 }
 
 async fn resend(conn: &mut SqliteConnection, name: &str, seq: i64, at: Timestamp) -> Result<SinkReply, StoreError> {
@@ -282,7 +289,13 @@ impl SinkStore for SqliteStore {
     }
 
     async fn replay(&self, name: &str, from: i64) -> Result<bool, StoreError> {
-        self.ask_done(SinkOp::Replay(name.to_owned(), from)).await
+        loop {
+            match self.ask_sinks(SinkOp::Replay(name.to_owned(), from)).await? {
+                SinkReply::Replayed { exists, more: false } => return Ok(exists),
+                SinkReply::Replayed { more: true, .. } => {}
+                other => return Err(unexpected(Reply::Sinks(other))),
+            }
+        }
     }
 
     async fn resend(&self, name: &str, seq: i64, at: Timestamp) -> Result<Resent, StoreError> {

@@ -248,9 +248,14 @@ statements! {
     DELETE_ATTEMPTS = "DELETE FROM attempts WHERE job_id IN (SELECT value FROM json_each($1))";
     DELETE_OBSERVATIONS = "DELETE FROM observations WHERE job_id IN (SELECT value FROM json_each($1))";
     /// What the mailbox or a sink that is at work has not been told of yet stays.
-    DELETE_EVENTS = "DELETE FROM events WHERE seq IN \
-        (SELECT seq FROM (SELECT seq, at, mailbox_seq FROM events ORDER BY seq LIMIT $2 + 0) \
-         WHERE (at < $1 OR seq <= $4) AND coalesce(mailbox_seq, 0) <= $3) \
+    ///
+    /// The numbers that stay have no holes: what goes are the first ones, up to the last old one before the first that stays. One
+    /// that bears a time to come ($6) says nothing of its age; what was old after it says it.
+    DELETE_EVENTS = "WITH head AS MATERIALIZED (SELECT seq, at < $1 OR seq <= $4 AS is_old, \
+            coalesce(mailbox_seq, 0) > $3 OR (at >= $1 AND at <= $6 AND seq > $4) AS stays FROM events ORDER BY seq LIMIT $5 + 0) \
+        DELETE FROM events WHERE seq IN (SELECT seq FROM events ORDER BY seq LIMIT $2 + 0) \
+        AND seq <= (SELECT max(seq) FROM head WHERE is_old \
+            AND seq < coalesce((SELECT min(seq) FROM head WHERE stays), 9223372036854775807)) \
         AND seq <= (SELECT coalesce(min(min(s.cursor, coalesce((SELECT min(d.seq) - 1 FROM deliveries AS d \
             WHERE d.sink = s.name AND d.state = 0), s.cursor))), 9223372036854775807) \
             FROM sinks AS s WHERE s.configured = 1 AND s.disabled_at IS NULL)";
@@ -363,6 +368,16 @@ statements! {
         WHERE jobs.id < $1 AND ($2 IS NULL OR jobs.kind = $2) AND ($3 IS NULL OR jobs.account = $3) \
         AND ($4 IS NULL OR jobs.state = $4) ORDER BY jobs.id DESC LIMIT $5 + 0"
     );
+    LIST_JOBS_BY_KIND = concat!(
+        "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
+        WHERE jobs.id < $1 AND jobs.kind = $2 AND ($3 IS NULL OR jobs.account = $3) \
+        AND ($4 IS NULL OR jobs.state = $4) ORDER BY jobs.id DESC LIMIT $5 + 0"
+    );
+    LIST_JOBS_BY_ACCOUNT = concat!(
+        "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
+        WHERE jobs.id < $1 AND ($2 IS NULL OR jobs.kind = $2) AND jobs.account = $3 \
+        AND ($4 IS NULL OR jobs.state = $4) ORDER BY jobs.id DESC LIMIT $5 + 0"
+    );
     LIST_JOBS_BY_STATE = concat!(
         "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \
         WHERE jobs.id < $1 AND ($2 IS NULL OR jobs.kind = $2) AND ($3 IS NULL OR jobs.account = $3) \
@@ -437,7 +452,7 @@ statements! {
         "SELECT ", callback_columns!(), " FROM callbacks INDEXED BY callbacks_open WHERE id > $1 \
         AND job_id IS NULL ORDER BY id LIMIT $2 + 0"
     );
-    /// Those that name no car are few: the oldest of them go along.
+    /// Of those that name no car the newest go along: older ones were looked at when they came, and may be nobody's.
     UNMATCHED_OF_CAR = concat!(
         "SELECT ", callback_columns!(), " FROM callbacks WHERE id IN \
         (SELECT * FROM (SELECT id FROM callbacks WHERE account = $1 AND vin = $2 AND job_id IS NULL ORDER BY id LIMIT $3 + 0) \
@@ -487,7 +502,9 @@ statements! {
         (SELECT min(seq) FROM deliveries WHERE sink = $1 AND lane = $2 AND state = 0)";
     BRING_FORWARD = "UPDATE deliveries SET due_at = min(due_at, $2), failures = 0 \
         WHERE sink = $1 AND state = 0 AND due_at IS NOT NULL";
-    FORGET_DELIVERIES_FROM = "DELETE FROM deliveries WHERE sink = $1 AND seq >= $2 RETURNING state";
+    /// The newest of them.
+    FORGET_DELIVERIES_FROM = "DELETE FROM deliveries WHERE sink = $1 AND seq >= max($2, coalesce((SELECT min(seq) FROM \
+        (SELECT seq FROM deliveries WHERE sink = $1 AND seq >= $2 ORDER BY seq DESC LIMIT $3 + 0)), $2)) RETURNING seq, state";
     FORGET_DELIVERY = "DELETE FROM deliveries WHERE sink = $1 AND seq = $2 RETURNING state";
     FORGET_DELIVERIES = "DELETE FROM deliveries WHERE (sink, seq) IN \
         (SELECT sink, seq FROM deliveries WHERE state <> 0 AND updated_at < $1 ORDER BY updated_at LIMIT $2 + 0)";
@@ -522,8 +539,13 @@ statements! {
         WHERE true ON CONFLICT (job_id) DO UPDATE SET at = excluded.at";
     WATCH_AGAIN = "UPDATE watches SET at = j.value->>1 FROM jsonb_each($1) AS j WHERE job_id = j.value->>0";
     UNWATCH = "DELETE FROM watches WHERE job_id IN (SELECT value FROM json_each($1))";
-    WATCH_SOONER = "UPDATE watches SET at = $2 WHERE account = $1 AND at > $2 \
-        AND (SELECT stale_since FROM jobs WHERE jobs.id = job_id) IS NULL";
+    /// Watches that lie later than $2 after the last good look, as [`crate::domain::Job::last_observed`] knows it.
+    LATER_WATCHES = "SELECT job_id, sooner FROM (SELECT w.job_id, w.at, $2 + CASE WHEN jobs.errors = 0 AND jobs.reason_code IS NULL \
+            THEN max(coalesce(jobs.observed_at, jobs.submitted_at, jobs.created_at), jobs.updated_at) \
+            ELSE coalesce(jobs.observed_at, jobs.submitted_at, jobs.created_at) END AS sooner \
+            FROM watches AS w JOIN jobs ON jobs.id = w.job_id \
+            WHERE w.job_id > $3 AND w.account = $1 AND jobs.stale_since IS NULL ORDER BY w.job_id) \
+        WHERE at > sooner LIMIT $4 + 0";
     DUE_WATCHES = concat!(
         "SELECT ", job_columns!(), " FROM (SELECT job_id FROM watches WHERE at <= $1 ORDER BY at LIMIT $2 + 0) AS due \
         JOIN jobs ON jobs.id = due.job_id"

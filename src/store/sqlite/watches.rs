@@ -1,5 +1,7 @@
 //! Freshness: what the writer does with watches, and the reads.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -11,17 +13,18 @@ use crate::domain::{Job, JobId, Timestamp};
 use crate::store::StoreError;
 use crate::store::watches::WatchStore;
 
+/// So many watches are moved by one transaction: others' commits go between.
+const STEP: i64 = 500;
+
 #[derive(Debug, Clone)]
 pub enum WatchOp {
     Again(Vec<(JobId, Option<Timestamp>)>),
-    Sooner(String, Timestamp),
 }
 
 impl WatchOp {
     pub fn weight(&self) -> usize {
         match self {
             WatchOp::Again(watches) => watches.len(),
-            WatchOp::Sooner(..) => 500,
         }
     }
 }
@@ -36,10 +39,6 @@ pub async fn carry_out(conn: &mut SqliteConnection, op: &WatchOp) -> Result<(), 
                 sqlx::query(statement).bind(rows.to_string()).execute(&mut *conn).await.map_err(sort_error)?;
             }
         }
-        WatchOp::Sooner(account, at) => {
-            let query = sqlx::query(sql::WATCH_SOONER).bind(account).bind(at.as_millis());
-            query.execute(conn).await.map_err(sort_error)?;
-        }
     }
     Ok(())
 }
@@ -49,7 +48,11 @@ impl WatchStore for SqliteStore {
     async fn due_watches(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
         let query = sqlx::query_as(sql::DUE_WATCHES).bind(now.as_millis()).bind(limit as i64);
         let rows: Vec<JobRow> = query.fetch_all(&self.readers).await.map_err(sort_error)?;
-        rows.into_iter().map(Job::try_from).collect()
+        let mut due = Vec::with_capacity(rows.len());
+        for row in rows {
+            due.extend(self.quarantine.sort(Job::try_from(row))?);
+        }
+        Ok(due)
     }
 
     async fn next_watch(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -62,7 +65,16 @@ impl WatchStore for SqliteStore {
         self.ask(Op::Watches(WatchOp::Again(watches))).await.map(drop)
     }
 
-    async fn watch_sooner(&self, account: &str, at: Timestamp) -> Result<(), StoreError> {
-        self.ask(Op::Watches(WatchOp::Sooner(account.to_owned(), at))).await.map(drop)
+    async fn watch_within(&self, account: &str, after: Duration) -> Result<(), StoreError> {
+        let mut last = 0;
+        loop {
+            let query = sqlx::query_as(sql::LATER_WATCHES).bind(account).bind(after.as_millis() as i64);
+            let later: Vec<(i64, i64)> =
+                query.bind(last).bind(STEP).fetch_all(&self.lists).await.map_err(sort_error)?;
+            let Some((job, _)) = later.last() else { return Ok(()) };
+            last = *job;
+            let watches = later.into_iter().map(|(job, at)| (JobId(job), Some(Timestamp::from_millis(at)))).collect();
+            self.watch_again(watches).await?;
+        }
     }
 }

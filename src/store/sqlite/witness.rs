@@ -5,13 +5,14 @@
 //! time: after a power cut it may be behind, which proves nothing and accuses nobody. Two slots take turns, so that one
 //! that was torn leaves the other.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::file;
 use crate::domain::Timestamp;
 use crate::domain::exchange::sha256_hex;
 
@@ -53,10 +54,8 @@ pub fn path_of(store: &Path) -> PathBuf {
 
 /// What the file beside a store has seen, if there is one that can be read.
 pub fn seen(store: &Path) -> Option<Mark> {
-    let mut text = Vec::new();
-    File::open(path_of(store)).ok()?.take(2 * SLOT as u64).read_to_end(&mut text).ok()?;
-    let (_, newest) = newest(&text)?;
-    Some(newest)
+    let (file, _) = file::open_plain(&path_of(store), File::options().read(true)).ok()?;
+    read_in(&file).ok().flatten().map(|(_, mark)| mark)
 }
 
 fn newest(text: &[u8]) -> Option<(usize, Mark)> {
@@ -64,14 +63,28 @@ fn newest(text: &[u8]) -> Option<(usize, Mark)> {
     slots.max_by_key(|(_, mark)| (mark.epoch, mark.orders, mark.last_seq, mark.last_job, mark.at))
 }
 
+fn read_in(mut file: &File) -> io::Result<Option<(usize, Mark)>> {
+    let mut text = Vec::new();
+    Read::by_ref(&mut file).take(2 * SLOT as u64).read_to_end(&mut text)?;
+    Ok(newest(&text))
+}
+
 impl Witness {
     /// Opens the file or makes it, and says what it has seen.
     pub fn open(store: &Path) -> io::Result<(Witness, Option<Mark>)> {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path_of(store))?;
-        let mut text = Vec::new();
-        Read::by_ref(&mut file).take(2 * SLOT as u64).read_to_end(&mut text)?;
-        let newest = newest(&text);
+        let path = path_of(store);
+        let is_new = !path.exists();
+        let (file, _) = file::open_plain(&path, File::options().read(true).write(true).create(true))?;
+        if is_new {
+            // A store whose witness is gone is taken for a copy: its name must outlast a power cut, too.
+            File::open(file::directory_of(&path)).and_then(|directory| directory.sync_all())?;
+        }
+        Witness::on(file)
+    }
+
+    /// In a file that is open, from its beginning.
+    pub fn on(file: File) -> io::Result<(Witness, Option<Mark>)> {
+        let newest = read_in(&file)?;
         let next = newest.as_ref().map_or(0, |(slot, _)| 1 - slot);
         Ok((Witness { file, next, last: None }, newest.map(|(_, mark)| mark)))
     }

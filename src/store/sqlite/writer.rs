@@ -16,10 +16,11 @@ use tokio::time::Instant;
 
 use super::agenda::Agenda;
 use super::disk::Disk;
-use super::draft::{Draft, Known, Left, Numbers, meaning, write_paces};
+use super::draft::{Balances, Draft, Known, Left, Numbers, meaning, write_paces};
 use super::file::{FileId, Ownership};
 use super::hot::Hot;
 use super::money::Guard;
+use super::quarantine::Quarantine;
 use super::rows;
 use super::sinks::{self, SinkOp, SinkReply};
 use super::uids::{self, Data};
@@ -30,10 +31,10 @@ use crate::clock::SharedClock;
 use crate::crash;
 use crate::domain::ages::Ages;
 use crate::domain::repeat::Asked;
-use crate::domain::state::{Begin, Input, Resolution};
+use crate::domain::state::{Begin, End, Input, Outcome, Resolution};
 use crate::domain::{Job, JobId, NewJob, Timestamp};
 use crate::meters::StoreMeters;
-use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback};
+use crate::store::callbacks::{Delivered, Delivery, Kept, NewCallback, RawBody};
 use crate::store::downloads::DownloadEnd;
 use crate::store::upkeep::{Fired, Firing, FiringWork, KnownSchedule, PurgeOutcome};
 use crate::store::{
@@ -44,6 +45,8 @@ use crate::store::{
 const LARGEST_GROUP: usize = 512;
 /// And the most items in them: a bound on memory and on how long the disk is busy.
 const LARGEST_WEIGHT: usize = 8_192;
+/// And the most bytes of results and params: they are in memory several times while they are written.
+const LARGEST_BYTES: usize = 16 << 20;
 /// How often others go first before a commit begins.
 const OTHERS_FIRST: usize = 4;
 /// How many changed mailbox rows are remembered for a mailbox that is locked or missing: some 10 MB.
@@ -101,7 +104,24 @@ impl Op {
 
     /// It brings new work, for which there must be room.
     fn is_intake(&self) -> bool {
-        matches!(self, Op::Accept(..) | Op::Reject(..))
+        match self {
+            Op::Accept(..) | Op::Reject(..) => true,
+            Op::FireSchedule(firing) => matches!(firing.what, FiringWork::Job(_)),
+            _ => false,
+        }
+    }
+
+    /// The most of what it holds in memory.
+    fn bytes(&self) -> usize {
+        match self {
+            Op::Accept(jobs, _) => jobs.iter().map(|job| job.params.len()).sum(),
+            Op::Apply(batch) => batch.changes.iter().map(|change| bytes_of(&change.input)).sum(),
+            Op::KeepCallback(callback) => match &callback.body {
+                RawBody::Inline(body) => body.len(),
+                RawBody::File(_) => 0,
+            },
+            _ => 0,
+        }
     }
 
     fn weight(&self) -> usize {
@@ -124,6 +144,23 @@ impl Op {
             Op::Sinks(op) => op.weight(),
             Op::Watches(op) => op.weight(),
         }
+    }
+}
+
+fn bytes_of(input: &Input) -> usize {
+    let Input::End { outcome, .. } = input else { return 0 };
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let of_end = |end: &End| match end {
+        End::Success { result } => result.len(),
+        End::Failure { result, .. } => text(result),
+    };
+    match outcome {
+        Outcome::Observed { observation, end, .. } => {
+            observation.data.len() + observation.raw.len() + end.as_deref().map_or(0, of_end)
+        }
+        Outcome::Progressed { partial, .. } => text(partial),
+        Outcome::Ended(end) => of_end(end),
+        _ => 0,
     }
 }
 
@@ -167,9 +204,13 @@ pub struct Writer {
     /// How far this store has come.
     pub stands: Mark,
     pub witness: Witness,
+    /// What the file of the lock remembers: the start and the end.
+    pub memory: Witness,
     pub disk: Disk,
     pub numbers: Numbers,
+    pub in_history: Balances,
     pub hot: Hot,
+    pub quarantine: Quarantine,
     pub agenda: Agenda,
     /// When what the file is behind with is written to it.
     pub catch_up_at: Option<Instant>,
@@ -221,7 +262,8 @@ impl Writer {
             tracing::warn!(error = %error, "when some jobs are asked about next was not written; the next start asks at once");
         }
         self.disk.look();
-        if let Err(error) = self.witness.sync() {
+        let remembered = self.memory.note(&self.stands).and_then(|()| self.memory.sync());
+        if let Err(error) = remembered.and(self.witness.sync()) {
             tracing::warn!(error = %error, "the store's witness was not synced");
         }
         // The last connection leaves a file without a WAL behind.
@@ -250,14 +292,8 @@ impl Writer {
     }
 
     async fn serve(&mut self, mut group: Vec<Request>) {
-        if self.disk.is_spent() {
-            // What room there is belongs to the outcomes of what was paid for.
-            let (refused, rest): (Vec<Request>, Vec<Request>) = group.into_iter().partition(|it| it.op.is_intake());
-            group = rest;
-            let reason = self.disk.shortage().unwrap_or_default();
-            for Request { reply, .. } in refused {
-                let _ = reply.send(Err(StoreError::Full(reason.clone())));
-            }
+        if let Some(reason) = self.disk.shortage() {
+            group = turn_intake_away(group, &reason);
             if group.is_empty() {
                 return;
             }
@@ -270,6 +306,10 @@ impl Writer {
         if group.is_empty() {
             return;
         }
+        self.commit_group(group).await;
+    }
+
+    async fn commit_group(&mut self, group: Vec<Request>) {
         let (ops, replies): (Vec<Op>, Vec<_>) = group.into_iter().map(|request| (request.op, request.reply)).unzip();
         match self.commit(&ops).await {
             Ok(results) => {
@@ -280,7 +320,14 @@ impl Writer {
                 }
                 crash::point("store.replied");
             }
-            Err(error) if ops.len() == 1 => {
+            Err(StoreError::Full(reason)) if ops.iter().any(Op::is_intake) && !ops.iter().all(Op::is_intake) => {
+                self.note_health(Some(&StoreError::Full(reason.clone())));
+                let group = ops.into_iter().zip(replies).map(|(op, reply)| Request { op, reply }).collect();
+                // Outcomes have the ballast, and go without those who only ask for more.
+                Box::pin(self.commit_group(turn_intake_away(group, &reason))).await;
+            }
+            // Each alone would meet the same, and wait as long for it: nobody could be heard for the better part of an hour.
+            Err(error) if ops.len() == 1 || error.is_of_the_store() => {
                 self.note_health(Some(&error));
                 for reply in replies {
                     let _ = reply.send(Err(error.clone()));
@@ -309,12 +356,12 @@ impl Writer {
                 return;
             }
         };
-        let mut draft = Draft::new(self.numbers, self.epoch);
+        let mut draft = Draft::new(self.numbers, self.epoch, Arc::clone(&self.in_history));
         draft.adopt_rows(loaded);
         let mut answers = Vec::with_capacity(ops.len());
         for (op, reply) in ops.into_iter().zip(replies) {
             if let Op::Apply(batch) = op {
-                answers.push((reply, Reply::Applied(draft.apply(batch, &Known::default()))));
+                answers.push((reply, Reply::Applied(self.name_unreadable(draft.apply(batch, &Known::default())))));
             }
         }
         let (jobs, moves) = draft.into_paced();
@@ -359,9 +406,9 @@ impl Writer {
         self.try_to_commit(ops).await
     }
 
-    /// Readers in the way only put it off.
+    /// Readers in the way only put it off; they are not waited for.
     async fn empty_the_wal(&mut self) {
-        if let Err(error) = sqlx::query(sql::EMPTY_WAL).execute(&mut self.conn).await {
+        if let Err(error) = purge::empty_log(&mut self.conn).await {
             tracing::debug!(error = %error, "the WAL could not be emptied");
         }
     }
@@ -390,6 +437,7 @@ impl Writer {
                 crash::point("store.committed");
                 left.write_late(&mut self.conn).await?;
                 self.numbers = numbers;
+                self.in_history = std::mem::take(&mut left.in_history);
                 if is_news {
                     self.ages.note_written(ages);
                 }
@@ -461,7 +509,7 @@ impl Writer {
             set_meta(&mut self.conn, super::EPOCH, &self.epoch.to_string()).await?;
         }
         let known = self.known(ops).await?;
-        let mut draft = Draft::new(before, self.epoch);
+        let mut draft = Draft::new(before, self.epoch, Arc::clone(&self.in_history));
         let shown = newly_shown(ops, &known);
         draft.adopt_rows(self.load(ops, &shown).await?);
         for (job, uid) in &shown {
@@ -488,7 +536,7 @@ impl Writer {
                 Op::Reject(rows, at) => {
                     Reply::Accepted(rows.iter().map(|row| draft.reject(row.clone(), &known, *at)).collect())
                 }
-                Op::Apply(batch) => Reply::Applied(draft.apply(batch.clone(), &known)),
+                Op::Apply(batch) => Reply::Applied(self.name_unreadable(draft.apply(batch.clone(), &known))),
                 Op::Fire(schedule, at) => {
                     let query = sqlx::query(sql::FIRE).bind(schedule).bind(at.as_millis());
                     let done = query.execute(&mut self.conn).await.map_err(sort_error)?;
@@ -675,11 +723,21 @@ impl Writer {
         if ids.is_empty() {
             return Ok(jobs);
         }
-        let loaded: Vec<rows::JobRow> = rows::fetch_pages(&mut self.conn, sql::LOAD_JOBS, &ids, rows::PAGE).await?;
+        let loaded = rows::fetch_each(&mut self.conn, sql::LOAD_JOBS, &ids, rows::PAGE, rows::id_of_job).await?;
         for row in loaded {
-            jobs.push(Arc::new(row.try_into()?));
+            let job = row.and_then(|row: rows::JobRow| Job::try_from(row));
+            jobs.extend(self.quarantine.sort(job)?.map(Arc::new));
         }
         Ok(jobs)
+    }
+
+    /// A job whose row cannot be read is there all the same.
+    fn name_unreadable(&self, applied: Vec<Result<Arc<Job>, ApplyError>>) -> Vec<Result<Arc<Job>, ApplyError>> {
+        let named = |error| match error {
+            ApplyError::NotFound(id) if self.quarantine.holds(id.0) => ApplyError::Unreadable(id),
+            other => other,
+        };
+        applied.into_iter().map(|result| result.map_err(named)).collect()
     }
 
     fn is_blocked(&self) -> bool {
@@ -699,7 +757,10 @@ impl Writer {
             // What must not go on does not get well by itself.
             (_, StoreHealth::Blocked { fatal: true, .. }) => return,
             // A refused statement is about that statement; the others say that nothing can be committed.
-            (Some(StoreError::Other(_) | StoreError::Corrupt { .. } | StoreError::Closed), _) => return,
+            (
+                Some(StoreError::Refused(_) | StoreError::Other(_) | StoreError::Corrupt { .. } | StoreError::Closed),
+                _,
+            ) => return,
             // Outcomes still have the ballast.
             (Some(StoreError::Full(reason)), _) if !self.disk.is_spent() => {
                 StoreHealth::Tight { reason: self.disk.shortage().unwrap_or_else(|| reason.clone()), since }
@@ -744,6 +805,15 @@ fn newly_shown(ops: &[Op], known: &Known) -> Vec<(JobId, String)> {
     shown.into_iter().collect()
 }
 
+/// What room there is belongs to the outcomes of what was paid for.
+fn turn_intake_away(group: Vec<Request>, reason: &str) -> Vec<Request> {
+    let (refused, rest): (Vec<Request>, Vec<Request>) = group.into_iter().partition(|it| it.op.is_intake());
+    for Request { reply, .. } in refused {
+        let _ = reply.send(Err(StoreError::Full(reason.to_owned())));
+    }
+    rest
+}
+
 /// One line for each turn of the store's health.
 fn tell(before: &StoreHealth, after: &StoreHealth, seconds: u64) {
     match (before, after) {
@@ -762,13 +832,14 @@ fn tell(before: &StoreHealth, after: &StoreHealth, seconds: u64) {
 /// Takes along what else is waiting, and what those have to write who are about to run: where the processor is busy they
 /// share a commit, and where it is not this takes no time.
 async fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
-    let mut weight = first.op.weight();
+    let (mut weight, mut bytes) = (first.op.weight(), first.op.bytes());
     let mut group = vec![first];
     for _ in 0..OTHERS_FIRST {
         tokio::task::yield_now().await;
-        while group.len() < LARGEST_GROUP && weight < LARGEST_WEIGHT {
+        while group.len() < LARGEST_GROUP && weight < LARGEST_WEIGHT && bytes < LARGEST_BYTES {
             let Ok(request) = requests.try_recv() else { break };
             weight += request.op.weight();
+            bytes += request.op.bytes();
             group.push(request);
         }
     }

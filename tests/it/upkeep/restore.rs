@@ -227,3 +227,29 @@ async fn backups_by_the_calendar_are_made_once_and_the_oldest_make_room() {
     Backups::new(board.clone()).make(engine.store().as_ref(), &broken, now()).await;
     assert!(board.causes()[0].what.contains("the newest backup failed"));
 }
+
+/// The copy knows nothing of what was sent since, and there is no witness to say so.
+#[tokio::test]
+async fn a_backup_that_is_put_in_place_by_hand_on_a_new_disk_pays_for_nothing_again() {
+    let mut house = House::new("").await;
+    hold(&house).await;
+    let sent = house.order(json!({ "phone": "79990000002" })).await;
+    let file = house.path("backup.db");
+    backup(&house.client(), &file).await;
+    let_go(&house).await;
+    house.until_state(sent, "succeeded").await;
+    let orders = paid(&house);
+    house.stop().await;
+    std::fs::remove_dir_all(house.path("store")).unwrap();
+    std::fs::create_dir(house.path("store")).unwrap();
+    std::fs::copy(&file, house.store()).unwrap();
+    house.start().await;
+    let_go(&house).await;
+    house.until_state(sent, "in_doubt").await;
+    let next = house.order(json!({ "phone": "79990000004" })).await;
+    house.until_state(next, "succeeded").await;
+    assert_eq!(paid(&house), orders + 1, "nothing was paid twice");
+    let health = house.get(&["v1", "health"]).await;
+    let codes: Vec<&str> = health["causes"].as_array().unwrap().iter().filter_map(|it| it["code"].as_str()).collect();
+    assert!(codes.contains(&"store_copied") && codes.contains(&"jobs_in_doubt"), "{health}");
+}

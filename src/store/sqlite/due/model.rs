@@ -240,6 +240,10 @@ impl DueFile for &Model {
         Ok(read)
     }
 
+    fn unreadable(self) -> Vec<JobId> {
+        Vec::new()
+    }
+
     async fn next(self, _: &str, lane: Lane, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let world = self.world();
         let waits = |job: &&Job| is_due(job, lane, Timestamp::MAX);

@@ -1,0 +1,3 @@
+-- Lists by account or kind are found by index: a look at one account must not read a million rows of others.
+CREATE INDEX jobs_account ON jobs (account, id);
+CREATE INDEX jobs_kind    ON jobs (kind, id);
