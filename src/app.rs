@@ -336,6 +336,7 @@ pub fn retention(config: &Config) -> Retention {
         events: retention.events,
         calls: retention.calls,
         uids: retention.uids,
+        ledger: retention.ledger,
         most: Most { finished: retention.most_finished, events: retention.most_events, calls: retention.most_calls },
         mailbox: config.mailbox.path.is_some(),
     }

@@ -12,6 +12,8 @@ use super::{admin, filter, schedules, sinks};
 
 /// Shorter would remove what nobody had a chance to read.
 const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
+/// Budgets look back a month, and books a year.
+const SHORTEST_LEDGER: Duration = Duration::from_secs(400 * 86_400);
 
 /// More than this is a slip of the hand: nothing would ever be ordered.
 const LARGEST_FLOOR: u64 = 1 << 40;
@@ -95,6 +97,7 @@ fn retention(root: &Section<'_>) -> Retention {
         events: section.duration_from("events", SHORTEST_RETENTION),
         calls: section.duration_from("calls", SHORTEST_RETENTION),
         uids: section.duration_from("uids", SHORTEST_RETENTION),
+        ledger: section.duration_from("ledger", SHORTEST_LEDGER),
         most_finished: most(&section, "most_finished"),
         most_events: most(&section, "most_events"),
         most_calls: most(&section, "most_calls"),

@@ -154,6 +154,9 @@ pub struct Retention {
     /// How long a client's token is remembered once its job is removed.
     #[serde(with = "duration")]
     pub uids: Duration,
+    /// Lines of the cost ledger whose jobs are gone, and balances.
+    #[serde(with = "duration")]
+    pub ledger: Duration,
     /// At most so many of each; the oldest go first. `None` where the configuration says 0.
     #[serde(serialize_with = "count_or_zero")]
     pub most_finished: Option<u64>,

@@ -68,15 +68,20 @@ pub struct Retention {
     pub calls: Duration,
     /// How long a client's token is remembered once its job is removed.
     pub uids: Duration,
+    /// Lines of the cost ledger whose jobs are gone, balances, and sums of what was spent.
+    pub ledger: Duration,
     pub most: Most,
     /// A mailbox waits for its events. Without one nobody does.
     pub mailbox: bool,
 }
 
 impl Retention {
+    /// A little over three years: what books are asked about.
+    pub const LEDGER: Duration = Duration::from_secs(1_100 * 86_400);
+
     /// However many there are.
     pub fn by_age(finished: Duration, events: Duration, calls: Duration) -> Self {
-        Self { finished, events, calls, uids: UIDS, most: Most::default(), mailbox: true }
+        Self { finished, events, calls, uids: UIDS, ledger: Self::LEDGER, most: Most::default(), mailbox: true }
     }
 }
 
@@ -95,6 +100,8 @@ pub struct Removed {
     pub calls: u64,
     /// Clients' tokens.
     pub uids: u64,
+    /// Lines of the ledger, and balances.
+    pub ledger: u64,
     /// Pages that the file became shorter by.
     pub pages: u64,
     pub more: bool,

@@ -212,6 +212,7 @@ fn a_minimal_account_of_each_vendor_has_the_contracts_defaults() {
     calls = "14d"
     events = "90d"
     finished = "90d"
+    ledger = "1100d"
     most_calls = 0
     most_events = 0
     most_finished = 0

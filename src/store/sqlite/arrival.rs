@@ -101,7 +101,7 @@ pub async fn distrust(
         Suspicion::NoWitness if restore::pending(conn).await?.is_some() => return Ok(None),
         Suspicion::Behind(seen) => restore::Newer::seen(conn, seen).await?,
         Suspicion::Backup | Suspicion::Elsewhere | Suspicion::NoWitness => {
-            restore::Newer::unseen(conn, arrival.seen.as_ref().filter(|seen| seen.instance == stands.instance)).await?
+            restore::Newer::beyond(conn, arrival.beyond(stands)).await?
         }
     };
     restore::mark(conn, now, &newer).await?;

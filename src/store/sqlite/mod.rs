@@ -263,6 +263,7 @@ impl SqliteStore {
             hot,
             quarantine,
             agenda,
+            waits_for_others: BUSY,
             catch_up_at: None,
             mailbox,
             commits,

@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use crate::store::upkeep::{PurgeOutcome, Purged};
 
 /// For a checkpoint that empties the log.
-const BRIEFLY: Duration = Duration::from_millis(100);
+pub const BRIEFLY: Duration = Duration::from_millis(100);
 
 pub async fn purge(conn: &mut SqliteConnection, job: Option<&Job>, now: Timestamp) -> Result<PurgeOutcome, StoreError> {
     let Some(job) = job else { return Ok(PurgeOutcome::NoJob) };
@@ -78,7 +78,7 @@ pub async fn empty_log(conn: &mut SqliteConnection) -> Result<bool, StoreError> 
     Ok(done.map_err(sort_error)?.0 == 0)
 }
 
-async fn wait_for_others(conn: &mut SqliteConnection, at_most: Duration) -> Result<(), StoreError> {
+pub async fn wait_for_others(conn: &mut SqliteConnection, at_most: Duration) -> Result<(), StoreError> {
     let statement = format!("PRAGMA busy_timeout = {}", at_most.as_millis());
     // A number of ours: nothing else can stand in it.
     sqlx::query(sqlx::AssertSqlSafe(statement)).execute(conn).await.map_err(sort_error)?;

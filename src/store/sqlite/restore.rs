@@ -79,12 +79,11 @@ impl Newer {
         Ok(newer)
     }
 
-    /// Of a store that may go on elsewhere, beyond what its witness saw of it.
-    pub async fn unseen(copy: &mut SqliteConnection, seen: Option<&Mark>) -> Result<Newer, StoreError> {
-        let mut newer = Newer::unknown(copy).await?;
-        if let Some(seen) = seen {
-            newer.meet(seen);
-        }
+    /// Of a store that was seen beyond the copy; or of one that may go on elsewhere, nobody knows how far.
+    pub async fn beyond(copy: &mut SqliteConnection, seen: Option<&Mark>) -> Result<Newer, StoreError> {
+        let Some(seen) = seen else { return Newer::unknown(copy).await };
+        let mut newer = Newer::of(copy).await?;
+        newer.meet(seen);
         Ok(newer)
     }
 

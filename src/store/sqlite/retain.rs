@@ -61,6 +61,7 @@ pub async fn step(
         .await
         .map_err(sort_error)?
         .rows_affected();
+    let ledger = old_ledger(conn, (now - retention.ledger).as_millis()).await?;
     for (statement, days) in
         [(sql::DELETE_FIRINGS, FIRINGS_DAYS), (sql::DELETE_SCHEDULE_FIRINGS, SCHEDULE_FIRINGS_DAYS)]
     {
@@ -69,8 +70,21 @@ pub async fn step(
     }
     let (pages, more_pages) = give_back(conn).await?;
     let full = STEP as u64;
-    let more = jobs == JOBS as u64 || events == full || calls == full || uids == full || more_pages;
-    Ok(Removed { jobs, events, calls, uids, pages, more })
+    let more = jobs == JOBS as u64 || [events, calls, uids].contains(&full) || ledger >= full || more_pages;
+    Ok(Removed { jobs, events, calls, uids, ledger, pages, more })
+}
+
+/// Lines of jobs that are still there stay, and so does the newest: its number says how far the store has come.
+async fn old_ledger(conn: &mut SqliteConnection, before: i64) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    for statement in [sql::DELETE_COSTS, sql::DELETE_BALANCES] {
+        let query = sqlx::query(statement).bind(before).bind(STEP);
+        removed += query.execute(&mut *conn).await.map_err(sort_error)?.rows_affected();
+    }
+    if removed > 0 {
+        sqlx::query(sql::DELETE_SPENDING).bind(before).execute(conn).await.map_err(sort_error)?;
+    }
+    Ok(removed)
 }
 
 /// Numbers up to here are too many; consecutive ones are as good as a count.

@@ -266,6 +266,13 @@ statements! {
         ORDER BY gone_at LIMIT $2 + 0)";
     DELETE_CALLS = "DELETE FROM calls WHERE id IN \
         (SELECT id FROM (SELECT id, at FROM calls ORDER BY id LIMIT $2 + 0) WHERE at < $1 OR id <= $3)";
+    DELETE_COSTS = "DELETE FROM costs WHERE id IN (SELECT id FROM costs AS c WHERE at < $1 \
+        AND id < (SELECT max(id) FROM costs) AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = c.job_id) ORDER BY at LIMIT $2 + 0)";
+    /// The newest of an account stays: what is ordered next is held against it.
+    DELETE_BALANCES = "DELETE FROM balances WHERE (account, at) IN (SELECT account, at FROM balances AS b INDEXED BY balances_at \
+        WHERE at < $1 AND at < (SELECT max(at) FROM balances WHERE account = b.account) ORDER BY at LIMIT $2 + 0)";
+    /// Whole months of it are asked for, never older ones.
+    DELETE_SPENDING = "DELETE FROM spending WHERE hour < $1 - 2764800000";
     DELETE_FIRINGS = "DELETE FROM firings WHERE at < $1";
     DELETE_SCHEDULE_FIRINGS = "DELETE FROM schedule_firings WHERE at < $1";
     LAST_CALL = "SELECT coalesce(max(id), 0) FROM calls";

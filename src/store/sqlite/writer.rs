@@ -212,6 +212,8 @@ pub struct Writer {
     pub hot: Hot,
     pub quarantine: Quarantine,
     pub agenda: Agenda,
+    /// How long the connection waits for a lock of others'.
+    pub waits_for_others: Duration,
     /// When what the file is behind with is written to it.
     pub catch_up_at: Option<Instant>,
     pub(super) mailbox: Arc<Mutex<MailboxNotes>>,
@@ -232,8 +234,9 @@ impl Writer {
             let first = tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(next_look) => {
-                    next_look = Instant::now() + every;
                     self.look().await;
+                    // From its end: a look that takes longer than that must not be followed by the next at once.
+                    next_look = Instant::now() + every;
                     continue;
                 }
                 () = tokio::time::sleep_until(catch_up_at.unwrap_or(next_look)), if catch_up_at.is_some() => {
@@ -389,6 +392,8 @@ impl Writer {
     /// One transaction; what it did is durable when this returns. A full disk costs the ballast, for outcomes alone.
     async fn commit(&mut self, ops: &[Op]) -> Result<Vec<Reply>, StoreError> {
         let begun = Instant::now();
+        // Whoever holds the store locked was waited for once; until it is free everybody is answered at once.
+        self.wait_for_others(if self.is_blocked() { purge::BRIEFLY } else { super::BUSY }).await?;
         let done = self.try_to_commit(ops).await;
         self.meters.commit(ops.len(), begun.elapsed(), done.is_ok());
         if !matches!(done, Err(StoreError::Full(_))) {
@@ -406,8 +411,17 @@ impl Writer {
         self.try_to_commit(ops).await
     }
 
+    async fn wait_for_others(&mut self, at_most: Duration) -> Result<(), StoreError> {
+        if self.waits_for_others != at_most {
+            purge::wait_for_others(&mut self.conn, at_most).await?;
+            self.waits_for_others = at_most;
+        }
+        Ok(())
+    }
+
     /// Readers in the way only put it off; they are not waited for.
     async fn empty_the_wal(&mut self) {
+        self.waits_for_others = super::BUSY;
         if let Err(error) = purge::empty_log(&mut self.conn).await {
             tracing::debug!(error = %error, "the WAL could not be emptied");
         }
@@ -458,6 +472,7 @@ impl Writer {
                 for (op, reply) in ops.iter().zip(&mut replies) {
                     match op {
                         Op::EmptyLog => {
+                            self.waits_for_others = super::BUSY;
                             *reply = Reply::LogEmptied(purge::empty_log(&mut self.conn).await.unwrap_or(false));
                         }
                         // Many steps follow one another: what they leave in the log is moved a little at a time, so that

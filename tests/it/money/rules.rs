@@ -44,11 +44,20 @@ async fn below_the_floor_nothing_new_is_ordered_and_what_is_paid_is_recorded() {
     let daemon = start().await;
     let paid = daemon.submit("tronk.report", phone(1)).await;
     daemon.settle().await;
+    // Taken in before room was short, and due afterwards.
+    let order = |phone, not_before| {
+        let kind = "tronk.report".to_owned();
+        let request = opros::engine::intake::JobRequest { kind, params: phone, not_before, ..Default::default() };
+        daemon.engine().intake().understand(&request).unwrap()
+    };
+    let later = daemon.engine().submit(vec![order(phone(2), Some(daemon.now() + minutes(1)))]).await.unwrap();
+    let waits = later[0].job().unwrap();
     daemon.set_free(5 << 10);
     let health = until(&daemon, |health| matches!(health, StoreHealth::Tight { .. })).await;
     let StoreHealth::Tight { reason, .. } = health else { panic!() };
     assert!(reason.contains("less than store.free_floor (1 MiB)"), "{reason}");
-    let waits = daemon.submit("tronk.report", phone(2)).await;
+    let refused = daemon.engine().submit(vec![order(phone(3), None)]).await.unwrap_err();
+    assert!(refused.to_string().contains("free_floor"), "nothing new is taken in: {refused}");
     daemon.advance(minutes(3)).await;
     assert_eq!((daemon.job(paid).await.state, daemon.job(waits).await.state), (State::Succeeded, State::Queued));
     let why = daemon.engine().why(&daemon.job(waits).await).sentence;

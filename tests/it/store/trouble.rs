@@ -218,6 +218,38 @@ async fn retention_leaves_no_holes_in_the_numbers_of_events() {
     assert!(numbers().await.is_empty());
 }
 
+/// What grows with every order and every look at a balance has an end, too; what a store's progress is known by stays.
+#[tokio::test]
+async fn the_ledger_and_the_balances_are_kept_for_their_time_and_no_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir).await;
+    let jobs = store.accept(vec![new_job(), new_job(), new_job()], start()).await.unwrap();
+    for job in &jobs {
+        one(&store, id(*job), submit(&format!("t{}", id(*job)))).await.unwrap();
+    }
+    let ended = Outcome::Ended(End::Failure { reason: opros::domain::Reason::new("x", "x"), result: None });
+    for job in &jobs[..1] {
+        let end = Input::End { turn: 1, call: opros::domain::Call::Submit, outcome: ended.clone() };
+        one(&store, id(*job), end).await.unwrap();
+    }
+    let mut conn = other(&dir).await;
+    let fill =
+        "INSERT INTO balances (account, at, amount, unit) VALUES ('a', 1, 1, 'x'), ('a', 2, 1, 'x'), ('b', 1, 1, 'x')";
+    conn.execute(fill).await.unwrap();
+    let day = Duration::from_secs(86_400);
+    let counts = async |conn: &mut SqliteConnection| -> (i64, i64) {
+        let query = "SELECT (SELECT count(*) FROM costs), (SELECT count(*) FROM balances)";
+        sqlx::query_as(query).fetch_one(conn).await.unwrap()
+    };
+    let retention = Retention::by_age(day, day, day);
+    store.retain(retention, start() + day * 400).await.unwrap();
+    assert_eq!(counts(&mut conn).await, (3, 2), "the job is gone, its line is not; the newest balance of each stays");
+    store.retain(retention, start() + day * 1_200).await.unwrap();
+    assert_eq!(counts(&mut conn).await, (2, 2), "unfinished jobs keep their lines");
+    store.close().await;
+    assert_eq!(open(&dir).await.restored().await.unwrap(), None, "it has not gone back");
+}
+
 /// Young events stay, and a time that is yet to come is no age.
 #[tokio::test]
 async fn an_event_of_a_clock_that_was_ahead_is_removed_only_with_what_came_after_it() {

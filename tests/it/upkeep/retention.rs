@@ -18,7 +18,15 @@ fn start() -> Timestamp {
 
 fn year() -> Retention {
     let year = Duration::from_secs(365 * 86_400);
-    Retention { finished: year, events: year, calls: year, uids: year, most: Most::default(), mailbox: true }
+    Retention {
+        finished: year,
+        events: year,
+        calls: year,
+        uids: year,
+        ledger: Retention::LEDGER,
+        most: Most::default(),
+        mailbox: true,
+    }
 }
 
 async fn open(dir: &tempfile::TempDir) -> SqliteStore {
