@@ -114,6 +114,7 @@ mod tests {
             mailbox_uid: None,
             retry_of: None,
             follow: None,
+            asked: crate::domain::repeat::Asked::default(),
         }
     }
 
