@@ -66,6 +66,10 @@ pub fn take(path: &Path) -> Taken {
                 LARGEST >> 20
             ),
         ),
+        Some(Refusal::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
+            let what = format!("{at} was not looked through: there is no room for a copy of it in /tmp or /var/tmp");
+            Finding::warning("mailbox", what, "free some space")
+        }
         Some(refusal) if refusal.is_missing() => {
             Finding::ok("mailbox", format!("{at} is not there yet; opros makes it"))
         }
@@ -117,7 +121,7 @@ fn room(size: u64) -> Result<TempDir, Refusal> {
         free.is_ok_and(|free| free > size.saturating_mul(2))
     };
     let Some(place) = ROOMS.into_iter().find(|place| is_roomy(place)) else {
-        return Err(Refusal::Io(std::io::Error::other("there is no room for a copy of it in /tmp or /var/tmp")));
+        return Err(Refusal::Io(std::io::ErrorKind::StorageFull.into()));
     };
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     Ok(tempfile::Builder::new().prefix("opros-doctor-").permissions(private).tempdir_in(place)?)
