@@ -155,6 +155,24 @@ async fn the_tokens_of_an_older_store_are_known_to_the_new_one() {
 }
 
 #[tokio::test]
+async fn an_order_that_comes_through_both_doors_at_one_moment_is_one_job_that_the_mailbox_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir).await;
+    for n in 0..40 {
+        let uid = format!("u{n}");
+        let asked = Asked { uid: Some(uid.clone()), written: uid.clone(), ..Asked::default() };
+        let socket = NewJob { asked: asked.clone(), ..new_job() };
+        let row = NewJob { mailbox_uid: Some(uid.clone()), asked: Asked { row: Some(n), ..asked }, ..new_job() };
+        let (one, two) = if n % 2 == 0 { (socket, row) } else { (row, socket) };
+        let (one, two) = tokio::join!(store.accept(vec![one], start()), store.accept(vec![two], start()));
+        let (one, two) = (one.unwrap()[0].job().unwrap(), two.unwrap()[0].job().unwrap());
+        assert_eq!(one, two, "one job");
+        let job = store.job(one).await.unwrap().unwrap().job;
+        assert_eq!(job.mailbox_uid.as_deref(), Some(uid.as_str()), "round {n}: its row is kept up to date");
+    }
+}
+
+#[tokio::test]
 async fn hot_queries_use_their_indexes_and_scan_nothing() {
     let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
     MIGRATIONS.run(&mut conn).await.unwrap();

@@ -68,6 +68,8 @@ pub struct Draft {
     /// Keys of unfinished jobs that this transaction adds.
     new_keys: HashMap<String, JobId>,
     new_uids: HashMap<String, Uid>,
+    /// What the mailbox rows ask for that this transaction takes in.
+    rows: HashMap<String, Asked>,
     /// Retries that this transaction adds, by what they retry.
     new_retries: HashMap<JobId, JobId>,
     /// When an operator last decided about jobs that are to be submitted again.
@@ -143,6 +145,7 @@ impl Draft {
             moves: Moves::default(),
             new_keys: HashMap::new(),
             new_uids: HashMap::new(),
+            rows: HashMap::new(),
             new_retries: HashMap::new(),
             decisions: HashMap::new(),
             touched: Vec::new(),
@@ -162,7 +165,10 @@ impl Draft {
         let retry = retry.and_then(|of| self.new_retries.get(&of).or_else(|| known.retries.get(&of))).copied();
         let key = new.dedupe_key.as_ref();
         let duplicate = key.and_then(|key| self.new_keys.get(key).or_else(|| known.keys.get(key))).copied();
-        let Some(first) = retry.or(duplicate) else { return Accepted::New(self.insert(new, at)) };
+        let Some(first) = retry.or(duplicate) else {
+            let new = self.shown(new);
+            return Accepted::New(self.insert(new, at));
+        };
         if let Some(uid) = &new.mailbox_uid {
             let key = new.dedupe_key.as_deref().unwrap_or_default();
             let message = format!("the dedupe_key {key:?} belongs to job {first}, which has not ended yet");
@@ -174,6 +180,24 @@ impl Draft {
             self.remember(&uid, first, &new, Some(meaning(&new)), at);
         }
         Accepted::Duplicate(first)
+    }
+
+    /// A job of another door, for which a mailbox row comes with the same token at this very moment: it is shown from the
+    /// beginning.
+    fn shown(&self, mut new: NewJob) -> NewJob {
+        if new.mailbox_uid.is_none()
+            && let Some(uid) = &new.asked.uid
+            && let Some(row) = self.rows.get(uid)
+            && (row.means.as_ref() == Some(&meaning(&new)) || row.written == new.asked.written)
+        {
+            new.mailbox_uid = Some(uid.clone());
+        }
+        new
+    }
+
+    /// What the mailbox rows ask for that are taken in together with others.
+    pub fn adopt_mailbox_rows(&mut self, rows: HashMap<String, Asked>) {
+        self.rows = rows;
     }
 
     /// A token as this transaction leaves it so far.
@@ -208,12 +232,10 @@ impl Draft {
             }
             (None, Accepted::Taken(_), Some(job)) if first.data == Data::Whole => {
                 let shown = self.job(job).and_then(|job| job.mailbox_uid.clone()).or_else(|| first.mailbox_uid.clone());
-                match shown.filter(|shown| *shown != uid) {
-                    None => return verdict,
-                    Some(_) => {
-                        Reason::new("duplicate", format!("job {job}, which this uid stands for, has another row"))
-                    }
+                if shown.as_deref() == Some(uid) {
+                    return verdict;
                 }
+                Reason::new("duplicate", format!("the uid {uid:?} stands for job {job}, which has a row of its own"))
             }
             (None, _, job) => Reason::new("duplicate", data_gone(uid, job)),
         };

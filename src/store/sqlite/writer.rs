@@ -3,7 +3,7 @@
 //! Architecture invariant: nothing else writes to the store, and no transaction is open while anything but SQLite is
 //! waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -525,6 +525,7 @@ impl Writer {
         }
         let known = self.known(ops).await?;
         let mut draft = Draft::new(before, self.epoch, Arc::clone(&self.in_history));
+        draft.adopt_mailbox_rows(mailbox_rows(ops));
         let shown = newly_shown(ops, &known);
         draft.adopt_rows(self.load(ops, &shown).await?);
         for (job, uid) in &shown {
@@ -794,15 +795,36 @@ impl Writer {
     }
 }
 
+/// What the mailbox rows among the requests ask for, by their tokens.
+fn mailbox_rows(ops: &[Op]) -> HashMap<String, Asked> {
+    let mut rows = HashMap::new();
+    let has_token = |job: &NewJob| job.mailbox_uid.is_none() && job.asked.uid.is_some();
+    if !ops.iter().any(|op| matches!(op, Op::Accept(jobs, _) if jobs.iter().any(has_token))) {
+        // Nobody else comes with a token.
+        return rows;
+    }
+    for op in ops {
+        match op {
+            Op::Accept(jobs, _) => rows.extend(jobs.iter().filter_map(|job| {
+                let uid = job.mailbox_uid.clone()?;
+                Some((uid, Asked { means: Some(meaning(job)), ..job.asked.clone() }))
+            })),
+            Op::Reject(refused, _) => rows.extend(refused.iter().map(|row| (row.uid.clone(), row.asked.clone()))),
+            _ => {}
+        }
+    }
+    rows
+}
+
 /// Jobs of other doors for which mailbox rows come with the token that they were ordered with.
 fn newly_shown(ops: &[Op], known: &Known) -> Vec<(JobId, String)> {
     let mut shown: BTreeMap<JobId, String> = BTreeMap::new();
-    let mut show = |uid: &str, asked: &Asked, means: Option<&str>| {
+    let mut show = |uid: &str, asked: &Asked, means: &dyn Fn() -> Option<String>| {
         let Some(first) = known.uids.get(uid).filter(|first| first.code.is_none() && first.mailbox_uid.is_none())
         else {
             return;
         };
-        if let (Accepted::Taken(Some(job)), Data::Whole) = (first.answer(asked, means, None), first.data) {
+        if let (Accepted::Taken(Some(job)), Data::Whole) = (first.answer(asked, means().as_deref(), None), first.data) {
             shown.entry(job).or_insert_with(|| uid.to_owned());
         }
     };
@@ -810,10 +832,10 @@ fn newly_shown(ops: &[Op], known: &Known) -> Vec<(JobId, String)> {
         match op {
             Op::Accept(jobs, _) => {
                 for job in jobs.iter().filter(|job| job.mailbox_uid.is_some()) {
-                    show(job.uid().unwrap_or_default(), &job.asked, Some(&meaning(job)));
+                    show(job.uid().unwrap_or_default(), &job.asked, &|| Some(meaning(job)));
                 }
             }
-            Op::Reject(rows, _) => rows.iter().for_each(|row| show(&row.uid, &row.asked, None)),
+            Op::Reject(rows, _) => rows.iter().for_each(|row| show(&row.uid, &row.asked, &|| None)),
             _ => {}
         }
     }
