@@ -264,6 +264,10 @@ fn build(settings: &ClientSettings, idle_connections: usize) -> Result<reqwest::
         .retry(reqwest::retry::never())
         .no_proxy()
         .http1_only()
+        // Headers that curl and browsers read: what one of them looks like says nothing about the order.
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
         // Well before the time-out of the whole call: only a failed connect proves that nothing was sent.
         .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout.mul_f64(0.8)))
         .pool_max_idle_per_host(idle_connections)

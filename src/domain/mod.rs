@@ -3,6 +3,7 @@
 pub mod account;
 pub mod ages;
 pub mod calendar;
+pub mod charset;
 pub mod delivery;
 pub mod event;
 pub mod exchange;

@@ -4,11 +4,16 @@
 //! know, and never panics.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use chrono::{NaiveDate, NaiveDateTime, TimeZone};
 use chrono_tz::Europe::Moscow;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::nearly::{Long, has_long_numbers, mended};
+use super::salvage;
+use crate::domain::charset;
 use crate::domain::exchange::{Answer, sha256_hex};
 use crate::domain::state::Outcome;
 use crate::domain::{Reason, Timestamp};
@@ -19,30 +24,40 @@ const EXCERPT: usize = 200;
 /// vendors send stays far below: a list of ten thousand requests takes 20 MiB.
 const HEAVIEST: usize = 32 << 20;
 
+/// An answer as text, in its own charset.
+pub fn answer_text(answer: &Answer) -> Cow<'_, str> {
+    charset::decode(&answer.body, answer.content_type.as_deref()).text
+}
+
 /// The JSON in an answer, however it is wrapped; or why there is none.
 pub fn json(answer: &Answer) -> Result<Value, Reason> {
-    let text = borrowed(&answer.body);
-    let trimmed = text.trim();
+    read_json(answer, parse)
+}
+
+/// The same of an answer that is, or has, a list of records: one that cannot be read stands there as a text, and hides
+/// none of the others.
+pub fn json_of_records(answer: &Answer) -> Result<Value, Reason> {
+    read_json(answer, parse_records)
+}
+
+fn read_json(answer: &Answer, parse: fn(&str) -> Option<Value>) -> Result<Value, Reason> {
+    let read = charset::decode(&answer.body, answer.content_type.as_deref());
+    let trimmed = read.text.trim();
+    let refused = |code: &str, what: &str| {
+        let charset = if read.guessed { format!(" (read as {})", read.charset) } else { String::new() };
+        Reason::new(code, format!("HTTP {}{charset}{what}: {}", answer.status, excerpt(trimmed)))
+    };
     if trimmed.is_empty() {
         return Err(Reason::new("empty_answer", format!("HTTP {} with an empty body", answer.status)));
     }
     if trimmed.starts_with('<') {
-        return Err(Reason::new(
-            "html_answer",
-            format!("HTTP {} with a page of HTML where JSON was due: {}", answer.status, excerpt(trimmed)),
-        ));
+        return Err(refused("html_answer", " with a page of HTML where JSON was due"));
     }
     if weight(trimmed) > HEAVIEST {
         let message = format!("HTTP {}: the JSON holds more values than are read", answer.status);
         return Err(Reason::new("unreadable_answer", message));
     }
-    match parse(trimmed) {
-        Some(value) => Ok(value),
-        None => Err(Reason::new(
-            "unreadable_answer",
-            format!("HTTP {}: the body is no JSON: {}", answer.status, excerpt(trimmed)),
-        )),
-    }
+    parse(trimmed).ok_or_else(|| refused("unreadable_answer", ": the body is no JSON"))
 }
 
 /// What the values in a text will take in memory, about, without making them.
@@ -71,32 +86,105 @@ fn weight(text: &str) -> usize {
     sum
 }
 
-/// JSON with trimmed keys; JSON inside a JSON string is unwrapped.
+/// JSON, or nearly, with trimmed keys; JSON inside a JSON string is unwrapped.
 pub fn parse(text: &str) -> Option<Value> {
-    let value: Value = serde_json::from_str(text.trim().trim_start_matches('\u{feff}').trim()).ok()?;
-    match value {
+    match document(text)? {
         // A document that is one string may be JSON written twice.
-        Value::String(inner) if inner.trim_start().starts_with(['{', '[']) && weight(&inner) <= HEAVIEST => {
-            serde_json::from_str(inner.trim()).ok().map(trim_keys)
-        }
+        Value::String(inner) if inner.trim_start().starts_with(['{', '[']) => document(&inner).map(trim_keys),
         other => Some(trim_keys(other)),
     }
 }
 
-/// JSON that stands as text in a field, keys as they are; none where its values would take too much memory.
+/// The same of a list of records, of which some may be broken.
+pub fn parse_records(text: &str) -> Option<Value> {
+    parse(text).or_else(|| salvage::apart(text))
+}
+
+/// JSON, or nearly, that stands as text in a field, keys as they are; none where its values would take too much memory.
 pub fn embedded(text: &str) -> Option<Value> {
-    let bare = text.trim().trim_start_matches('\u{feff}').trim();
-    if weight(bare) > HEAVIEST { None } else { serde_json::from_str(bare).ok() }
+    document(text)
 }
 
-/// Bytes as text: a BOM is dropped, invalid UTF-8 is replaced.
+/// A document as it is written: numbers with all their digits, blanks as they are. None where it cannot be read.
+pub fn as_written(text: &str) -> Option<Box<RawValue>> {
+    let bare = bare(text);
+    // What is passed on must be readable to others, too: they go no deeper than serde_json does.
+    let readable = |text: &str| weight(text) <= HEAVIEST && serde_json::from_str::<Value>(text).is_ok();
+    if readable(bare) {
+        return RawValue::from_string(bare.to_owned()).ok();
+    }
+    // Once more with what cannot be a number as text: 1e400 is JSON, and hardly anybody reads it.
+    let mut tries = [Long::Number, Long::Text].into_iter().filter_map(|long| mended(bare, long));
+    tries.find(|mended| readable(mended)).and_then(|mended| RawValue::from_string(mended).ok())
+}
+
+/// A member of a document, as it is written; JSON that stands in it as text is unwrapped.
+pub fn member_as_written(text: &str, name: &str) -> Option<Box<RawValue>> {
+    let document = unwrapped(as_written(text)?)?;
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(document.get()).ok()?;
+    let found = fields.iter().find(|(key, _)| key.trim() == name);
+    let (_, value) = found.or_else(|| fields.iter().find(|(key, _)| key.trim().eq_ignore_ascii_case(name)))?;
+    unwrapped((*value).to_owned())
+}
+
+/// What stands in a text that is JSON; any other text stays one, and null is nothing.
+fn unwrapped(value: Box<RawValue>) -> Option<Box<RawValue>> {
+    match value.get() {
+        "null" => None,
+        text if text.starts_with('"') => {
+            let inner: String = serde_json::from_str(text).ok()?;
+            as_written(&inner).or(Some(value))
+        }
+        _ => Some(value),
+    }
+}
+
+fn bare(text: &str) -> &str {
+    text.trim().trim_start_matches('\u{feff}').trim()
+}
+
+/// Strictly first; mended where that fails, or would cut numbers short.
+fn document(text: &str) -> Option<Value> {
+    let bare = bare(text);
+    if weight(bare) > HEAVIEST {
+        return None;
+    }
+    let strict = || serde_json::from_str(bare).ok();
+    let nearly = || {
+        let mended = mended(bare, Long::Text)?;
+        // Quotes that were not escaped may have hidden values from the first weighing.
+        if weight(&mended) > HEAVIEST { None } else { serde_json::from_str(&mended).ok() }
+    };
+    if has_long_numbers(bare) { nearly().or_else(strict) } else { strict().or_else(nearly) }
+}
+
+/// A list, however it is written: PHP makes an object of one whose numbers have holes. None of anything else.
+pub fn list(value: &Value) -> Option<Vec<&Value>> {
+    match value {
+        Value::Array(items) => Some(items.iter().collect()),
+        Value::Object(fields) => {
+            let is_list = !fields.is_empty() && fields.keys().all(|key| index(key).is_some());
+            is_list.then(|| numbered(fields).into_iter().map(|(_, item)| item).collect())
+        }
+        _ => None,
+    }
+}
+
+/// The members of an object whose names are numbers, in the order of these.
+pub fn numbered(fields: &Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut found: Vec<_> = fields.iter().filter_map(|(key, value)| Some((index(key)?, (key, value)))).collect();
+    found.sort_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, member)| member).collect()
+}
+
+/// 0, 1, 2 as PHP writes them: no zeros in front.
+fn index(key: &str) -> Option<u32> {
+    key.parse().ok().filter(|index: &u32| index.to_string() == key)
+}
+
+/// Bytes of no declared charset as text: a BOM is dropped, and no byte is lost.
 pub fn text(body: &[u8]) -> String {
-    borrowed(body).into_owned()
-}
-
-/// The same without a copy, where it is UTF-8.
-pub fn borrowed(body: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
+    charset::decode(body, None).text.into_owned()
 }
 
 fn trim_keys(value: Value) -> Value {

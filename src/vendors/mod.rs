@@ -15,9 +15,12 @@ use crate::domain::state::{End, Outcome};
 use crate::domain::{Call, Job, Reason, Timestamp, Traits};
 
 pub mod alta;
+pub mod faults;
 pub mod lenient;
+pub mod nearly;
 pub mod registry;
 pub mod rlab;
+pub mod salvage;
 pub mod tronk;
 pub mod vagvin;
 

@@ -4,4 +4,5 @@ mod answers;
 mod corpora;
 mod exchanges;
 mod fuzzed;
+mod nearly;
 mod rows;

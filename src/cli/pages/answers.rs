@@ -105,8 +105,8 @@ pub(super) const PAGES: &[Page] = &[
         "vendor_broken",
         &[Job, Account],
         Unknown,
-        "VagVin's own code fell over (HTTP 500 and an error of its framework), before or after the order was booked.",
-        "Look at the vendor's side, then: opros resolve ID. A late call-back settles it by itself.",
+        "The vendor's own code fell over or timed out, before or after the order was booked.",
+        "Alta is looked up by itself. Else look at the vendor's side, then: opros resolve ID. A late call-back of VagVin's settles it, too.",
     ),
     page(
         "no_hash",

@@ -50,8 +50,7 @@ pub fn add(faults: &Faults, view: &JobView<'_>, answer: &Answer, next_at: Timest
         Err(reason) => return Reading::one(Outcome::Unclear { reason }),
         // Any gateway may say `{"status": "error"}`: it is the vendor's word only together with its words.
         Ok(Envelope::Refused(refusal)) if !refusal.has_words() => {
-            let message = format!("HTTP {} with an error that gives no reason", answer.status);
-            return Reading::one(Outcome::Unclear { reason: Reason::new("strange_answer", message) });
+            return Reading::one(lenient::unclear(no_reason_given(answer.status)));
         }
         Ok(Envelope::Refused(refusal)) => return add_refused(faults, &refusal),
         Ok(Envelope::Ok { head, .. }) => head,
@@ -85,6 +84,8 @@ fn add_refused(faults: &Faults, refusal: &Refusal) -> Reading {
             verdicts: vec![Outcome::AccountHeld { reason: refusal.reason("no_money") }.into()],
         },
         Fault::Transient => Reading::one(later(refusal)),
+        // It may have been booked: track_list tells.
+        Fault::Broken => Reading { readable: true, ..Reading::one(lenient::unclear(refusal.reason("vendor_broken"))) },
         Fault::Permanent | Fault::Unknown => Reading::one(refused(refusal)),
     }
 }
@@ -153,7 +154,7 @@ pub fn cancel(faults: &Faults, view: &JobView<'_>, answer: &Answer, now: Timesta
         Ok(Envelope::Ok { .. }) => None,
         Ok(Envelope::Refused(refusal)) => match faults.sort(&refusal) {
             Fault::Access => return Reading::held(1, refusal.reason("no_access")),
-            Fault::Transient => return Reading::one(later(&refusal)),
+            Fault::Transient | Fault::Broken => return Reading::one(later(&refusal)),
             Fault::Money | Fault::Permanent | Fault::Unknown => Some(refusal.reason("vendor_refused")),
         },
     };
@@ -168,15 +169,16 @@ pub fn cancel(faults: &Faults, view: &JobView<'_>, answer: &Answer, now: Timesta
 
 // ---- one-shots --------------------------------------------------------------------------------------------------
 
-pub fn one_shot(faults: &Faults, view: &JobView<'_>, answer: &Answer) -> Reading {
+pub fn one_shot(faults: &Faults, view: &JobView<'_>, answer: &Answer, now: Timestamp) -> Reading {
     let kind = view.job.kind.as_str();
     match wire::envelope(answer) {
         Err(reason) => Reading::one(Outcome::Unclear { reason }),
         Ok(Envelope::Ok { head, items, .. }) => {
             let result = if kind == SHOW { shown(&head, items) } else { wire::result(kind, &head, &items) };
-            Reading::one(Outcome::Ended(End::Success { result: result.to_string() }))
+            let account = (kind == "alta.balance").then(|| balance(&head, now)).flatten().map(AccountNews::Balance);
+            Reading { account, ..Reading::one(Outcome::Ended(End::Success { result: result.to_string() })) }
         }
-        Ok(Envelope::Refused(refusal)) => one_shot_refused(faults, kind, &refusal),
+        Ok(Envelope::Refused(refusal)) => one_shot_refused(faults, kind, answer.status, &refusal),
     }
 }
 
@@ -187,13 +189,18 @@ fn shown(head: &Value, items: Vec<Value>) -> Value {
     data
 }
 
-fn one_shot_refused(faults: &Faults, kind: &str, refusal: &Refusal) -> Reading {
+fn one_shot_refused(faults: &Faults, kind: &str, status: u16, refusal: &Refusal) -> Reading {
     if kind == "alta.test_secret" {
-        // The very answer that was asked for: the job is over, and the account's key is bad.
-        let reason = bad_secret();
-        let failure = Outcome::Ended(End::Failure { reason: reason.clone(), result: None });
-        let account = Some(AccountNews::Pause { reason, submits_only: false });
-        return Reading { account, readable: true, verdicts: vec![failure.into()] };
+        if says_bad_secret(faults, status, refusal) {
+            // The very answer that was asked for: the job is over, and the account's key is bad.
+            let reason = bad_secret();
+            let failure = Outcome::Ended(End::Failure { reason: reason.clone(), result: None });
+            let account = Some(AccountNews::Pause { reason, submits_only: false });
+            return Reading { account, readable: true, verdicts: vec![failure.into()] };
+        }
+        if !refusal.has_words() {
+            return Reading::one(lenient::unclear(no_reason_given(status)));
+        }
     }
     match faults.sort(refusal) {
         Fault::Access => Reading::held(1, refusal.reason("no_access")),
@@ -202,9 +209,23 @@ fn one_shot_refused(faults: &Faults, kind: &str, refusal: &Refusal) -> Reading {
             readable: true,
             verdicts: vec![Verdict::Outcome(refused(refusal))],
         },
-        Fault::Transient => Reading::one(later(refusal)),
+        Fault::Transient | Fault::Broken => Reading::one(later(refusal)),
         Fault::Permanent | Fault::Unknown => Reading::one(refused(refusal)),
     }
+}
+
+/// The documented "no" is an error without a word. With words it may be about anything: they decide. Outside 2xx a gateway
+/// may have said it.
+fn says_bad_secret(faults: &Faults, status: u16, refusal: &Refusal) -> bool {
+    match faults.sort(refusal) {
+        Fault::Access => true,
+        Fault::Unknown => refusal.text.is_empty() && (refusal.code.is_some() || (200..300).contains(&status)),
+        Fault::Money | Fault::Transient | Fault::Broken | Fault::Permanent => false,
+    }
+}
+
+fn no_reason_given(status: u16) -> Reason {
+    Reason::new("strange_answer", format!("HTTP {status} with an error that gives no reason"))
 }
 
 fn bad_secret() -> Reason {
@@ -223,7 +244,16 @@ pub fn account(faults: &Faults, call: AccountCall, answer: &Answer, now: Timesta
     match (call, wire::envelope(answer)) {
         (_, Err(reason)) => unclear(reason),
         (AccountCall::Credentials, Ok(Envelope::Ok { .. })) => AccountReading::default(),
-        (AccountCall::Credentials, Ok(Envelope::Refused(_))) => full(bad_secret()),
+        (AccountCall::Credentials, Ok(Envelope::Refused(refusal))) => {
+            if says_bad_secret(faults, answer.status, &refusal) {
+                return full(bad_secret());
+            }
+            match faults.sort(&refusal) {
+                Fault::Money => AccountReading { news: vec![no_money(&refusal)], unclear: None },
+                _ if !refusal.has_words() => unclear(no_reason_given(answer.status)),
+                _ => unclear(refusal.reason("vendor_refused")),
+            }
+        }
         (AccountCall::Balance, Ok(Envelope::Ok { head, .. })) => match balance(&head, now) {
             Some(balance) => AccountReading { news: vec![AccountNews::Balance(balance)], unclear: None },
             None => unclear(Reason::new("strange_answer", "Alta's balance has no readable balans")),
@@ -231,7 +261,9 @@ pub fn account(faults: &Faults, call: AccountCall, answer: &Answer, now: Timesta
         (AccountCall::Balance, Ok(Envelope::Refused(refusal))) => match faults.sort(&refusal) {
             Fault::Access => full(refusal.reason("no_access")),
             Fault::Money => AccountReading { news: vec![no_money(&refusal)], unclear: None },
-            Fault::Transient | Fault::Permanent | Fault::Unknown => unclear(refusal.reason("vendor_refused")),
+            Fault::Transient | Fault::Broken | Fault::Permanent | Fault::Unknown => {
+                unclear(refusal.reason("vendor_refused"))
+            }
         },
     }
 }

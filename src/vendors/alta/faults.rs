@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::vendors::lenient;
+use crate::vendors::faults::{self, About, Lexicon};
 
 use super::wire::Refusal;
 
@@ -28,26 +28,30 @@ pub enum Fault {
     Money,
     /// The key or the access: no call makes sense.
     Access,
+    /// "Come later": nothing was done.
     Transient,
+    /// It broke off at the vendor's; how far it came, nobody knows.
+    Broken,
     Permanent,
     /// Nobody knows. Where money is at stake that is permanent, elsewhere it is tried again slowly.
     Unknown,
 }
 
 /// Guesses: nobody published the texts. `pause_on` adds to them.
-const ACCESS: [&str; 8] = [
-    "авториз",
-    "секрет",
-    "secret",
-    "неверный логин",
-    "неверный пароль",
-    "нет доступа",
-    "доступ запрещ",
-    "доступ закрыт",
-];
-const MONEY: [&str; 2] = ["баланс", "средств"];
-/// Words of this trade that contain a word of money and mean wagons or their keeper.
-const NO_MONEY: [&str; 5] = ["перевозочн", "транспортн", "подвижн", "балансодержат", "технич"];
+const LEXICON: Lexicon = Lexicon {
+    credentials: &[
+        "логин|логина|логином|пароль|пароля|паролем|секрет|секрета|login|password|secret + неверн*|неправильн*|некоррект*|ошибочн*|invalid|wrong|incorrect",
+        "логин|логина|логином|пароль|пароля|паролем|login|password + не подходит|подходят|совпада*|найден|найдены",
+        "ошибка авторизации",
+        "не авторизован*",
+    ],
+    access: &[],
+    money: &[],
+    vague_credentials: &["авториз*", "секрет|секрета|секретный|secret"],
+    vague_access: &["нет доступа", "доступ запрещ*|закры*"],
+    // Wagons are "средства" of another sort, and have a "балансодержатель".
+    vague_money: &["баланс|баланса|балансе|балансом", "средств|средства"],
+};
 
 /// The account's table of faults.
 #[derive(Debug, Clone)]
@@ -59,33 +63,21 @@ pub struct Faults {
 impl Faults {
     /// The operator's word on the code first, then the text.
     pub fn sort(&self, refusal: &Refusal) -> Fault {
-        let money = is_about_money(&refusal.text);
+        let about = faults::about(&refusal.text, &LEXICON, &self.pause_on);
         match refusal.code.and_then(|code| self.codes.get(&code)) {
             Some(CodeClass::Transient) => return Fault::Transient,
             Some(CodeClass::Permanent) => return Fault::Permanent,
-            Some(CodeClass::Pause) => return if money { Fault::Money } else { Fault::Access },
+            Some(CodeClass::Pause) => return if about == About::Money { Fault::Money } else { Fault::Access },
             None => {}
         }
-        let text = refusal.text.to_lowercase();
-        if money {
-            Fault::Money
-        } else if lenient::mentions(&text, &self.pause_on) || ACCESS.iter().any(|word| text.contains(word)) {
-            Fault::Access
-        } else {
-            Fault::Unknown
+        match about {
+            About::Money => Fault::Money,
+            About::Credentials | About::Access => Fault::Access,
+            About::Later => Fault::Transient,
+            About::Broken => Fault::Broken,
+            About::Other => Fault::Unknown,
         }
     }
-}
-
-/// "Недостаточно средств" is about money; "номер перевозочного средства" is not.
-fn is_about_money(text: &str) -> bool {
-    let text = text.to_lowercase();
-    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    words.iter().enumerate().any(|(at, word)| {
-        let before = at.checked_sub(1).and_then(|before| words.get(before)).copied().unwrap_or_default();
-        MONEY.iter().any(|money| word.contains(money))
-            && !NO_MONEY.iter().any(|other| word.contains(other) || before.contains(other))
-    })
 }
 
 #[cfg(test)]
@@ -112,7 +104,19 @@ mod tests {
     fn texts_about_access_and_the_operators_own_pause() {
         assert_eq!(sort("Ошибка авторизации", None), Fault::Access);
         assert_eq!(sort("ДОГОВОР РАСТОРГНУТ", None), Fault::Access);
-        assert_eq!(sort("Сервис временно недоступен", None), Fault::Unknown);
+        assert_eq!(sort("Секретариат не отвечает по этому вагону", None), Fault::Unknown);
+        assert_eq!(sort("Нет доступа к сервису", None), Fault::Access);
+        assert_eq!(sort("Неверный секретный ключ", None), Fault::Access);
+        assert_eq!(sort("Логин и пароль не подходят", None), Fault::Access);
+    }
+
+    #[test]
+    fn come_later_is_no_refusal_for_good() {
+        assert_eq!(sort("Сервис временно недоступен", None), Fault::Transient);
+        assert_eq!(sort("Слишком много запросов", Some(3)), Fault::Transient);
+        assert_eq!(sort("Нет доступа к сервису, попробуйте позже", None), Fault::Transient);
+        assert_eq!(sort("Время ожидания истекло", None), Fault::Broken);
+        assert_eq!(sort("Неверный пароль, попробуйте позже", None), Fault::Access);
     }
 
     #[test]

@@ -214,7 +214,7 @@ impl Alta {
 
     fn read_poll(&self, jobs: &[JobView<'_>], answer: &Answer, now: Timestamp) -> Reading {
         match jobs {
-            [view] if view.job.kind != TRACK => answers::one_shot(&self.faults, view, answer),
+            [view] if view.job.kind != TRACK => answers::one_shot(&self.faults, view, answer, now),
             [view] if !asks_list(view.job) => round::read(self.follow(view, now), view, &self.faults, answer),
             _ => self.read_list(jobs, answer, now),
         }
@@ -318,7 +318,7 @@ impl Vendor for Alta {
             (Call::Submit, [view]) if view.job.kind == TRACK => {
                 answers::add(&self.faults, view, answer, self.cadence.busy_tick(now))
             }
-            (Call::Submit, [view]) => answers::one_shot(&self.faults, view, answer),
+            (Call::Submit, [view]) => answers::one_shot(&self.faults, view, answer, now),
             (Call::Cancel, [view]) => answers::cancel(&self.faults, view, answer, now),
             (Call::Submit | Call::Cancel, _) => {
                 let reason = Reason::new("strange_batch", "Alta takes one order and one cancellation at a time");

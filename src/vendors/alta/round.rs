@@ -69,7 +69,7 @@ pub fn read(mut following: Following<'_>, view: &JobView<'_>, faults: &Faults, a
     let round = Round { following, at, hash, earlier: earlier(view) };
     match refusal {
         None => {
-            let body = Some(lenient::text(&answer.body));
+            let body = Some(lenient::answer_text(answer).into_owned());
             Reading::one(round.shown(body))
         }
         Some(refusal) => round.refused(&refusal, faults.sort(&refusal)),
@@ -102,7 +102,8 @@ impl Round<'_> {
         let reason = match fault {
             Fault::Access => return Reading::held(1, refusal.reason("no_access")),
             Fault::Money => refusal.reason("no_money"),
-            Fault::Transient | Fault::Permanent | Fault::Unknown => refusal.reason("vendor_refused"),
+            Fault::Transient | Fault::Broken => refusal.reason("vendor_busy"),
+            Fault::Permanent | Fault::Unknown => refusal.reason("vendor_refused"),
         };
         // Daily tracking without money: no new orders, but what is under way is asked for.
         let account =
@@ -219,7 +220,8 @@ impl Round<'_> {
     fn ending(&self, found: &Dislocation) -> Option<Ending> {
         let memo = &self.following.memo;
         let over = self.following.is_over().then_some(Ending::Until);
-        let off = found.vehicles.values().all(|vehicle| vehicle.on_track == Some(0));
+        // A vehicle whose record cannot be read may still be on its way.
+        let off = found.broken == 0 && found.vehicles.values().all(|vehicle| vehicle.on_track == Some(0));
         let untracked = off && (memo.rolled || memo.gone);
         let wished = match self.following.terms.until() {
             Until::Arrived if self.all_arrived(found) => Some(Ending::Arrived),
@@ -232,10 +234,11 @@ impl Round<'_> {
     /// At the station that the user named, or taken off by the vendor after it had been on track.
     fn all_arrived(&self, found: &Dislocation) -> bool {
         let stop = self.following.terms.stop_code();
-        found.vehicles.values().all(|vehicle| {
-            let there = stop.is_some_and(|code| vehicle.is_at(code));
-            there || (vehicle.on_track == Some(0) && self.following.memo.rolled)
-        })
+        found.broken == 0
+            && found.vehicles.values().all(|vehicle| {
+                let there = stop.is_some_and(|code| vehicle.is_at(code));
+                there || (vehicle.on_track == Some(0) && self.following.memo.rolled)
+            })
     }
 
     /// Before the first scheduled report, Alta may show what it knew before the order.

@@ -97,16 +97,27 @@ pub struct Dislocation {
     /// 1 queued, 2 in the works, 3 and 4 done; of several hashes the least done.
     pub query_status: Option<i64>,
     /// Hashes that the vendor does not show any more, and why.
+    /// So are records that cannot be read, by their place in the list.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<String, String>,
+    /// How many of these are records.
+    #[serde(skip)]
+    pub broken: usize,
 }
 
 impl Dislocation {
     pub fn read(head: &Value, items: Vec<Value>) -> Self {
-        let mut vehicles = BTreeMap::new();
+        let (mut vehicles, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
         for (at, item) in items.into_iter().enumerate() {
-            // Everything that is no record stays in the raw answer.
-            let Value::Object(fields) = item else { continue };
+            let fields = match item {
+                Value::Object(fields) => fields,
+                Value::String(text) if text.trim_start().starts_with('{') => {
+                    unreadable.insert(format!("#{}", at + 1), lenient::excerpt(&text));
+                    continue;
+                }
+                // Everything that is no record stays in the raw answer.
+                _ => continue,
+            };
             let vehicle = Vehicle::read(fields);
             let num = vehicle.num.clone().unwrap_or_else(|| format!("#{}", at + 1));
             let mut name = num.clone();
@@ -117,7 +128,8 @@ impl Dislocation {
             }
             vehicles.insert(name, vehicle);
         }
-        Self { vehicles, query_status: lenient::integer_field(head, "query_status"), unreadable: BTreeMap::new() }
+        let query_status = lenient::integer_field(head, "query_status");
+        Self { vehicles, query_status, broken: unreadable.len(), unreadable }
     }
 
     /// Processed: the vendor says so, or says nothing of it and has records.
@@ -132,6 +144,7 @@ impl Dislocation {
     pub fn join(mut self, other: Dislocation) -> Self {
         self.vehicles.extend(other.vehicles);
         self.unreadable.extend(other.unreadable);
+        self.broken += other.broken;
         self.query_status = match (self.query_status, other.query_status) {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),

@@ -104,9 +104,9 @@ pub enum Envelope {
 
 /// The status element may stand alone, without its array.
 pub fn envelope(answer: &Answer) -> Result<Envelope, Reason> {
-    let (head, items, is_list) = match lenient::json(answer)? {
+    let (head, items, is_list) = match lenient::json_of_records(answer)? {
         Value::Array(mut all) if !all.is_empty() => (all.remove(0), all, true),
-        head @ Value::Object(_) => (head, Vec::new(), false),
+        all @ Value::Object(_) => of_object(all),
         other => return Err(strange(answer, &other)),
     };
     let status = lenient::string_field(&head, "status").unwrap_or_default().to_lowercase();
@@ -118,6 +118,20 @@ pub fn envelope(answer: &Answer) -> Result<Envelope, Reason> {
         })),
         _ => Err(strange(answer, &head)),
     }
+}
+
+/// The status element alone; or PHP's list with holes, whose elements have numbers for names: with the status element for
+/// the first of them, or with its fields beside them.
+fn of_object(all: Value) -> (Value, Vec<Value>, bool) {
+    let Value::Object(mut fields) = all else { return (all, Vec::new(), false) };
+    let numbered: Vec<String> = lenient::numbered(&fields).into_iter().map(|(name, _)| name.clone()).collect();
+    let mut items: Vec<Value> = numbered.iter().filter_map(|name| fields.remove(name)).collect();
+    let is_list = !items.is_empty();
+    if is_list && fields.is_empty() {
+        let head = items.remove(0);
+        return (head, items, true);
+    }
+    (Value::Object(fields), items, is_list)
 }
 
 fn strange(answer: &Answer, value: &Value) -> Reason {
@@ -213,6 +227,10 @@ pub fn result(kind: &str, head: &Value, items: &[Value]) -> Value {
             let first = items.first().and_then(Value::as_object).cloned().unwrap_or_default();
             let mut result = Map::from_iter([("carrs".to_owned(), Value::Array(Vec::new()))]);
             result.extend(first);
+            if let Some(carrs) = result.get("carrs").and_then(lenient::list) {
+                let carrs = carrs.into_iter().cloned().collect();
+                result.insert("carrs".to_owned(), Value::Array(carrs));
+            }
             Value::Object(result)
         }
         _ if items.is_empty() => head.clone(),

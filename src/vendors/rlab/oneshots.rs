@@ -62,12 +62,11 @@ fn info(view: &JobView<'_>, reply: &Reply) -> Reading {
         Ok(items) => items,
         Err(reason) => return Reading::one(lenient::unclear(reason)),
     };
-    if !items.readable {
+    if !items.readable && items.broken.is_empty() {
         let message = format!("R-Lab's list cannot be read as a whole: {}", reply.words());
         return readable(lenient::unclear(Reason::new("incomplete_list", message)));
     }
-    let mut found = Vec::new();
-    let mut missing = Vec::new();
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
     for track in tracks_of(view.params) {
         match items.get(&track) {
             Some(item) => found.push(sight(&track, item).data),
@@ -78,7 +77,12 @@ fn info(view: &JobView<'_>, reply: &Reply) -> Reading {
         // A part that holds none of them: nothing is known of any.
         return partial(reply);
     }
-    readable(succeeded(json!({ "tracks": found, "missing": missing })))
+    if items.broken.is_empty() {
+        return readable(succeeded(json!({ "tracks": found, "missing": missing })));
+    }
+    // One record that cannot be read hides none of the others; whose it is, nobody knows.
+    let result = json!({ "tracks": found, "missing": [], "unread": missing, "unreadable": items.broken });
+    readable(succeeded(result))
 }
 
 /// `deltrack` and `updatetrack`: the words are all there is.

@@ -4,6 +4,7 @@
 //! side that loses nothing (a paused account, a request sent later), since the rest ends the job. `pause_on` adds to them.
 
 use crate::domain::Reason;
+use crate::vendors::faults::{self, About, Lexicon};
 use crate::vendors::{Common, lenient};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,36 +17,37 @@ pub enum Refusal {
     Item(Reason),
 }
 
-const MONEY: [&str; 3] = ["баланс", "тариф", "средств"];
-const LATER: [&str; 4] = ["позже", "позднее", "повторите", "временно"];
+const LEXICON: Lexicon = Lexicon {
+    credentials: &[],
+    access: &[],
+    money: &[
+        "тариф* + истек|истекает|истекла|законч*|окончен|окончился|исчерпан*|просрочен*|оплат*|оплач*|продл*|отключен*",
+    ],
+    vague_credentials: &[faults::KEY],
+    vague_access: &[],
+    vague_money: &["баланс|баланса|балансе|балансом", "тариф|тарифа|тарифу"],
+};
 
 /// `words` are whole, as the vendor sent them.
 pub fn sort(common: &Common, words: &str) -> Refusal {
-    let lower = words.to_lowercase();
     let shown = lenient::excerpt(words);
-    if speaks_of_key(&lower) {
-        let advice = "check user_id and user_key";
-        return account("bad_credentials", format!("R-Lab refuses the key: {shown} ({advice})"), false);
+    match faults::about(words, &LEXICON, &common.pause_on) {
+        About::Credentials => {
+            let advice = "check user_id and user_key";
+            account("bad_credentials", format!("R-Lab refuses the key: {shown} ({advice})"), false)
+        }
+        About::Access => account("account_refused", format!("R-Lab refuses the account: {shown}"), false),
+        About::Money => account("no_money", format!("R-Lab's tariff or balance has ended: {shown}"), true),
+        // State 2 is "none of it was done", whatever stood in the way.
+        About::Later | About::Broken => {
+            Refusal::Later(Reason::new("vendor_busy", format!("R-Lab asks to come later: {shown}")))
+        }
+        About::Other => Refusal::Item(Reason::new("vendor_refused", format!("R-Lab refused it: {shown}"))),
     }
-    if lenient::mentions(words, &common.pause_on) {
-        return account("account_refused", format!("R-Lab refuses the account: {shown}"), false);
-    }
-    if MONEY.iter().any(|word| lower.contains(word)) {
-        return account("no_money", format!("R-Lab's tariff or balance has ended: {shown}"), true);
-    }
-    if LATER.iter().any(|word| lower.contains(word)) {
-        return Refusal::Later(Reason::new("vendor_busy", format!("R-Lab asks to come later: {shown}")));
-    }
-    Refusal::Item(Reason::new("vendor_refused", format!("R-Lab refused it: {shown}")))
 }
 
 fn account(code: &str, message: String, money: bool) -> Refusal {
     Refusal::Account { reason: Reason::new(code, message), money }
-}
-
-/// A word that begins with "ключ" or ends with "key" (`trackingRequestKey`); "исключение" and "keyboard" are not meant.
-fn speaks_of_key(lower: &str) -> bool {
-    lower.split(|c: char| !c.is_alphanumeric()).any(|word| word.starts_with("ключ") || word.ends_with("key"))
 }
 
 #[cfg(test)]
@@ -74,6 +76,14 @@ mod tests {
             ("Сервис временно недоступен", "vendor_busy"),
             ("Внутреннее исключение", "vendor_refused"),
             ("Некорректный трек номер", "vendor_refused"),
+            ("Некорректный трек-номер, исправьте и повторите", "vendor_refused"),
+            ("Ключевое поле не заполнено", "vendor_refused"),
+            ("Посылка из Turkey не найдена", "vendor_refused"),
+            ("Данный ключ отсутствует в словаре.", "vendor_refused"),
+            ("Не найден тарифный план доставки", "vendor_refused"),
+            ("Слишком много запросов, повторите через 5 минут", "vendor_busy"),
+            ("Timeout expired", "vendor_busy"),
+            ("trackingRequestKey", "bad_credentials"),
             ("", "vendor_refused"),
         ];
         for (words, code) in table {

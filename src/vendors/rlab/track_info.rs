@@ -17,6 +17,8 @@ pub struct Items<'a> {
     by_track: HashMap<String, &'a Value>,
     /// Every item could be read, so that a poll may count who is missing.
     pub readable: bool,
+    /// Records that cannot be read, as they came.
+    pub broken: Vec<&'a str>,
     /// And there was a list, and the vendor did not speak of a part: who is missing is really missing. Paid requests are repeated on this.
     pub complete: bool,
 }
@@ -28,11 +30,13 @@ pub fn same(track: &str) -> String {
 
 impl<'a> Items<'a> {
     pub fn of(reply: &'a Reply) -> Result<Items<'a>, Reason> {
-        let (list, listed): (&[Value], bool) = match reply.data() {
-            Data::Value(Value::Array(items)) => (items, true),
-            Data::Value(item @ Value::Object(_)) => (std::slice::from_ref(item), true),
+        let (list, listed): (Vec<&Value>, bool) = match reply.data() {
             // No list is not an empty one: a poll may miss its track in it, but a paid request is not repeated on it.
-            Data::Null => (&[], false),
+            Data::Null => (Vec::new(), false),
+            Data::Value(Value::Object(fields)) if fields.is_empty() => (Vec::new(), false),
+            Data::Value(data @ (Value::Array(_) | Value::Object(_))) => {
+                (lenient::list(data).unwrap_or_else(|| vec![data]), true)
+            }
             Data::Missing | Data::Value(_) => {
                 return Err(Reason::new(
                     "wrong_shape",
@@ -40,12 +44,14 @@ impl<'a> Items<'a> {
                 ));
             }
         };
-        let mut items = Items { by_track: HashMap::with_capacity(list.len()), readable: reply.ok, complete: false };
+        let by_track = HashMap::with_capacity(list.len());
+        let mut items = Items { by_track, readable: reply.ok, broken: Vec::new(), complete: false };
         for item in list {
             match lenient::string_field(item, "trackNumber") {
                 Some(track) => items.keep(same(&track), item),
                 None => items.readable = false,
             }
+            items.broken.extend(item.as_str().filter(|text| text.starts_with('{')));
         }
         items.complete = listed && items.readable && reply.state == ResultState::Done;
         Ok(items)
@@ -61,6 +67,11 @@ impl<'a> Items<'a> {
                 self.by_track.insert(track, item);
             }
         }
+    }
+
+    /// The record that speaks of this track and cannot be read.
+    pub fn broken(&self, track: &str) -> Option<&'a str> {
+        self.broken.iter().copied().find(|text| same(text).contains(&same(track)))
     }
 
     pub fn get(&self, track: &str) -> Option<&'a Value> {

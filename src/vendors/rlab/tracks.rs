@@ -14,6 +14,7 @@ use super::{Rlab, track_of};
 use crate::domain::exchange::Answer;
 use crate::domain::state::{End, Outcome};
 use crate::domain::{Call, Job, Reason, Timestamp};
+use crate::vendors::faults::finds_fault;
 use crate::vendors::{AccountNews, JobView, Reading, Seen, Verdict, lenient};
 
 /// "Part of it was deleted", and the vendor does not say which.
@@ -90,6 +91,10 @@ impl Batch<'_> {
                 readable: true,
                 verdicts: self.all(Outcome::AccountHeld { reason }).verdicts,
             },
+            // "Wrong number, try again later": alone, it holds up none of the others.
+            Refusal::Later(reason) if self.tracks() > 1 && finds_fault(&self.reply.words()) => {
+                self.all(Verdict::Split { reason })
+            }
             Refusal::Later(reason) => self.all(Outcome::NotTaken { reason, again_at: None }),
             Refusal::Item(reason) if self.tracks() > 1 => self.all(Verdict::Split { reason }),
             Refusal::Item(reason) => self.each(|view| alone(view, reason.clone())),
@@ -206,6 +211,10 @@ impl Batch<'_> {
         let track = track_of(view, Call::Poll);
         if let Some(item) = items.get(&track) {
             return self.sighted(view, &track, item);
+        }
+        if let Some(text) = items.broken(&track) {
+            let message = format!("R-Lab's record of {track} cannot be read: {}", lenient::excerpt(text));
+            return lenient::unclear(Reason::new("incomplete_list", message)).into();
         }
         if !items.readable {
             return self.unclear("incomplete_list", "R-Lab's list cannot be read as a whole").into();

@@ -153,7 +153,7 @@ pub enum Data<'a> {
 
 impl Reply {
     pub fn read(answer: &Answer) -> Result<Reply, Reason> {
-        let whole = lenient::json(answer)?;
+        let whole = lenient::json_of_records(answer)?;
         let shape =
             |what: &str| Reason::new("wrong_shape", format!("{what}: {}", lenient::excerpt(&whole.to_string())));
         let state = match lenient::integer_field(&whole, "resultState") {
@@ -165,7 +165,7 @@ impl Reply {
         };
         let info = lenient::string_field(&whole, "resultInfo");
         // JSON in a string was seen at other .NET services.
-        let inner = result_data(&whole).and_then(Value::as_str).and_then(lenient::parse);
+        let inner = result_data(&whole).and_then(Value::as_str).and_then(lenient::parse_records);
         Ok(Reply { state, info, ok: (200..300).contains(&answer.status), whole, inner })
     }
 

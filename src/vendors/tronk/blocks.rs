@@ -1,12 +1,14 @@
 //! `tronk.report_json`: the report is ready first and its blocks are refreshed afterwards; the result is fetched once
 //! every block is through, or once the plan is over.
 
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::cadence::{FETCH_TRIES, Memo, Stage};
 use super::queue::about_this_job;
-use super::wire::{Reply, has_content};
-use super::{JobView, Tronk};
+use super::wire::{Reply, as_written, has_content};
+use super::{Flow, JobView, Tronk};
 use crate::domain::exchange::Answer;
 use crate::domain::state::{End, Outcome};
 use crate::domain::{Reason, Timestamp};
@@ -31,7 +33,7 @@ impl Tronk {
             return Reading::one(end);
         }
         let memo = Memo::of(job);
-        let text = lenient::text(&answer.body);
+        let text = lenient::answer_text(answer).into_owned();
         Reading::one(match (memo.stage, job.partial) {
             (Stage::Get, Some(checked)) => self.read_result(job, memo, checked, &reply, text, now),
             (Stage::Check | Stage::Get, _) => self.read_check(job, memo, &reply, text, now),
@@ -76,11 +78,19 @@ impl Tronk {
 }
 
 fn finished(job: &JobView<'_>, report: &Value, reply: &Reply, checked: &str, fetched: &str) -> Outcome {
-    let result = json!({
-        "report": report,
-        "task": reply.task_as_it_came(),
-        "id": job.job.remote_id,
-        "raw": { "check": checked, "result": fetched },
-    });
-    Outcome::Ended(End::Success { result: result.to_string() })
+    let result = BlocksResult {
+        id: job.job.remote_id.as_deref(),
+        raw: json!({ "check": checked, "result": fetched }),
+        report: as_written(Flow::Blocks, &[fetched], report),
+        task: reply.task_as_it_came(),
+    };
+    Outcome::Ended(End::Success { result: serde_json::to_string(&result).unwrap_or_default() })
+}
+
+#[derive(Serialize)]
+struct BlocksResult<'a> {
+    id: Option<&'a str>,
+    raw: Value,
+    report: Option<Box<RawValue>>,
+    task: Value,
 }

@@ -12,10 +12,10 @@ mod tests;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::cadence::Cadence;
-use self::wire::Reply;
+use self::wire::{Complaint, Reply};
 use super::{Checked, Common, JobView, KindSpec, ParamProblem, Reading, Vendor, lenient};
 use crate::domain::exchange::{Answer, Body, Field, Host, Method, Request};
 use crate::domain::policy::PollStep;
@@ -122,7 +122,7 @@ impl Tronk {
             Err(reason) => return Reading::one(lenient::unclear(reason)),
         };
         if let Some(message) = reply.error() {
-            return self.refused(message);
+            return self.refused(message, answer);
         }
         match reply.accepted_id() {
             Ok(id) => {
@@ -133,14 +133,29 @@ impl Tronk {
         }
     }
 
-    /// The vendor's own error: the account's fault if its text says so, else the end of the job.
-    fn refused(&self, message: &str) -> Reading {
-        match wire::account_fault(message, &self.settings.common.pause_on) {
-            Some(reason) => Reading::held(1, reason),
-            None => Reading::one(Outcome::Ended(End::Failure {
-                reason: Reason::new("vendor_refused", message),
-                result: None,
-            })),
+    /// The vendor's own error in answer to an order: the account's fault, "come later", or the end of the job. Where it broke
+    /// off at the vendor's, the order may have been booked.
+    fn refused(&self, message: &str, answer: &Answer) -> Reading {
+        match wire::complaint(message, &self.settings.common.pause_on) {
+            Complaint::Account(reason) => Reading::held(1, reason),
+            Complaint::Later(reason) => Reading::one(Outcome::NotTaken { reason, again_at: None }),
+            Complaint::Broken(reason) => Reading { readable: true, ..Reading::one(lenient::unclear(reason)) },
+            Complaint::Other(reason) => {
+                // What else stands in it (dates, the car) has no other place.
+                let result = json!({ "answer": lenient::answer_text(answer) }).to_string();
+                Reading::one(Outcome::Ended(End::Failure { reason, result: Some(result) }))
+            }
+        }
+    }
+
+    /// The same about a report that is paid for: what is no fault of the account's may pass.
+    fn complained(&self, message: &str) -> Reading {
+        match wire::complaint(message, &self.settings.common.pause_on) {
+            Complaint::Account(reason) => Reading::held(1, reason),
+            Complaint::Later(reason) | Complaint::Broken(reason) => {
+                Reading::one(Outcome::NotTaken { reason, again_at: None })
+            }
+            Complaint::Other(reason) => Reading::one(Outcome::UnknownError { reason }),
         }
     }
 

@@ -1,9 +1,11 @@
 //! `tronk.report`: checkqueue until the report is there, then getresult for its link.
 
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::cadence::{FETCH_TRIES, Memo, Stage, clock_start};
-use super::wire::{Reply, has_content};
+use super::wire::{Reply, as_written, has_content};
 use super::{Flow, JobView, Tronk};
 use crate::domain::exchange::Answer;
 use crate::domain::state::{End, Outcome};
@@ -20,14 +22,24 @@ struct Finished<'a> {
 
 impl Finished<'_> {
     fn outcome(self, job: &JobView<'_>) -> Outcome {
-        let result = json!({
-            "report": self.report,
-            "url": self.url,
-            "id": job.job.remote_id,
-            "raw": { "check": self.checked, "get": self.fetched },
-        });
-        Outcome::Ended(End::Success { result: result.to_string() })
+        let texts: Vec<&str> = [Some(self.checked), self.fetched].into_iter().flatten().collect();
+        let written = self.report.as_ref().and_then(|report| as_written(Flow::Queue, &texts, report));
+        let result = ReportResult {
+            id: job.job.remote_id.as_deref(),
+            raw: json!({ "check": self.checked, "get": self.fetched }),
+            report: written,
+            url: self.url,
+        };
+        Outcome::Ended(End::Success { result: serde_json::to_string(&result).unwrap_or_default() })
     }
+}
+
+#[derive(Serialize)]
+struct ReportResult<'a> {
+    id: Option<&'a str>,
+    raw: Value,
+    report: Option<Box<RawValue>>,
+    url: Option<String>,
 }
 
 impl Tronk {
@@ -39,7 +51,7 @@ impl Tronk {
         now: Timestamp,
     ) -> Reading {
         let memo = Memo::of(job);
-        let text = lenient::text(&answer.body);
+        let text = lenient::answer_text(answer).into_owned();
         match (memo.stage, job.partial) {
             (Stage::Get, Some(checked)) => self.read_getresult(job, memo, checked, reply, &text, now),
             (Stage::Check | Stage::Get, _) => self.read_checkqueue(job, memo, reply, text, now),

@@ -1,11 +1,13 @@
 //! Tronk's requests as pairs, and its answers as the little that is known of them.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::cadence::{Memo, Stage};
 use super::{Flow, JobView};
 use crate::domain::exchange::{Answer, Field};
 use crate::domain::{Call, Reason};
+use crate::vendors::faults::{self, About, Lexicon};
 use crate::vendors::lenient;
 
 /// Path, mode and the pair that names the subject.
@@ -188,12 +190,27 @@ impl Reply {
     /// Every block of reportjson is through: refreshed, or cancelled and never to be.
     pub(super) fn blocks_settled(&self) -> bool {
         let is = |block: &Value, name| lenient::field(block, name).is_some_and(lenient::truthy);
-        match lenient::field(self.task(), "StatusServices") {
-            Some(Value::Array(blocks)) => blocks.iter().all(|block| is(block, "IsComplete") || is(block, "IsCancel")),
+        match lenient::field(self.task(), "StatusServices").and_then(lenient::list) {
+            Some(blocks) => blocks.into_iter().all(|block| is(block, "IsComplete") || is(block, "IsCancel")),
             // No list of blocks, nothing to wait for.
-            Some(_) | None => true,
+            None => true,
         }
     }
+}
+
+/// The report as it was written in one of these answers: no digit of a number is lost, however long it is. `report` is the
+/// same as it was understood, and counts where the two do not agree.
+pub(super) fn as_written(flow: Flow, texts: &[&str], report: &Value) -> Option<Box<RawValue>> {
+    let written = |text: &&str| match flow {
+        Flow::Queue => lenient::member_as_written(text, "resultJson"),
+        Flow::Blocks => {
+            let result = lenient::member_as_written(text, "Result")?;
+            lenient::member_as_written(result.get(), "data").or(Some(result))
+        }
+    };
+    let agrees = |written: &Box<RawValue>| lenient::embedded(written.get()).as_ref() == Some(report);
+    let found = texts.iter().filter_map(written).find(agrees);
+    found.or_else(|| RawValue::from_string(report.to_string()).ok())
 }
 
 /// A value that may be JSON in a string. Empty text and null are nothing.
@@ -228,28 +245,43 @@ fn task_id(value: &Value) -> Option<String> {
     (digits && text.bytes().any(|byte| byte != b'0')).then_some(text)
 }
 
-/// Why the account must pause, if the text says so. The page names one cause ("закончился доступ или запросы") and
-/// publishes no text for a bad key. A sentence that calls a key wrong is taken for one all the same: a pause costs a
-/// `resume`, and a whole queue ended as failed cannot be had back. What else there may be is the operator's `pause_on`.
-pub(super) fn account_fault(message: &str, pause_on: &[String]) -> Option<Reason> {
-    let text = message.to_lowercase();
-    let ended = text.contains("закончил") && (text.contains("доступ") || text.contains("запрос"));
-    if ended {
-        return Some(Reason::new("access_ended", message));
+/// What the vendor's own error is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Complaint {
+    /// The account must pause.
+    Account(Reason),
+    Later(Reason),
+    /// It broke off at the vendor's; how far it came, nobody knows.
+    Broken(Reason),
+    /// The report, or something that nobody knows.
+    Other(Reason),
+}
+
+/// The page names one cause ("закончился доступ или запросы") and publishes no text for a bad key. A sentence that calls a
+/// key wrong is taken for one all the same: a pause costs a `resume`, and a whole queue ended as failed cannot be had back.
+/// What else there may be is the operator's `pause_on`.
+pub(super) fn complaint(message: &str, pause_on: &[String]) -> Complaint {
+    const LEXICON: Lexicon = Lexicon {
+        credentials: &[],
+        access: &["законч* + доступ|доступа|запросы|запросов", "истек|истекло|окончен|окончился + доступ|доступа"],
+        money: &[],
+        vague_credentials: &[],
+        vague_access: &[],
+        vague_money: &[],
+    };
+    let reason = |code: &str| Reason::new(code, message);
+    match faults::about(message, &LEXICON, pause_on) {
+        About::Credentials => Complaint::Account(reason("bad_key")),
+        About::Access | About::Money => Complaint::Account(reason("access_ended")),
+        About::Later => Complaint::Later(reason("vendor_busy")),
+        About::Broken => Complaint::Broken(reason("vendor_broken")),
+        About::Other => Complaint::Other(reason("vendor_refused")),
     }
-    const WRONG: [&str; 5] = ["неверн", "некоррект", "недейств", "не найден", "invalid"];
-    let names_key = text.contains("ключ") || text.split(|c: char| !c.is_alphanumeric()).any(|word| word == "key");
-    let bad_key = names_key && WRONG.iter().any(|wrong| text.contains(wrong));
-    if !bad_key && !lenient::mentions(message, pause_on) {
-        return None;
-    }
-    let code = if text.contains("ключ") || text.contains("key") { "bad_key" } else { "access_ended" };
-    Some(Reason::new(code, message))
 }
 
 /// A readable answer that does not say what it should.
 pub(super) fn odd(answer: &Answer, what: &str) -> Reason {
-    let text = lenient::borrowed(&answer.body);
+    let text = lenient::answer_text(answer);
     let message = format!("HTTP {}: the answer {what}: {}", answer.status, lenient::excerpt(text.trim()));
     Reason::new("unexpected_answer", message)
 }

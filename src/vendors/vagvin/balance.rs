@@ -19,7 +19,7 @@ pub fn read(value: Option<&Value>, text: &str, now: Timestamp) -> Option<Balance
             .find_map(|name| named(value, name, DEEPEST))
             .or_else(|| bare(value))
             .or_else(|| in_words(value, DEEPEST)),
-        None => after_name(text).or_else(|| number(text)),
+        None => of_currency(text).or_else(|| after_name(text)).or_else(|| number(text)),
     }?;
     let unit = if is_roubles(text) { "RUB" } else { "" };
     Some(Balance { amount, unit: unit.to_owned(), text: Some(lenient::excerpt(text)), at: now })
@@ -56,7 +56,7 @@ fn bare(value: &Value) -> Option<f64> {
 fn in_words(value: &Value, depth: usize) -> Option<f64> {
     let below = depth.checked_sub(1)?;
     match value {
-        Value::String(text) => after_name(text),
+        Value::String(text) => of_currency(text).or_else(|| after_name(text)),
         Value::Object(fields) => fields.values().find_map(|value| in_words(value, below)),
         Value::Array(items) => items.iter().find_map(|item| in_words(item, below)),
         Value::Number(_) | Value::Bool(_) | Value::Null => None,
@@ -66,7 +66,52 @@ fn in_words(value: &Value, depth: usize) -> Option<f64> {
 /// "Ваш баланс: 1 500,50 руб."
 fn after_name(text: &str) -> Option<f64> {
     let lower = text.to_lowercase();
-    NAMES.iter().find_map(|name| leading(lower.split_once(name)?.1.trim_start_matches(|c: char| !starts_number(c))))
+    NAMES.iter().find_map(|name| numbers(lower.split_once(name)?.1).into_iter().map(|(amount, _)| amount).next())
+}
+
+/// "Баланс на 01.02.2026: 1500 руб.": where a number has a currency, that one is meant, and no other.
+fn of_currency(text: &str) -> Option<f64> {
+    let lower = text.to_lowercase();
+    let named = NAMES.iter().find_map(|name| Some(lower.split_once(name)?.1))?;
+    let found = numbers(named).into_iter().find(|(_, rest)| {
+        let word: String = rest.trim_start().chars().take_while(|c| c.is_alphabetic() || *c == '₽').collect();
+        !word.is_empty() && CURRENCIES.contains(&word.as_str())
+    });
+    found.map(|(amount, _)| amount)
+}
+
+/// The numbers in a text and what follows each; dates and times are none.
+fn numbers(text: &str) -> Vec<(f64, &str)> {
+    const SENTENCE: usize = 500;
+    let mut text = text.char_indices().nth(SENTENCE).map_or(text, |(at, _)| &text[..at]);
+    let mut found = Vec::new();
+    loop {
+        text = text.trim_start_matches(|c: char| !starts_number(c));
+        if text.is_empty() {
+            return found;
+        }
+        let length = text.find(|c: char| !(c.is_ascii_digit() || "-.:/".contains(c))).unwrap_or(text.len());
+        let word = text[..length].trim_end_matches(['.', ':', '-', '/']);
+        if is_date(word) {
+            text = &text[length..];
+            continue;
+        }
+        match split_number(text) {
+            Some((amount, rest)) => {
+                found.push((amount, rest));
+                text = rest;
+            }
+            // A dash, and no number behind it.
+            None => text = &text[1..],
+        }
+    }
+}
+
+/// 01.02.2026, 2026-02-01, 12:30.
+fn is_date(word: &str) -> bool {
+    let parts: Vec<&str> = word.split(['.', '-', '/', ':']).collect();
+    let all_digits = parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    all_digits && (parts.len() > 2 || (parts.len() == 2 && word.contains(':')))
 }
 
 fn starts_number(c: char) -> bool {
@@ -83,11 +128,6 @@ fn number(text: &str) -> Option<f64> {
     let (amount, rest) = split_number(text)?;
     let alone = text.starts_with(starts_number) && CURRENCIES.contains(&rest.trim().to_lowercase().as_str());
     alone.then_some(amount)
-}
-
-/// The number at the beginning of a text.
-fn leading(text: &str) -> Option<f64> {
-    split_number(text).map(|(amount, _)| amount)
 }
 
 /// The number at the beginning of a text, and what follows it.

@@ -102,6 +102,7 @@ impl VagVin {
             }
             Said::No(error) => Reading::one(failed(error, answer)),
             Said::Held(error) => Reading::held(1, held(error)),
+            Said::Later(error) => Reading::one(Outcome::NotTaken { reason: busy(&error), again_at: None }),
             Said::Unclear(reason) => Reading::one(lenient::unclear(reason)),
         }
     }
@@ -119,6 +120,7 @@ impl VagVin {
             }
             Said::No(error) => Reading::one(failed(error, answer)),
             Said::Held(error) => Reading::held(1, held(error)),
+            Said::Later(error) => Reading::one(Outcome::NotTaken { reason: busy(&error), again_at: None }),
             Said::Unclear(reason) => Reading::one(lenient::unclear(reason)),
         }
     }
@@ -190,6 +192,7 @@ impl Vendor for VagVin {
                 unclear: None,
             },
             Said::No(error) => unreadable(refused(&error)),
+            Said::Later(error) => unreadable(busy(&error)),
             Said::Unclear(reason) => unreadable(reason),
         }
     }
@@ -217,12 +220,16 @@ fn refused(error: &str) -> Reason {
     Reason::new("vendor_refused", format!("VagVin refused: {}", lenient::excerpt(error)))
 }
 
+fn busy(error: &str) -> Reason {
+    Reason::new("vendor_busy", format!("VagVin asks to come later: {}", lenient::excerpt(error)))
+}
+
 fn held(error: String) -> Reason {
     Reason::new("account_refused", format!("VagVin refused the account: {}", lenient::excerpt(&error)))
 }
 
 fn failed(error: String, answer: &Answer) -> Outcome {
-    let kept = json!({ "error": error, "status": answer.status, "answer": head(&lenient::text(&answer.body)) });
+    let kept = json!({ "error": error, "status": answer.status, "answer": head(&lenient::answer_text(answer)) });
     Outcome::Ended(End::Failure { reason: refused(&error), result: Some(kept.to_string()) })
 }
 

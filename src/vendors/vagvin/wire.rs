@@ -7,6 +7,7 @@ use super::catalogue::GET_BALANCE;
 use super::refusal;
 use crate::domain::Reason;
 use crate::domain::exchange::{Answer, Body, Host, Method, Request};
+use crate::vendors::faults::{self, About, Lexicon};
 use crate::vendors::lenient;
 
 /// Everything that the vendor is asked is asked here.
@@ -64,6 +65,8 @@ pub enum Said {
     No(String),
     /// Refused, and the account is why: token, access, money.
     Held(String),
+    /// Not taken, and welcome later.
+    Later(String),
     Unclear(Reason),
 }
 
@@ -75,7 +78,7 @@ pub enum Said {
 /// form of a refusal; an `error` beside an id or other news, or a `"success": false` without one, contradicts the 2xx,
 /// and nobody knows.
 pub fn said(answer: &Answer, pause_on: &[String]) -> Said {
-    let text = lenient::text(&answer.body);
+    let text = lenient::answer_text(answer);
     let text = text.trim();
     let accepted = (200..300).contains(&answer.status);
     match lenient::json(answer) {
@@ -113,10 +116,15 @@ fn refused(status: u16, error: String, pause_on: &[String]) -> Said {
         // A framework wrote this when the vendor's code fell over, before or after the order was booked.
         return unclear("vendor_broken", format!("HTTP {status}: {}", lenient::excerpt(&error)));
     }
-    if is_about_account(status) || known(ACCOUNT) || lenient::mentions(&error, pause_on) {
+    if is_about_account(status) {
         return Said::Held(error);
     }
-    Said::No(error)
+    match faults::about(&error, &LEXICON, pause_on) {
+        About::Credentials | About::Access | About::Money => Said::Held(error),
+        About::Later => Said::Later(error),
+        About::Broken => unclear("vendor_broken", format!("HTTP {status}: {}", lenient::excerpt(&error))),
+        About::Other => Said::No(error),
+    }
 }
 
 fn unclear(code: &str, message: String) -> Said {
@@ -130,25 +138,14 @@ fn is_about_account(status: u16) -> bool {
 
 /// Texts of bad key, no access, no money. The vendor's own are unknown: `pause_on` adds to these. They are phrases,
 /// since bare words ("доступ", "средств") also stand in texts about brands and vehicles.
-const ACCOUNT: &[&str] = &[
-    "токен",
-    "token",
-    "api_key",
-    "api key",
-    "unauthorized",
-    "не авториз",
-    "access denied",
-    "нет доступа",
-    "доступ запрещ",
-    "доступ закры",
-    "доступ законч",
-    "баланс",
-    "balance",
-    "недостаточно средств",
-    "недостаточно денег",
-    "пополните",
-    "insufficient funds",
-];
+const LEXICON: Lexicon = Lexicon {
+    credentials: &["не авториз*", "unauthorized"],
+    access: &["доступ законч*", "законч* доступ"],
+    money: &[],
+    vague_credentials: &["токен|токена|токену|токеном|токене|token|tokens", "api key", "apikey"],
+    vague_access: &["access denied", "нет доступа", "доступ запрещ*|закры*"],
+    vague_money: &["баланс|баланса|балансе|балансу|балансом|balance"],
+};
 
 const BROKEN: &[&str] = &[
     "internal server error",

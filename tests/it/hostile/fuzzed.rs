@@ -142,6 +142,18 @@ fn reader(vendor: &'static str) -> Reader {
 
 const STATUSES: [u16; 10] = [200, 201, 204, 400, 401, 403, 404, 422, 500, 503];
 
+/// What the vendors' servers may declare.
+const CHARSETS: [Option<&str>; 8] = [
+    None,
+    Some("windows-1251"),
+    Some("utf-8"),
+    Some("koi8-r"),
+    Some("utf-16"),
+    Some("ibm866"),
+    Some("gbk"),
+    Some("none"),
+];
+
 /// Ends an answer; what follows is the answer to the call that the first of the jobs needs then. No byte of UTF-8.
 const NEXT_ANSWER: u8 = 0xff;
 /// No vendor's way has more steps before it repeats itself.
@@ -149,8 +161,10 @@ const MOST_ANSWERS: usize = 8;
 
 fn answer(bytes: &[u8]) -> Answer {
     let mut choice = Choice(bytes);
-    let status = STATUSES[choice.of(STATUSES.len())];
-    Answer { status, content_type: None, retry_after: None, body: Bytes::copy_from_slice(choice.0) }
+    let first = usize::from(choice.byte());
+    let (status, charset) = (STATUSES[first % STATUSES.len()], first / STATUSES.len() % CHARSETS.len());
+    let content_type = CHARSETS[charset].map(|charset| format!("text/html; charset={charset}"));
+    Answer { status, content_type, retry_after: None, body: Bytes::copy_from_slice(choice.0) }
 }
 
 /// Whatever an answer says, it is legal for the call, counts once, and leaves the job with something to do.

@@ -112,6 +112,23 @@ fn an_error_of_checkqueue_that_nobody_understands_does_not_end_a_paid_job_by_its
 }
 
 #[test]
+fn what_passes_by_itself_ends_no_paid_job() {
+    for text in [
+        "Сервис временно недоступен",
+        "Слишком много запросов",
+        "лимит запросов",
+        "Timeout expired. The timeout period elapsed prior to obtaining a connection from the pool.",
+        "Время ожидания истекло",
+    ] {
+        let body = json!({ "error": true, "error_msg": text }).to_string();
+        for mut story in [Story::report(), Story::report_json()] {
+            let outcome = story.poll(&body, 20);
+            assert!(matches!(outcome, Outcome::NotTaken { again_at: None, .. }), "{text}: {outcome:?}");
+        }
+    }
+}
+
+#[test]
 fn readiness_shows_in_the_status_in_the_report_or_in_the_link() {
     for body in [
         r#"{"error":null,"status":1,"id":123}"#,

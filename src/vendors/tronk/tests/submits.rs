@@ -70,6 +70,53 @@ fn ended_access_and_a_bad_key_hold_the_account_and_keep_the_job() {
 }
 
 #[test]
+fn words_that_only_look_like_a_key_fail_one_job_and_pause_nothing() {
+    for text in [
+        "Заключение не найдено",
+        "Нет подключения к источнику, номер некорректен",
+        "Исключение: неверный формат номера",
+        "Услуга не включена, некорректный тариф",
+        "Ключевой параметр не найден",
+        "Данный ключ отсутствует в словаре.",
+        "Нет данных",
+    ] {
+        let reading = read(REPORT, 200, json!({ "error": true, "error_msg": text }).to_string().as_bytes());
+        assert_eq!(reading.account, None, "{text}");
+        assert_eq!(failure(only(reading)).code, "vendor_refused", "{text}");
+    }
+}
+
+#[test]
+fn come_later_leaves_the_order_in_the_queue_and_what_broke_off_is_in_doubt() {
+    for text in ["Слишком много запросов", "Сервис временно недоступен", "лимит запросов", "Try again later"]
+    {
+        let body = json!({ "error": true, "error_msg": text }).to_string();
+        let outcome = only(read(REPORT, 200, body.as_bytes()));
+        assert!(
+            matches!(&outcome, Outcome::NotTaken { reason, again_at: None } if reason.code == "vendor_busy"),
+            "{text}: {outcome:?}"
+        );
+    }
+    let body = json!({ "error": true, "error_msg": "Execution Timeout Expired" }).to_string();
+    let reading = read(REPORT, 200, body.as_bytes());
+    assert!(reading.readable);
+    assert!(matches!(only(reading), Outcome::Unclear { .. }));
+}
+
+#[test]
+fn a_refusal_is_kept_as_it_came() {
+    let body =
+        r#"{"start":"2026-02-01T10:00:00","vin":"X","gosnumber":"А001АА77","error":true,"error_msg":"Нет данных"}"#;
+    match only(read(REPORT, 200, body.as_bytes())) {
+        Outcome::Ended(End::Failure { result: Some(result), .. }) => {
+            let result: Value = serde_json::from_str(&result).expect("a result is JSON");
+            assert_eq!(result["answer"], body);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn what_is_neither_stays_in_doubt() {
     for body in [
         "",
