@@ -131,8 +131,7 @@ const AGAIN: &[&str] = &[
     "please retry|repeat",
 ];
 const BROKEN: &[&str] = &[
-    "timeout|таймаут|тайм аут|deadlock*|deadlocked|взаимоблокировк*",
-    "таймаута",
+    "timeout|таймаут*|deadlock*|взаимоблокировк*",
     "timed out",
     "time out",
     "тайм аут|аута",

@@ -159,14 +159,6 @@ impl Tronk {
         }
     }
 
-    /// The same about a report that is paid for: what is no fault of the account's may pass.
-    fn complained(&self, message: &str) -> Reading {
-        match wire::account_fault(message, &self.settings.common.pause_on) {
-            Some(reason) => Reading::held(1, reason),
-            None => Reading::one(Outcome::UnknownError { reason: Reason::new("vendor_refused", message) }),
-        }
-    }
-
     /// The end of the job when its `status` is one of those that the operator declared hopeless.
     fn hopeless(&self, reply: &Reply) -> Option<Outcome> {
         let status = reply.status().filter(|status| self.settings.failed_statuses.contains(status))?;

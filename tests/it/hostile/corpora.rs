@@ -9,12 +9,13 @@ use super::fuzzed;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 10] = [
+const TARGETS: [(&str, Target); 11] = [
     ("mailbox_row", fuzzed::mailbox_row),
     ("tronk", fuzzed::tronk),
     ("alta", fuzzed::alta),
     ("rlab", fuzzed::rlab),
     ("vagvin", fuzzed::vagvin),
+    ("nearly", fuzzed::nearly),
     ("callback", fuzzed::callback),
     ("config", fuzzed::config),
     ("sse", fuzzed::sse),

@@ -8,11 +8,13 @@ use bytes::Bytes;
 use opros::callbacks::parse::{self, Limits};
 use opros::cli::sse;
 use opros::config::{self, Sources, duration};
+use opros::domain::charset;
 use opros::domain::exchange::Answer;
 use opros::engine::intake::{Drivers, Intake};
 use opros::mailbox::row::{RawNumber, RawRow, RawText};
 use opros::vendors::registry::{self, VENDORS};
-use opros::vendors::{AccountCall, Vendor};
+use opros::vendors::{AccountCall, Vendor, lenient};
+use serde_json::Value;
 
 use crate::vendors::play::{NOW, Party, calls, carry_out, params, patched};
 use crate::vendors::samples;
@@ -198,6 +200,28 @@ macro_rules! vendors {
     };
 }
 vendors!(tronk, alta, rlab, vagvin);
+
+/// No byte is replaced, what is JSON is read as it is, and what is mended is JSON.
+pub fn nearly(data: &[u8]) {
+    let mut choice = Choice(data);
+    let content_type = CHARSETS[choice.of(CHARSETS.len())].map(|charset| format!("text/html; charset={charset}"));
+    let read = charset::decode(choice.0, content_type.as_deref());
+    if ["UTF-8", "windows-1251", "mixed"].contains(&read.charset) && read.text.contains('\u{fffd}') {
+        assert!(choice.0.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes()), "{read:?}");
+    }
+    let strict: Option<Value> = serde_json::from_str(&read.text).ok();
+    let value = lenient::parse(&read.text);
+    assert!(value.is_some() || !strict.is_some_and(|value| !value.is_string()), "{read:?}");
+    assert_eq!(value, lenient::parse(&read.text));
+    let written = lenient::as_written(&read.text);
+    assert_eq!(written.is_some(), lenient::embedded(&read.text).is_some(), "{read:?}");
+    if let Some(written) = written {
+        assert!(serde_json::from_str::<Value>(written.get()).is_ok());
+    }
+    if let Some(Value::Array(records)) = lenient::parse_records(&read.text).filter(|_| value.is_none()) {
+        assert!(records.iter().any(|record| !record.is_string()));
+    }
+}
 
 // ---- the other doors ----------------------------------------------------------------------------------------------
 
