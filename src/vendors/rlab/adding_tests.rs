@@ -206,15 +206,16 @@ fn the_stage_is_written_once_for_each_doubt() {
 fn a_lost_answer_says_nothing_about_a_track() {
     let mut parcel = Parcel::new(1, "X1", State::Queued);
     for _ in 0..10 {
+        let now = parcel.job.due_at.expect("it is due some time");
         let begin = Begin::Submit { token: "t".to_owned(), request_hash: "h".to_owned() };
-        parcel.job = step(parcel.job, Input::Begin(begin), NOW).expect("legal").job;
+        parcel.job = step(parcel.job, Input::Begin(begin), now).expect("legal").job;
         let lost = Outcome::Unclear { reason: Reason::new("no_answer", "reset") };
         let end = Input::End { turn: parcel.job.turn, call: Call::Submit, outcome: lost };
-        parcel.job = step(parcel.job, end, NOW).expect("legal").job;
+        parcel.job = step(parcel.job, end, now).expect("legal").job;
         let mut vendor = BadTracks::new(&[], vec![Mood::Counts]);
         for minutes in 0..4 {
             if parcel.job.state == State::InDoubt {
-                call(&mut vendor, Call::LookUp, &mut [&mut parcel], NOW + Duration::from_secs(60 * minutes));
+                call(&mut vendor, Call::LookUp, &mut [&mut parcel], now + Duration::from_secs(60 * minutes));
             }
         }
         assert_eq!((parcel.job.state, parcel.job.memo.as_deref()), (State::Queued, None));

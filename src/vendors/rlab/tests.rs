@@ -33,7 +33,7 @@ pub(super) fn job(id: i64, kind: &str, state: State) -> Job {
         traits,
         state,
         priority: 5,
-        due_at: None,
+        due_at: (state == State::Queued).then_some(NOW),
         deadline: None,
         cancel_requested: false,
         dedupe_key: None,
