@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::nearly::{Long, has_long_numbers, mended};
-use super::salvage;
+use super::salvage::{self, Last};
 use crate::domain::charset;
 use crate::domain::exchange::{Answer, sha256_hex};
 use crate::domain::state::Outcome;
@@ -36,11 +36,11 @@ pub fn json(answer: &Answer) -> Result<Value, Reason> {
 
 /// The same of an answer that is, or has, a list of records: one that cannot be read stands there as a text, and hides
 /// none of the others.
-pub fn json_of_records(answer: &Answer) -> Result<Value, Reason> {
-    read_json(answer, parse_records)
+pub fn json_of_records(answer: &Answer, last: Last) -> Result<Value, Reason> {
+    read_json(answer, |text| parse_records(text, last))
 }
 
-fn read_json(answer: &Answer, parse: fn(&str) -> Option<Value>) -> Result<Value, Reason> {
+fn read_json(answer: &Answer, parse: impl Fn(&str) -> Option<Value>) -> Result<Value, Reason> {
     let read = charset::decode(&answer.body, answer.content_type.as_deref());
     let trimmed = read.text.trim();
     let refused = |code: &str, what: &str| {
@@ -96,8 +96,8 @@ pub fn parse(text: &str) -> Option<Value> {
 }
 
 /// The same of a list of records, of which some may be broken.
-pub fn parse_records(text: &str) -> Option<Value> {
-    parse(text).or_else(|| salvage::apart(text))
+pub fn parse_records(text: &str, last: Last) -> Option<Value> {
+    parse(text).or_else(|| salvage::apart(text, last))
 }
 
 /// JSON, or nearly, that stands as text in a field, keys as they are; none where its values would take too much memory.

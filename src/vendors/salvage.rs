@@ -14,14 +14,24 @@ const LARGEST_RECORD: usize = 256 << 10;
 /// Stands for the list while its frame is read.
 const LIST: &str = "\u{1}the list of records";
 
+/// What is made of a last record that lacks its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Last {
+    /// The answer may have been cut there: it is not read.
+    MayBeCut,
+    /// It is one that cannot be read, like any other.
+    IsBroken,
+}
+
 /// The document with its list taken apart; none where there is no list, its frame is broken, or no record can be read.
-pub fn apart(text: &str) -> Option<Value> {
+pub fn apart(text: &str, last: Last) -> Option<Value> {
     let (from, to) = (beginning(text)?, text.rfind(']')?);
     let (before, list, after) = (&text[..from], text.get(from + 1..to)?, &text[to + 1..]);
     let stand_in = Value::from(LIST).to_string();
     let frame = lenient::parse(&format!("{before}{stand_in}{after}"))?;
     let records = Records { text: list, at: 0, broken: 0 }.all()?;
-    if records.iter().all(Value::is_string) {
+    let is_cut = || records.last().and_then(Value::as_str).is_some_and(lacks_its_end);
+    if records.iter().all(Value::is_string) || (last == Last::MayBeCut && is_cut()) {
         return None;
     }
     match frame {
@@ -51,6 +61,22 @@ fn beginning(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+fn lacks_its_end(record: &str) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in record.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    depth > 0 || in_text
 }
 
 struct Records<'a> {
@@ -147,10 +173,11 @@ mod tests {
             let list = format!("[{good},\r\n{broken} , {good},{broken},{good}, 5]");
             let good: Value = serde_json::from_str(good).unwrap();
             for (text, found) in [
-                (list.clone(), apart(&list)),
+                (list.clone(), apart(&list, Last::IsBroken)),
                 (
                     format!(r#"{{"state":0,"data":{list},"more":{{"x":[1]}}}}"#),
-                    apart(&format!(r#"{{"state":0,"data":{list} ,"more":{{"x":1}}}}"#)).map(|all| all["data"].clone()),
+                    apart(&format!(r#"{{"state":0,"data":{list} ,"more":{{"x":1}}}}"#), Last::MayBeCut)
+                        .map(|all| all["data"].clone()),
                 ),
             ] {
                 let found = found.unwrap_or_else(|| panic!("{text}"));
@@ -173,13 +200,19 @@ mod tests {
             "[{\"b\":1}]]",
             "x[{\"b\":1}]",
         ] {
-            assert_eq!(apart(text), None, "{text}");
+            assert_eq!(apart(text, Last::IsBroken), None, "{text}");
         }
         assert_eq!(
-            apart(r#"{"state":0,"data":[{"a":1},{b}]}"#),
+            apart(r#"{"state":0,"data":[{"a":1},{b}]}"#, Last::MayBeCut),
             Some(json!({ "state": 0, "data": [{ "a": 1 }, "{b}"] }))
         );
         let hopeless = format!("[{{\"a\":1}},{}]", "{x},".repeat(2 * MOST_BROKEN));
-        assert_eq!(apart(&hopeless), None);
+        assert_eq!(apart(&hopeless, Last::IsBroken), None);
+        for cut in
+            ["[{\"a\":1},{\"b\":[2]", "{\"state\":0,\"data\":[{\"a\":1},{\"b\":[{\"c\":1}]}", "[{\"a\":1},{\"b\":\"x]"]
+        {
+            assert_eq!(apart(cut, Last::MayBeCut), None, "{cut}");
+            assert!(apart(cut, Last::IsBroken).is_some(), "{cut}");
+        }
     }
 }

@@ -103,7 +103,7 @@ pub struct LookUp {
 
 /// `track_list`, searched for the tokens of all these jobs.
 pub fn look_up(faults: &Faults, jobs: &[JobView<'_>], answer: &Answer, terms: &LookUp) -> Reading {
-    match wire::envelope(answer) {
+    match wire::envelope_of_poll(answer) {
         Err(reason) => Reading::all(jobs.len(), Outcome::Unclear { reason }),
         Ok(Envelope::Refused(refusal)) if faults.sort(&refusal) == Fault::Access => {
             Reading::held(jobs.len(), refusal.reason("no_access"))
@@ -169,9 +169,15 @@ pub fn cancel(faults: &Faults, view: &JobView<'_>, answer: &Answer, now: Timesta
 
 // ---- one-shots --------------------------------------------------------------------------------------------------
 
-pub fn one_shot(faults: &Faults, view: &JobView<'_>, answer: &Answer, now: Timestamp) -> Reading {
+pub fn one_shot(
+    faults: &Faults,
+    view: &JobView<'_>,
+    answer: &Answer,
+    envelope: Result<Envelope, Reason>,
+    now: Timestamp,
+) -> Reading {
     let kind = view.job.kind.as_str();
-    match wire::envelope(answer) {
+    match envelope {
         Err(reason) => Reading::one(Outcome::Unclear { reason }),
         Ok(Envelope::Ok { head, items, .. }) => {
             let result = if kind == SHOW { shown(&head, items) } else { wire::result(kind, &head, &items) };

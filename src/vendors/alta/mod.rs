@@ -192,7 +192,7 @@ impl Alta {
 
     /// One answer of `track_list` for all these jobs.
     fn read_list(&self, jobs: &[JobView<'_>], answer: &Answer, now: Timestamp) -> Reading {
-        match wire::envelope(answer) {
+        match wire::envelope_of_poll(answer) {
             Err(reason) => Reading::all(jobs.len(), Outcome::Unclear { reason }),
             Ok(Envelope::Ok { items, .. }) => {
                 let list = TrackList::read(&items);
@@ -214,7 +214,9 @@ impl Alta {
 
     fn read_poll(&self, jobs: &[JobView<'_>], answer: &Answer, now: Timestamp) -> Reading {
         match jobs {
-            [view] if view.job.kind != TRACK => answers::one_shot(&self.faults, view, answer, now),
+            [view] if view.job.kind != TRACK => {
+                answers::one_shot(&self.faults, view, answer, wire::envelope_of_poll(answer), now)
+            }
             [view] if !asks_list(view.job) => round::read(self.follow(view, now), view, &self.faults, answer),
             _ => self.read_list(jobs, answer, now),
         }
@@ -318,7 +320,7 @@ impl Vendor for Alta {
             (Call::Submit, [view]) if view.job.kind == TRACK => {
                 answers::add(&self.faults, view, answer, self.cadence.busy_tick(now))
             }
-            (Call::Submit, [view]) => answers::one_shot(&self.faults, view, answer, now),
+            (Call::Submit, [view]) => answers::one_shot(&self.faults, view, answer, wire::envelope(answer), now),
             (Call::Cancel, [view]) => answers::cancel(&self.faults, view, answer, now),
             (Call::Submit | Call::Cancel, _) => {
                 let reason = Reason::new("strange_batch", "Alta takes one order and one cancellation at a time");

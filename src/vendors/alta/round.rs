@@ -38,7 +38,7 @@ impl Part {
         let mut found = Dislocation::default();
         if let Some(body) = &self.body {
             let answer = Answer { status: 200, content_type: None, retry_after: None, body: body.clone().into() };
-            if let Ok(Envelope::Ok { head, items, .. }) = wire::envelope(&answer) {
+            if let Ok(Envelope::Ok { head, items, .. }) = wire::envelope_of_poll(&answer) {
                 found = Dislocation::read(&head, items);
             }
         }
@@ -56,7 +56,7 @@ pub fn position(following: &Following<'_>) -> usize {
 }
 
 pub fn read(mut following: Following<'_>, view: &JobView<'_>, faults: &Faults, answer: &Answer) -> Reading {
-    let refusal = match wire::envelope(answer) {
+    let refusal = match wire::envelope_of_poll(answer) {
         Err(reason) => return Reading::one(Outcome::Unclear { reason }),
         Ok(Envelope::Ok { .. }) => None,
         Ok(Envelope::Refused(refusal)) => Some(refusal),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::exchange::{Answer, Body, Field, Host, Method, Request};
 use crate::domain::{Reason, Timestamp};
 use crate::vendors::lenient;
+use crate::vendors::salvage::Last;
 
 const PATH: &str = "/rail_tracking/api_v2.php";
 /// Before a job's token in the comment: `track_list` is searched for it after a lost answer.
@@ -104,7 +105,16 @@ pub enum Envelope {
 
 /// The status element may stand alone, without its array.
 pub fn envelope(answer: &Answer) -> Result<Envelope, Reason> {
-    let (head, items, is_list) = match lenient::json_of_records(answer)? {
+    opened(answer, Last::MayBeCut)
+}
+
+/// The same of an answer that is asked for again and again: whatever can be read of it is.
+pub fn envelope_of_poll(answer: &Answer) -> Result<Envelope, Reason> {
+    opened(answer, Last::IsBroken)
+}
+
+fn opened(answer: &Answer, last: Last) -> Result<Envelope, Reason> {
+    let (head, items, is_list) = match lenient::json_of_records(answer, last)? {
         Value::Array(mut all) if !all.is_empty() => (all.remove(0), all, true),
         all @ Value::Object(_) => of_object(all),
         other => return Err(strange(answer, &other)),

@@ -11,11 +11,12 @@ use crate::domain::account::Balance;
 use crate::domain::exchange::Answer;
 use crate::domain::state::{End, Outcome};
 use crate::domain::{Reason, Timestamp};
+use crate::vendors::salvage::Last;
 use crate::vendors::{AccountNews, AccountReading, JobView, Reading, lenient};
 
 /// The vendor's answer to a one-shot; `succeeded` makes the result of a reply that is not refused.
 pub fn read(driver: &Rlab, view: &JobView<'_>, answer: &Answer, now: Timestamp) -> Reading {
-    let reply = match Reply::read(answer) {
+    let reply = match Reply::read(answer, Last::MayBeCut) {
         Ok(reply) => reply,
         Err(reason) => return Reading::one(lenient::unclear(reason)),
     };
@@ -180,7 +181,7 @@ fn user_info(reply: &Reply, now: Timestamp) -> Reading {
 /// The account's own question; the same answer tells both whether the key is good and what is left.
 pub fn read_account(driver: &Rlab, answer: &Answer, now: Timestamp) -> AccountReading {
     let unclear = |reason| AccountReading { news: Vec::new(), unclear: Some(reason) };
-    let reply = match Reply::read(answer) {
+    let reply = match Reply::read(answer, Last::MayBeCut) {
         Ok(reply) => reply,
         Err(reason) => return unclear(reason),
     };

@@ -1,8 +1,9 @@
 use super::*;
 use crate::vendors::rlab::tests::{FIRST, SECOND, answer};
+use crate::vendors::salvage::Last;
 
 fn reply(body: &str) -> Reply {
-    Reply::read(&answer(body)).unwrap_or_else(|reason| panic!("{reason:?}"))
+    Reply::read(&answer(body), Last::IsBroken).unwrap_or_else(|reason| panic!("{reason:?}"))
 }
 
 fn one(item: Value) -> Sight {

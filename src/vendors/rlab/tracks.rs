@@ -15,6 +15,7 @@ use crate::domain::exchange::Answer;
 use crate::domain::state::{End, Outcome};
 use crate::domain::{Call, Job, Reason, Timestamp};
 use crate::vendors::faults::finds_fault;
+use crate::vendors::salvage::Last;
 use crate::vendors::{AccountNews, JobView, Reading, Seen, Verdict, lenient};
 
 /// "Part of it was deleted", and the vendor does not say which.
@@ -46,7 +47,11 @@ struct Batch<'a> {
 }
 
 pub fn read(driver: &Rlab, call: Call, jobs: &[JobView<'_>], answer: &Answer, now: Timestamp) -> Reading {
-    let reply = match Reply::read(answer) {
+    let last = match call {
+        Call::Poll | Call::LookUp => Last::IsBroken,
+        Call::Submit | Call::Cancel => Last::MayBeCut,
+    };
+    let reply = match Reply::read(answer, last) {
         Ok(reply) => reply,
         Err(reason) => return Reading::all(jobs.len(), lenient::unclear(reason)),
     };

@@ -8,6 +8,7 @@ use super::Settings;
 use crate::domain::Reason;
 use crate::domain::exchange::{Answer, Body, Host, Method, Request};
 use crate::vendors::lenient;
+use crate::vendors::salvage::Last;
 
 /// The vendor's limit for reading and deleting; none is documented for adding, so that it is kept to as well.
 pub const MAX_TRACKS: usize = 100;
@@ -152,8 +153,9 @@ pub enum Data<'a> {
 }
 
 impl Reply {
-    pub fn read(answer: &Answer) -> Result<Reply, Reason> {
-        let whole = lenient::json_of_records(answer)?;
+    /// `last`: what a list that may be cut is worth.
+    pub fn read(answer: &Answer, last: Last) -> Result<Reply, Reason> {
+        let whole = lenient::json_of_records(answer, last)?;
         let shape =
             |what: &str| Reason::new("wrong_shape", format!("{what}: {}", lenient::excerpt(&whole.to_string())));
         let state = match lenient::integer_field(&whole, "resultState") {
@@ -165,7 +167,7 @@ impl Reply {
         };
         let info = lenient::string_field(&whole, "resultInfo");
         // JSON in a string was seen at other .NET services.
-        let inner = result_data(&whole).and_then(Value::as_str).and_then(lenient::parse_records);
+        let inner = result_data(&whole).and_then(Value::as_str).and_then(|text| lenient::parse_records(text, last));
         Ok(Reply { state, info, ok: (200..300).contains(&answer.status), whole, inner })
     }
 
