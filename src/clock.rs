@@ -1,7 +1,7 @@
 //! The one place that knows what time it is. Everything else is handed a [`Clock`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -126,4 +126,38 @@ impl Clock for ManualClock {
             }
         })
     }
+}
+
+/// A wait for an answer is cut into naps, so that one in which this process did not run is noticed.
+const NAP: Duration = Duration::from_millis(250);
+/// A nap that took so much longer than it should have is not counted.
+const LEAP: Duration = Duration::from_millis(300);
+/// More of them than this in one wait are counted: a machine that is only slow must come to an end.
+const MOST_LEAPS: u32 = 16;
+/// Beyond the end of a wait.
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
+/// Waits for an exchange for as long as this process runs: none when it took longer than `limit`.
+///
+/// A process that was stopped (a suspended machine, a migrated one, SIGSTOP) wakes with its timer run out while the answer may
+/// lie whole in its socket. The time in which it could not run is no waiting, and the answer is looked for before the timer counts.
+pub async fn patiently<T>(limit: Duration, exchange: impl Future<Output = T>) -> Option<T> {
+    let mut exchange = std::pin::pin!(exchange);
+    let (mut left, mut leaps) = (limit, 0);
+    while !left.is_zero() {
+        let (nap, begun) = (left.min(NAP), Instant::now());
+        tokio::select! {
+            biased;
+            done = &mut exchange => return Some(done),
+            () = tokio::time::sleep(nap) => {}
+        }
+        let took = begun.elapsed();
+        if took > nap + LEAP && leaps < MOST_LEAPS {
+            leaps += 1;
+        } else {
+            left = left.saturating_sub(took);
+        }
+    }
+    // Who reads the socket may not have had its turn yet.
+    tokio::time::timeout(LAST_LOOK, exchange).await.ok()
 }

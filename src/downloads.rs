@@ -3,7 +3,7 @@
 //! Architecture invariant: a job's result never depends on its document. The wish is committed with the success, each try is
 //! counted in the store, and what cannot be had is given up and said so; the job stays succeeded with its address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use reqwest::Url;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -30,8 +32,8 @@ const OP: &str = "download";
 const WAITS: Growth = Growth { first: Duration::from_secs(30), factor: 2.0, ceiling: Duration::from_secs(3_600) };
 /// After so many the document is given up: some three hours after the report.
 const TRIES: u32 = 10;
-/// Documents that one look takes up, one after another: never more than one connection beside the calls.
-const STEP: usize = 16;
+/// Documents that one look takes up: never more than one connection of an account beside its calls.
+const STEP: usize = 512;
 const AGAIN: Duration = Duration::from_secs(5);
 /// Commits come in crowds; one look serves them all.
 const GATHER: Duration = Duration::from_millis(250);
@@ -96,7 +98,13 @@ impl Downloads {
         while !stop.is_cancelled() {
             commits.mark_unchanged();
             ways.mark_unchanged();
-            let next = match self.round().await {
+            // A stop waits for no document: what broke off is fetched after the next start.
+            let round = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                round = self.round() => round,
+            };
+            let next = match round {
                 Ok(next) => next,
                 Err(error) => {
                     tracing::error!(error = %error, "documents wait: the store does not answer");
@@ -127,14 +135,33 @@ impl Downloads {
             return Ok(None);
         }
         let store = self.engine.store();
-        for due in store.due_downloads(self.engine.now(), STEP).await? {
-            if self.engine.is_stopping() {
-                break;
+        let (mut commits, mut busy, mut fetching) = (store.commits(), HashSet::new(), FuturesUnordered::new());
+        loop {
+            commits.mark_unchanged();
+            if !self.engine.is_stopping() {
+                for due in store.due_downloads(self.engine.now(), STEP).await? {
+                    // One at a time for each account: a slow host holds up nobody else's documents.
+                    if busy.insert(due.account.clone()) {
+                        fetching.push(async move {
+                            let account = due.account.clone();
+                            (account, self.fetch(due).await)
+                        });
+                    }
+                }
             }
-            let end = self.fetch(due).await;
-            store.end_download(end).await?;
+            if fetching.is_empty() {
+                return store.next_download().await;
+            }
+            tokio::select! {
+                Some((account, end)) = fetching.next() => {
+                    store.end_download(end).await?;
+                    busy.remove(&account);
+                }
+                // Something came due for another account, perhaps.
+                Ok(()) = commits.changed() => tokio::time::sleep(GATHER).await,
+                () = self.engine.clock().sleep_until(self.engine.now() + AGAIN) => {}
+            }
         }
-        store.next_download().await
     }
 
     async fn fetch(&self, due: DueDownload) -> DownloadEnd {

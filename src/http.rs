@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, patiently};
 use crate::crash::{self, Mutant};
 use crate::domain::exchange::{Answer, Body, Field, Host, Method, Request, SendError};
 use crate::domain::{Call, Timestamp};
@@ -133,10 +133,10 @@ impl Client {
             let response = prepare(client, &url, request).send().await.map_err(|error| sort(&error))?;
             self.read(response).await
         };
-        let mut received = match tokio::time::timeout(self.settings.timeout, exchange).await {
-            Ok(exchange) => exchange?,
-            Err(_) => return Err(SendError::Lost(format!("no answer within {:?}", self.settings.timeout))),
+        let Some(exchange) = patiently(self.settings.timeout, exchange).await else {
+            return Err(SendError::Lost(format!("no answer within {:?}", self.settings.timeout)));
         };
+        let mut received = exchange?;
         received.answer.body = self.mask(received.answer.body, request);
         Ok(received)
     }
@@ -151,8 +151,10 @@ impl Client {
         let front = base.and_then(|base| reqwest::Url::parse(base).ok()?.join("/").ok());
         let front = front.ok_or_else(|| SendError::NotSent("the address cannot be read".to_owned()))?;
         let patience = self.settings.timeout.min(KNOCK_TIMEOUT);
-        let answer = self.free.head(front).timeout(patience).send().await.map_err(|error| sort(&error))?;
-        Ok(answer.status().as_u16())
+        match patiently(patience, self.free.head(front).send()).await {
+            Some(answer) => answer.map(|answer| answer.status().as_u16()).map_err(|error| sort(&error)),
+            None => Err(SendError::Lost(format!("no answer within {patience:?}"))),
+        }
     }
 
     /// Fetches a document from an address that the vendor gave, in pieces as they come, so that it never lies in memory.
@@ -169,8 +171,8 @@ impl Client {
             receive(response, most, pieces).await
         };
         let patience = self.settings.timeout.max(DOCUMENT_TIMEOUT);
-        let late = |_| Err(FetchError::new(None, format!("it was not there after {patience:?}")));
-        tokio::time::timeout(patience, fetch).await.unwrap_or_else(late)
+        let late = || Err(FetchError::new(None, format!("it was not there after {patience:?}")));
+        patiently(patience, fetch).await.unwrap_or_else(late)
     }
 
     async fn read(&self, mut response: reqwest::Response) -> Result<Received, SendError> {
@@ -343,15 +345,33 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// Seconds, or an HTTP date.
+/// How long the other side asks for silence: seconds, or a date in one of the three forms of HTTP. A wait of nothing, a time
+/// that has passed and what cannot be read ask for nothing: then our own backoff says how long. Of several the longest counts.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = header(headers, RETRY_AFTER.as_str())?;
-    let wait = match text.trim().parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = chrono::DateTime::parse_from_rfc2822(text.trim()).ok()?;
-            Timestamp::from_millis(date.timestamp_millis()).since(now)
-        }
-    };
-    Some(wait.min(LONGEST_RETRY_AFTER))
+    let texts = headers.get_all(RETRY_AFTER).iter().filter_map(|value| value.to_str().ok());
+    texts.filter_map(|text| asked_wait(text.trim(), now)).max()
 }
+
+fn asked_wait(text: &str, now: Timestamp) -> Option<Duration> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let wait = if is_number {
+        // What no number holds is long all the same.
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        http_date(text)?.since(now)
+    };
+    (!wait.is_zero()).then(|| wait.min(LONGEST_RETRY_AFTER))
+}
+
+/// As RFC 9110 writes them: today's form, that of RFC 850, and that of asctime.
+fn http_date(text: &str) -> Option<Timestamp> {
+    const FORMS: [&str; 3] = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    let read = |form: &&str| chrono::NaiveDateTime::parse_from_str(text, form).ok();
+    let date = FORMS.iter().find_map(read).map(|date| date.and_utc().timestamp_millis());
+    let other = || chrono::DateTime::parse_from_rfc2822(text).ok().map(|date| date.timestamp_millis());
+    date.or_else(other).map(Timestamp::from_millis)
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

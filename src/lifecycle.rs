@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{self, Daemon, Origin, StartError};
@@ -26,6 +28,8 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until a signal or a fault ends it.
 pub async fn serve(sources: Sources) -> ExitCode {
+    // Before anything else: until then a signal ends the process like a kill.
+    let mut signals = Signals::listen();
     let config = match crate::config::load(&sources) {
         Ok(config) => config,
         Err(problems) => {
@@ -48,7 +52,7 @@ pub async fn serve(sources: Sources) -> ExitCode {
         tracing::warn!("{warning}");
     }
     let origin = Origin { sources: Some(sources), log: Some(log) };
-    match run(&config, origin, SystemClock::shared()).await {
+    match run(&config, origin, SystemClock::shared(), &mut signals).await {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("opros does not start: {error}");
@@ -63,25 +67,23 @@ async fn start(
     config: &Config,
     origin: Origin,
     clock: SharedClock,
-    term: &mut Option<Signal>,
-    int: &mut Option<Signal>,
+    signals: &mut Signals,
 ) -> Result<Option<Daemon>, StartError> {
     let opened = tokio::select! {
         biased;
-        () = heard(term) => return Ok(None),
-        () = heard(int) => return Ok(None),
+        () = signals.end() => return Ok(None),
         opened = Daemon::open(config, origin, clock) => opened?,
     };
     Ok(Some(opened.begin(config).await))
 }
 
-async fn run(config: &Config, origin: Origin, clock: SharedClock) -> Result<ExitCode, StartError> {
-    // Before anything is done.
-    let (mut term, mut int) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
-    let mut hangup = listen(SignalKind::hangup());
-    // Heard by nobody, and for that not deadly: a file that may not grow is an error of the write, with a name.
-    let _file_too_large = listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
-    let started = systemd::while_starting(start(config, origin, clock, &mut term, &mut int)).await?;
+async fn run(
+    config: &Config,
+    origin: Origin,
+    clock: SharedClock,
+    signals: &mut Signals,
+) -> Result<ExitCode, StartError> {
+    let started = systemd::while_starting(start(config, origin, clock, signals)).await?;
     let Some(daemon) = started else {
         tracing::info!("stopped while the store was being opened: no call was begun and nothing is left under way");
         return Ok(ExitCode::SUCCESS);
@@ -98,10 +100,15 @@ async fn run(config: &Config, origin: Origin, clock: SharedClock) -> Result<Exit
     let alive = tokio::spawn(systemd::keep_alive(daemon.engine().clone()));
     let failed = loop {
         tokio::select! {
-            () = heard(&mut term) => break false,
-            () = heard(&mut int) => break false,
+            heard = signals.heard() => match heard {
+                Heard::End => break false,
+                Heard::Reload => reload(&daemon).await,
+                Heard::Nothing(name) => tracing::warn!(
+                    signal = name,
+                    "signal ignored: SIGTERM ends opros in order, SIGHUP reads the configuration again; the log needs no signal"
+                ),
+            },
             () = failstop.raised() => break true,
-            () = heard(&mut hangup) => reload(&daemon).await,
         }
     };
     alive.abort();
@@ -116,8 +123,7 @@ async fn run(config: &Config, origin: Origin, clock: SharedClock) -> Result<Exit
             Ok(()) => tracing::info!("stopped; nothing was cut off"),
             Err(_) => tracing::warn!("{}", left(&engine)),
         },
-        () = heard(&mut term) => tracing::warn!("stopped at once: calls under way are found in doubt at the next start"),
-        () = heard(&mut int) => tracing::warn!("stopped at once: calls under way are found in doubt at the next start"),
+        () = signals.end() => tracing::warn!("stopped at once: calls under way are found in doubt at the next start"),
     }
     Ok(if failed { ExitCode::from(EXIT_FAILSTOP) } else { ExitCode::SUCCESS })
 }
@@ -152,15 +158,81 @@ async fn reload(daemon: &Daemon) {
     }
 }
 
-fn listen(kind: SignalKind) -> Option<Signal> {
-    signal(kind).inspect_err(|error| tracing::warn!(error = %error, "a signal cannot be listened to")).ok()
+/// What the daemon makes of signals. None of those that can be heard ends it like a kill: that would leave paid calls in doubt.
+struct Signals {
+    end: Vec<Signal>,
+    reload: Vec<Signal>,
+    /// Those without a meaning here, which other programs' habits send (logrotate, timers, profilers, a closed pipe).
+    nothing: Vec<(&'static str, Signal)>,
 }
 
-async fn heard(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => {
-            signal.recv().await;
+/// What a signal asks for.
+enum Heard {
+    End,
+    Reload,
+    Nothing(&'static str),
+}
+
+impl Signals {
+    fn listen() -> Self {
+        use rustix::process::Signal as Posix;
+        let of = |kinds: &[SignalKind]| kinds.iter().filter_map(|kind| listen(*kind)).collect();
+        let named = |name, signal: Posix| Some((name, listen(SignalKind::from_raw(signal.as_raw()))?));
+        let nothing = [
+            named("SIGUSR1", Posix::USR1),
+            named("SIGUSR2", Posix::USR2),
+            named("SIGALRM", Posix::ALARM),
+            named("SIGVTALRM", Posix::VTALARM),
+            named("SIGPROF", Posix::PROF),
+            named("SIGIO", Posix::IO),
+            named("SIGPWR", Posix::POWER),
+            named("SIGXCPU", Posix::XCPU),
+            // A file that may not grow is an error of the write, with a name.
+            named("SIGXFSZ", Posix::XFSZ),
+        ];
+        Self {
+            end: of(&[SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()]),
+            reload: of(&[SignalKind::hangup()]),
+            nothing: nothing.into_iter().flatten().collect(),
         }
-        None => std::future::pending().await,
     }
+
+    /// Completes when one of those came that end the daemon.
+    async fn end(&mut self) {
+        any(self.end.iter_mut()).await;
+    }
+
+    async fn heard(&mut self) -> Heard {
+        let Self { end, reload, nothing } = self;
+        let ignored = nothing.iter_mut().map(|(name, signal)| {
+            async move {
+                signal.recv().await;
+                *name
+            }
+            .boxed()
+        });
+        tokio::select! {
+            biased;
+            () = any(end.iter_mut()) => Heard::End,
+            () = any(reload.iter_mut()) => Heard::Reload,
+            name = first(ignored.collect()) => Heard::Nothing(name),
+        }
+    }
+}
+
+/// Completes with one of them.
+async fn any(signals: impl Iterator<Item = &mut Signal>) {
+    first(signals.map(|signal| async move { signal.recv().await.unwrap_or_default() }.boxed()).collect()).await;
+}
+
+/// The first that is there; never where there is none.
+async fn first<T>(waiting: Vec<BoxFuture<'_, T>>) -> T {
+    if waiting.is_empty() {
+        return std::future::pending().await;
+    }
+    futures_util::future::select_all(waiting).await.0
+}
+
+fn listen(kind: SignalKind) -> Option<Signal> {
+    signal(kind).inspect_err(|error| tracing::warn!(error = %error, "a signal cannot be listened to")).ok()
 }

@@ -96,6 +96,7 @@ pub async fn look(state: &AdminState) -> HealthView {
         causes.extend(of_budget(&runner));
         causes.extend(of_tariff(&runner));
     }
+    causes.extend(set_aside(state).await);
     let doubt = in_doubt(state).await;
     let unreadable_since = state.note_readable(doubt.is_ok());
     match doubt {
@@ -172,6 +173,22 @@ fn tariff(account: &str, ends: Timestamp, now: Timestamp) -> Option<(String, Tim
     (last_week <= now).then(|| {
         (format!("by the vendor's word the tariff of the account {account} {verb} at {ends}: renew it there"), since)
     })
+}
+
+/// Jobs that opros fails on, and those that nothing can be written about. A store that cannot be read is told of by others.
+async fn set_aside(state: &AdminState) -> Option<CauseView> {
+    const NAMED: usize = 5;
+    let engine = state.engine();
+    let mut jobs = engine.store().set_aside(NAMED + 1).await.unwrap_or_default();
+    jobs.extend(engine.runners().iter().flat_map(|runner| runner.barred()));
+    let first = jobs.first()?;
+    let named: Vec<String> = jobs.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = if jobs.len() > NAMED { " and more" } else { "" };
+    let what = format!(
+        "opros fails on these jobs and has set them aside: {}{more}. This is a bug of opros; see: opros explain {first}",
+        named.join(", ")
+    );
+    Some(CauseView::degraded("jobs_set_aside".to_owned(), what, None))
 }
 
 async fn in_doubt(state: &AdminState) -> Result<Option<CauseView>, StoreError> {

@@ -145,6 +145,8 @@ impl Reloader {
 
     async fn apply(&self, next: Next) -> Result<Config, ReloadError> {
         let Next { config, setups, fresh, schedules, sinks, secrets, masked } = next;
+        // Whatever becomes of the rest: what may be in force from here on stays masked for good.
+        *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = secrets.into_iter().collect();
         let Live { engine, callbacks, keys, retention: keeping, backups, .. } = &self.live;
         let failed = |error: crate::store::StoreError| ReloadError::Failed(error.to_string());
         engine.set_accounts(setups, &fresh).await.map_err(failed)?;
@@ -160,7 +162,6 @@ impl Reloader {
             // Checked while it was read.
             log.configure(&config.log.filter).map_err(|error| ReloadError::Failed(error.to_string()))?;
         }
-        *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = secrets.into_iter().collect();
         // A call that began before may take as long as it was allowed then.
         self.longest_call.fetch_max(longest(&config), Ordering::Relaxed);
         Ok(config)
@@ -178,7 +179,7 @@ impl Reloader {
         if old.log.format != new.log.format {
             restart.push("log.format".to_owned());
         }
-        let mut accounts = BTreeMap::new();
+        let (mut accounts, mut left_out) = (BTreeMap::new(), Vec::new());
         for (name, account) in new.accounts {
             match old.accounts.get(&name) {
                 Some(before) if before.kind.vendor() != account.kind.vendor() => {
@@ -188,13 +189,27 @@ impl Reloader {
                 None if !self.live.has_door && door_account(&account).is_some() => {
                     restart
                         .push(format!("accounts.{name} (its vendor calls back, and the listener opens at the start)"));
+                    left_out.push((name, account.kind.vendor()));
                 }
                 Some(_) | None => {
                     accounts.insert(name, account);
                 }
             }
         }
+        // What orders through such an account waits for the restart, too: it is not wrong, and must not be called so.
+        let waits = |schedule: &config::Schedule| {
+            left_out.iter().any(|(name, vendor)| match &schedule.account {
+                Some(account) => account == name,
+                None => {
+                    schedule.kind.split('.').next() == Some(*vendor)
+                        && accounts.values().all(|account: &Account| account.kind.vendor() != *vendor)
+                }
+            })
+        };
+        let (waiting, schedules): (Vec<_>, Vec<_>) = new.schedules.into_iter().partition(waits);
+        restart.extend(waiting.iter().map(|schedule| format!("schedules.{} (its account needs it)", schedule.name)));
         Config {
+            schedules,
             store: old.store.clone(),
             mailbox: old.mailbox.clone(),
             admin: old.admin.clone(),

@@ -36,6 +36,9 @@ pub struct Growth {
 impl Growth {
     /// After transport errors of one job: 2 s, 4 s, 8 s … 5 min.
     pub const ERRORS: Growth = Growth { first: Duration::from_secs(2), factor: 2.0, ceiling: Duration::from_secs(300) };
+    /// After refusals for now (429) that do not say for how long: 1 min, 2 min … 10 min.
+    pub const SILENCES: Growth =
+        Growth { first: Duration::from_secs(60), factor: 2.0, ceiling: Duration::from_secs(600) };
     /// Between the probes of an open breaker: 5 s, 10 s … 5 min.
     pub const PROBES: Growth = Growth { first: Duration::from_secs(5), factor: 2.0, ceiling: Duration::from_secs(300) };
 

@@ -10,11 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::bisect::{Bisect, SetId};
 use super::failstop::FailStop;
+use super::quarantine::Quarantine;
 use super::wake::Wake;
 use crate::clock::SharedClock;
 use crate::domain::account::{Balance, BreakerNews, Gate};
 use crate::domain::exchange::Host;
 use crate::domain::hosts::{HostNews, HostPolicy};
+use crate::domain::policy::Growth;
 use crate::domain::privacy::masked;
 use crate::domain::spending::{BudgetSpent, Rules};
 use crate::domain::{Account, Call, EventType, JobId, NewEvent, Pause, PauseSource, Reason, Timestamp};
@@ -25,6 +27,9 @@ use crate::vendors::{AccountCall, AccountNews, Floor, Vendor};
 
 /// How old the stored time of the last success may get before it is written again.
 const SUCCESS_NOTE_EVERY: Duration = Duration::from_secs(60);
+
+/// So many stopped orders are remembered: what costs nothing behind more of them waits.
+const STOPPED_KEPT: usize = 50_000;
 
 /// Beyond this many remembered looks, those whose floor has passed are forgotten.
 const LOOKED_KEPT: usize = 10_000;
@@ -83,6 +88,8 @@ pub struct Runner {
     pub wake: Wake,
     /// Who is suspected of spoiling a batch.
     pub bisect: Bisect,
+    /// Over whom the driver panicked.
+    pub quarantine: Quarantine,
     account: Mutex<Account>,
     busy: Mutex<Busy>,
     /// When the last request left this process; guards `min_interval` to the letter.
@@ -94,6 +101,10 @@ struct Busy {
     /// When things with a floor were last looked at, by the vendor's ids.
     looked: HashMap<String, Timestamp>,
     jobs: HashSet<JobId>,
+    /// Due orders that were seen while none may go out.
+    stopped: HashSet<JobId>,
+    /// Nothing can be written about these, so that they are called about no more while this process lives.
+    barred: HashSet<JobId>,
     requests: usize,
     chores: VecDeque<AccountCall>,
     /// The budget is spent, as the store said last; it is asked again when the next window begins.
@@ -114,6 +125,7 @@ impl Runner {
             former_run,
             wake: Wake::default(),
             bisect: Bisect::default(),
+            quarantine: Quarantine::default(),
             account: Mutex::new(account),
             busy: Mutex::default(),
             last_sent: tokio::sync::Mutex::new(None),
@@ -207,17 +219,59 @@ impl Runner {
         lock(&self.busy).requests
     }
 
+    /// Those that are under way or out of work.
     pub fn jobs_in_flight(&self) -> Vec<JobId> {
-        lock(&self.busy).jobs.iter().copied().collect()
+        let busy = lock(&self.busy);
+        busy.jobs.iter().chain(&busy.barred).copied().collect()
     }
 
-    /// Marks jobs as under way, and a request as in flight, until the guard is dropped.
-    pub fn occupy(self: &Arc<Self>, jobs: Vec<JobId>, set: Option<SetId>) -> Occupied {
-        set.into_iter().for_each(|set| self.bisect.begin(set));
+    /// Orders that were seen while none may go out.
+    pub fn stopped(&self) -> Vec<JobId> {
+        lock(&self.busy).stopped.iter().copied().collect()
+    }
+
+    /// Remembers more of them; false when nothing was added.
+    pub fn stop(&self, orders: impl Iterator<Item = JobId>) -> bool {
         let mut busy = lock(&self.busy);
+        let before = busy.stopped.len();
+        if before < STOPPED_KEPT {
+            busy.stopped.extend(orders);
+        }
+        busy.stopped.len() > before
+    }
+
+    /// Orders may go out again.
+    pub fn none_stopped(&self) {
+        lock(&self.busy).stopped = HashSet::new();
+    }
+
+    pub fn bar(&self, job: JobId) {
+        lock(&self.busy).barred.insert(job);
+    }
+
+    /// The jobs that nothing can be written about.
+    pub fn barred(&self) -> Vec<JobId> {
+        lock(&self.busy).barred.iter().copied().collect()
+    }
+
+    /// Marks jobs as under way, and a request as in flight, until the guard is dropped. None: one of them is under way
+    /// already, or an operator's move is.
+    pub fn occupy(self: &Arc<Self>, jobs: Vec<JobId>, set: Option<SetId>) -> Option<Occupied> {
+        let mut busy = lock(&self.busy);
+        if jobs.iter().any(|job| busy.jobs.contains(job)) {
+            return None;
+        }
+        set.into_iter().for_each(|set| self.bisect.begin(set));
         busy.requests += 1;
         busy.jobs.extend(&jobs);
-        Occupied { runner: Arc::clone(self), jobs, set }
+        Some(Occupied { runner: Arc::clone(self), jobs, set, requests: 1 })
+    }
+
+    /// Keeps a job from being called about until the guard is dropped. None: a call about it is under way.
+    pub fn hold_still(self: &Arc<Self>, job: JobId) -> Option<Occupied> {
+        let mut busy = lock(&self.busy);
+        let free = busy.jobs.insert(job);
+        free.then(|| Occupied { runner: Arc::clone(self), jobs: vec![job], set: None, requests: 0 })
     }
 
     /// When a request was last chosen, by this run or the one before it; none where requests need no distance.
@@ -339,10 +393,11 @@ impl Runner {
         })
     }
 
-    /// A whole readable answer came from that host.
-    pub fn answered(&self, host: Host) -> Option<AccountChange> {
+    /// A whole readable answer came from that host to such a call.
+    pub fn answered(&self, host: Host, call: &str) -> Option<AccountChange> {
         let now = self.now();
         self.change(|account| {
+            account.let_in(call);
             if account.hosts.answered(host) == HostNews::ToPrimary {
                 tracing::info!(account = self.name(), "the primary host answers again and is used from now on");
             }
@@ -358,8 +413,8 @@ impl Runner {
         })
     }
 
-    /// A call brought no whole readable answer of that host.
-    pub fn failed(&self, host: Host, reason: Reason) -> Option<AccountChange> {
+    /// A call that left at `began` brought no whole readable answer of that host.
+    pub fn failed(&self, host: Host, reason: Reason, began: Timestamp) -> Option<AccountChange> {
         let reason = impersonal(reason);
         let (now, setup) = (self.now(), self.setup());
         self.change(|account| {
@@ -369,7 +424,7 @@ impl Runner {
                 tracing::info!(account = self.name(), error = text, "the primary host is still silent");
                 return Vec::new();
             }
-            let news = account.failed(reason.clone(), now);
+            let news = account.failed(reason.clone(), began, now);
             if news == BreakerNews::Opened {
                 tracing::warn!(
                     account = self.name(),
@@ -401,16 +456,26 @@ impl Runner {
         vec![NewEvent { kind: EventType::AccountUnreachable, data }]
     }
 
-    /// The vendor asked for silence: of the account as a whole. Its jobs stay due, and go on when it ends or is lifted.
-    pub fn freeze(&self, wait: Duration) -> Option<AccountChange> {
+    /// The vendor refused a call that left at `began` for now: the account as a whole is silent. Its jobs stay due, and go on
+    /// when that ends or is lifted.
+    pub fn refused_for_now(
+        &self,
+        call: &str,
+        asked: Option<Duration>,
+        own: Growth,
+        began: Timestamp,
+    ) -> Option<AccountChange> {
         let now = self.now();
+        let mut wait = Duration::ZERO;
         let change = self.change(|account| {
-            account.freeze(wait, now);
+            wait = account.refused_for_now(call, asked, own, began, now);
             Vec::new()
         });
         tracing::warn!(
             account = self.name(),
+            call,
             seconds = wait.as_secs(),
+            asked = asked.map(|asked| asked.as_secs()),
             "the vendor asked for silence; no call until then"
         );
         change
@@ -488,19 +553,20 @@ impl Runner {
     }
 }
 
-/// Held while a request is in flight.
+/// Held while a request is in flight, or while nothing may be called about a job.
 #[derive(Debug)]
 pub struct Occupied {
     runner: Arc<Runner>,
     jobs: Vec<JobId>,
     set: Option<SetId>,
+    requests: usize,
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
         self.set.into_iter().for_each(|set| self.runner.bisect.end(set));
         let mut busy = lock(&self.runner.busy);
-        busy.requests -= 1;
+        busy.requests -= self.requests;
         for job in &self.jobs {
             busy.jobs.remove(job);
         }

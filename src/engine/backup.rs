@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use super::Engine;
 use crate::crash;
@@ -55,23 +58,42 @@ impl Backups {
     pub async fn tick(&self, engine: &Engine) {
         let now = engine.now();
         let Some((plan, due)) = self.due(now) else { return };
+        // Before its time is spent: what is left out now is made up for once the one before it is done.
+        let Some(turn) = Turn::take(&self.busy) else {
+            tracing::warn!("a backup waits: the one before it is still being made");
+            self.look_again();
+            return;
+        };
         match engine.store().fire(NAME, due).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
                 tracing::error!(error = %error, "a backup is put off: the store did not answer");
+                self.look_again();
                 return;
             }
         }
-        if self.busy.swap(true, Ordering::AcqRel) {
-            tracing::warn!("a backup is left out: the one before it is still being made");
-            return;
-        }
-        let (backups, store) = (self.clone(), Arc::clone(engine.store()));
+        let (backups, store, stop) = (self.clone(), Arc::clone(engine.store()), engine.stopping());
         tokio::spawn(crash::watched("engine.backup", async move {
-            backups.make(store.as_ref(), &plan, now).await;
-            backups.busy.store(false, Ordering::Release);
+            let _turn = turn;
+            let made = AssertUnwindSafe(backups.make(store.as_ref(), &plan, now)).catch_unwind();
+            tokio::select! {
+                made = made => if made.is_err() {
+                    tracing::error!("making a backup panicked; older ones stay. This is a bug of opros");
+                    let what = "the newest backup failed: making it panicked".to_owned();
+                    backups.board.post(NAME, Severity::Degraded, what, now);
+                },
+                // The store waits for what reads it: a stop is not to wait for a copy of gigabytes.
+                () = stop.cancelled() => tracing::warn!("a backup is broken off: opros is stopping; older ones stay"),
+            }
         }));
+    }
+
+    /// The next tick asks again for what came due.
+    fn look_again(&self) {
+        if let Some((_, look_at)) = self.plan.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            *look_at = Timestamp::MIN;
+        }
     }
 
     /// The newest time that came due, when there may be one.
@@ -106,6 +128,22 @@ impl Backups {
                 self.board.post(NAME, Severity::Degraded, what, now);
             }
         }
+    }
+}
+
+/// The right to make a backup, given back however that ends.
+#[derive(Debug)]
+struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    fn take(busy: &Arc<AtomicBool>) -> Option<Turn> {
+        (!busy.swap(true, Ordering::AcqRel)).then(|| Turn(Arc::clone(busy)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -1,12 +1,12 @@
 //! Calls about the account itself: are the credentials good, how much is left, is the vendor there at all.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
 use super::account::Runner;
-use super::step::{SILENCE, commit, keep_distance, mark_call, send};
+use super::meaning::{driver_panicked, too_many_requests, unavailable};
+use super::step::{commit, keep_distance, mark_call, send};
 use crate::crash;
 use crate::domain::account::Gate;
 use crate::domain::exchange::Host;
@@ -14,10 +14,13 @@ use crate::domain::{Reason, Timestamp};
 use crate::store::{AccountChange, Batch, CallRecord};
 use crate::vendors::{AccountCall, AccountReading};
 
+/// The word for such calls where calls are counted.
+const ACCOUNT: &str = "account";
+
 /// Makes such a call: to the host in use, unless another one is to be tried.
 pub fn spawn_chore(runner: &Arc<Runner>, tracker: &TaskTracker, chore: AccountCall, to: Option<Host>) {
     runner.take_slot(runner.now());
-    let occupied = runner.occupy(Vec::new(), None);
+    let Some(occupied) = runner.occupy(Vec::new(), None) else { return };
     let tried = if to == Some(Host::Primary) { runner.tried_primary() } else { None };
     let runner = Arc::clone(runner);
     let work = async move {
@@ -62,7 +65,10 @@ pub fn try_primary(runner: &Arc<Runner>, tracker: &TaskTracker) -> Option<Timest
 
 async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried: Option<AccountChange>) {
     let setup = runner.setup();
-    let Some(mut request) = setup.driver.account_request(chore, runner.now()) else { return };
+    let built = || setup.driver.account_request(chore, runner.now());
+    let Some(mut request) = runner.guarded(&[], "building a request about the account", built).flatten() else {
+        return;
+    };
     let (in_use, change) = runner.host();
     let mut accounts: Vec<AccountChange> = tried.into_iter().chain(change).collect();
     let host = to.unwrap_or(in_use);
@@ -74,21 +80,26 @@ async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried
     let status = exchange.as_ref().ok().map(|received| received.answer.status);
     let (outcome, note) = match exchange {
         Err(error) => {
-            accounts.extend(runner.failed(host, Reason::new("no_answer", error.to_string())));
+            accounts.extend(runner.failed(host, Reason::new("no_answer", error.to_string()), sent_at));
             ("unclear", Some(error.to_string()))
         }
         Ok(received) if received.answer.status == 429 => {
-            let change = runner.freeze(received.answer.retry_after.unwrap_or(SILENCE));
-            accounts.extend(change);
+            accounts.extend(too_many_requests(runner, ACCOUNT, &received.answer, sent_at));
             ("not_taken", Some("the vendor said 429: too many requests".to_owned()))
         }
         Ok(received) => {
             let now = runner.now();
-            let reading = catch_unwind(AssertUnwindSafe(|| setup.driver.read_account(chore, &received.answer, now)));
-            hear_account(runner, host, reading.unwrap_or_default(), &mut accounts)
+            let read = || setup.driver.read_account(chore, &received.answer, now);
+            let reading = runner.guarded(&[], "reading an answer about the account", read);
+            let reading = reading
+                .unwrap_or_else(|| AccountReading { unclear: Some(driver_panicked()), ..AccountReading::default() });
+            if received.answer.status == 503 && reading.unclear.is_some() {
+                accounts.extend(unavailable(runner, ACCOUNT, &received.answer, sent_at));
+            }
+            hear_account(runner, host, reading, sent_at, &mut accounts)
         }
     };
-    runner.shared.meters.request(runner.name(), "account", outcome, runner.now().since(sent_at));
+    runner.shared.meters.request(runner.name(), ACCOUNT, outcome, runner.now().since(sent_at));
     let record = CallRecord {
         account: runner.name().to_owned(),
         call: None,
@@ -109,13 +120,14 @@ fn hear_account(
     runner: &Runner,
     host: Host,
     reading: AccountReading,
+    began: Timestamp,
     accounts: &mut Vec<AccountChange>,
 ) -> (&'static str, Option<String>) {
     if let Some(reason) = reading.unclear {
-        accounts.extend(runner.failed(host, reason.clone()));
+        accounts.extend(runner.failed(host, reason.clone(), began));
         return ("unclear", Some(reason.message));
     }
-    accounts.extend(runner.answered(host));
+    accounts.extend(runner.answered(host, ACCOUNT));
     for news in reading.news {
         accounts.extend(runner.hear(news));
     }

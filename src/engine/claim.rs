@@ -24,6 +24,8 @@ use crate::vendors::{Batch, Due, Floor, JobView};
 
 /// How soon to look again when the store does not answer, or when only jobs under way are due.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// While orders are stopped, so many of them are passed over at a time.
+const STOPPED_AT_A_TIME: usize = 256;
 /// How many due jobs are read at first, beside those that there is room for.
 const NARROW: usize = 32;
 
@@ -52,10 +54,11 @@ pub struct Group {
 }
 
 impl Group {
-    /// What must not be looked at more often than this: only a request for one job has such a floor.
-    pub fn floor(&self, runner: &Runner) -> Option<Floor> {
-        let [claimed] = self.jobs.as_slice() else { return None };
-        runner.driver().floor(self.call, &claimed.view())
+    /// What must not be looked at more often than this: only a request for one job has such a floor. None: the driver panicked.
+    pub fn floor(&self, runner: &Runner) -> Option<Option<Floor>> {
+        let [claimed] = self.jobs.as_slice() else { return Some(None) };
+        let floor = || runner.driver().floor(self.call, &claimed.view());
+        runner.guarded(&[claimed.job.id], "naming a job's floor", floor)
     }
 }
 
@@ -135,25 +138,31 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     }
     let budget = runner.budget_spent(now);
     let free_only = account.pause.is_some() || budget.is_some() || matches!(health, StoreHealth::Tight { .. });
+    if !free_only {
+        runner.none_stopped();
+    }
     let picked = pick(runner, &lanes, now, left, free_only).await?;
     give_up(runner, picked.given_up).await?;
-    let mut too_early = Vec::new();
+    let (mut too_early, mut others_are_due) = (Vec::new(), false);
     for group in picked.groups {
         if left == 0 {
             break;
         }
-        if let Some(postponed) = under_floor(runner, &group, now) {
-            too_early.push(postponed);
+        if let Some(instead) = under_floor(runner, &group, now) {
+            others_are_due = true;
+            if let Instead::Input(job, input) = instead {
+                too_early.push((job, input));
+            }
             continue;
         }
-        runner.take_slot(now);
         crash::point("claim.picked");
-        step::spawn_call(runner, tracker, group);
-        left -= 1;
+        if step::spawn_call(runner, tracker, group) {
+            runner.take_slot(now);
+            left -= 1;
+        }
     }
-    let others_are_due = !too_early.is_empty() && left > 0;
     give_up(runner, too_early).await?;
-    if others_are_due {
+    if others_are_due && left > 0 {
         // What was put off stood before others that may go.
         return Ok(Rest::Until(now));
     }
@@ -165,10 +174,21 @@ async fn round(runner: &Arc<Runner>, tracker: &TaskTracker, first: Lane) -> Resu
     next_look(runner, &lanes, &picked.outlook, later, now).await
 }
 
+/// What is done with a group instead of sending it.
+enum Instead {
+    Input(JobId, Input),
+    /// The driver panicked over it: it is looked at once more.
+    Again,
+}
+
 /// What was looked at too recently, by this or another job, is put off until it may be looked at again.
-fn under_floor(runner: &Runner, group: &Group, now: Timestamp) -> Option<(JobId, Input)> {
-    let until = runner.look(&group.floor(runner)?, now).err()?;
-    Some((group.jobs[0].job.id, Input::Postpone { until }))
+fn under_floor(runner: &Runner, group: &Group, now: Timestamp) -> Option<Instead> {
+    let job = group.jobs[0].job.id;
+    let Some(floor) = group.floor(runner) else {
+        return Some(runner.aside(job).map_or(Instead::Again, |input| Instead::Input(job, input)));
+    };
+    let until = runner.look(&floor?, now).err()?;
+    Some(Instead::Input(job, Input::Postpone { until }))
 }
 
 /// What is due now and was not picked is under way, held back or waits for company: an end or a time wakes us for it.
@@ -233,7 +253,7 @@ async fn pick(
         picked = Picked { free_only, ..Picked::default() };
         all = sort_due(runner, lanes, now, wide, &mut picked).await?;
     }
-    picked.outlook.truncated = !all;
+    picked.outlook.truncated |= !all;
     let waits_for_company =
         |group: &Group| group.jobs.len() < group.batch.max && group.oldest_due + group.batch.wait > now;
     let company = || picked.groups.iter().filter(|group| waits_for_company(group));
@@ -251,6 +271,14 @@ async fn pick(
 }
 
 impl Picked {
+    /// The driver panicked over it: it is looked at once more, and then set aside. The others go on.
+    fn struck(&mut self, runner: &Runner, job: JobId) {
+        match runner.aside(job) {
+            Some(input) => self.given_up.push((job, input)),
+            None => self.outlook.truncated = true,
+        }
+    }
+
     /// The requests that there is room for are known, whatever else is due.
     fn is_enough(&self, room: usize) -> bool {
         let mut next = self.groups.iter().take(room);
@@ -266,12 +294,16 @@ async fn sort_due(
     limit: usize,
     picked: &mut Picked,
 ) -> Result<bool, StoreError> {
-    let under_way = runner.jobs_in_flight();
     let mut queues = Vec::new();
     let mut all = true;
     for lane in lanes {
-        let due = runner.shared.store.due(runner.name(), *lane, now, limit, &under_way).await?;
-        all &= due.len() < limit;
+        let due = if picked.free_only && *lane == Lane::Submit {
+            free_of_stopped(runner, now, limit, &mut all).await?
+        } else {
+            let due = runner.shared.store.due(runner.name(), *lane, now, limit, &runner.jobs_in_flight()).await?;
+            all &= due.len() < limit;
+            due
+        };
         queues.push(due.into_iter());
     }
     // One of each lane in turn.
@@ -286,6 +318,34 @@ async fn sort_due(
         if !found {
             return Ok(all);
         }
+    }
+}
+
+/// While new orders are stopped: what costs nothing among the first of them. Those that are stopped are passed over, and are
+/// remembered, so that each is read once.
+async fn free_of_stopped(
+    runner: &Runner,
+    now: Timestamp,
+    limit: usize,
+    all: &mut bool,
+) -> Result<Vec<DueJob>, StoreError> {
+    let mut free = Vec::new();
+    let window = limit.max(STOPPED_AT_A_TIME);
+    loop {
+        let mut passed = runner.jobs_in_flight();
+        passed.extend(runner.stopped());
+        let due = runner.shared.store.due(runner.name(), Lane::Submit, now, window, &passed).await?;
+        let more = due.len() >= window;
+        let (costs_nothing, stopped): (Vec<DueJob>, Vec<DueJob>) =
+            due.into_iter().partition(|due| due.job.traits.repeatable);
+        let progress = runner.stop(stopped.iter().map(|due| due.job.id));
+        free.extend(costs_nothing);
+        if !more || free.len() >= limit || !progress {
+            *all &= !more;
+            return Ok(free);
+        }
+        // What was found so far is found again.
+        free.clear();
     }
 }
 
@@ -311,7 +371,11 @@ fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
         picked.given_up.push((id, Input::Expire));
         return;
     }
-    let call = match runner.driver().due(&due.job, now) {
+    let Some(what) = runner.guarded(&[id], "judging a due job", || runner.driver().due(&due.job, now)) else {
+        picked.struck(runner, id);
+        return;
+    };
+    let call = match what {
         Due::Call(call) => call,
         Due::GiveUp(reason) => {
             picked.given_up.push((id, Input::GiveUp { reason }));
@@ -334,7 +398,11 @@ fn sort_in(runner: &Runner, due: DueJob, now: Timestamp, picked: &mut Picked) {
     if picked.free_only && call == Call::Submit && !claimed.job.traits.repeatable {
         return;
     }
-    let batch = runner.driver().batch(&claimed.view(), call);
+    let batching = || runner.driver().batch(&claimed.view(), call);
+    let Some(batch) = runner.guarded(&[id], "batching a job", batching) else {
+        picked.struck(runner, id);
+        return;
+    };
     let mut alone = Group { call, jobs: vec![claimed], set: None, oldest_due, batch };
     if let Some(set) = runner.bisect.set_of(call, id) {
         picked.suspects.entry(set).or_default().push(alone);

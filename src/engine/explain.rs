@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Engine;
 use crate::domain::account::Gate;
 use crate::domain::spending::BudgetSpent;
+use crate::domain::state::QUARANTINED;
 use crate::domain::{Job, State, Timestamp};
 use crate::store::StoreHealth;
 
@@ -86,6 +87,18 @@ impl Engine {
 
 fn unfinished(job: &Job, now: Timestamp) -> String {
     let because = job.reason.as_ref().map(|reason| format!(" ({})", reason.message)).unwrap_or_default();
+    let quarantined = job.reason.as_ref().filter(|reason| reason.code == QUARANTINED && job.due_at.is_none());
+    if let Some(reason) = quarantined {
+        let id = job.id;
+        return match job.state {
+            State::InDoubt => format!(
+                "In doubt, and set aside: {}. Or look at the vendor's side and decide: opros resolve {id} --resubmit | \
+                 --adopt REMOTE_ID | --fail.",
+                reason.message
+            ),
+            _ => format!("Set aside: {}. opros cancel {id} ends it.", reason.message),
+        };
+    }
     match (job.state, job.due_at) {
         (State::Queued, Some(due)) if due > now && job.errors > 0 => {
             format!("Not sent yet: the last try failed{because}; the next is {}.", when(due, now))

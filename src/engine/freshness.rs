@@ -1,8 +1,10 @@
 //! Freshness: a tracker that was not observed for as long as its account's `stale_after` is announced, once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::account::Shared;
@@ -16,16 +18,28 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Where an account has no objective, its trackers are looked at this often, in case that it has one by then.
 const UNCONCERNED: Duration = Duration::from_secs(30 * 86_400);
 
-/// Watches until `stop`. `objectives` are by account.
-pub async fn run(shared: Shared, objectives: BTreeMap<String, Duration>, stop: CancellationToken) {
-    for (account, after) in &objectives {
-        if let Err(error) = shared.store.watch_within(account, *after).await {
-            tracing::error!(account, error = %error, "a new stale_after counts for older trackers only later");
-        }
-    }
+/// Watches until `stop`. What `objectives` says, by account, may change at any time.
+pub async fn run(
+    shared: Shared,
+    objectives: impl Fn() -> BTreeMap<String, Duration> + Send,
+    changed: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    let mut known = BTreeMap::new();
     while !stop.is_cancelled() {
         let now = shared.clock.now();
-        let next = match look(&shared, &objectives).await {
+        let wanted = objectives();
+        // One that is new, or shorter than it was, counts for the trackers that are watched already, too.
+        for (account, after) in &wanted {
+            if known.get(account).is_some_and(|before| before <= after) {
+                continue;
+            }
+            if let Err(error) = shared.store.watch_within(account, *after).await {
+                tracing::error!(account, error = %error, "a new stale_after counts for older trackers only later");
+            }
+        }
+        known = wanted;
+        let next = match look(&shared, &known).await {
             Ok(next) => {
                 next.map_or(now + LOOK_EVERY, |next| next.clamp(now + Duration::from_secs(1), now + LOOK_EVERY))
             }
@@ -37,6 +51,7 @@ pub async fn run(shared: Shared, objectives: BTreeMap<String, Duration>, stop: C
         };
         tokio::select! {
             () = stop.cancelled() => {}
+            () = changed.notified() => {}
             () = shared.clock.sleep_until(next) => {}
         }
     }

@@ -1,11 +1,8 @@
 //! What came back, or did not, and what it means for each job and for the account.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use super::account::Runner;
+use super::account::{AccountSetup, Runner};
 use super::bisect::{Fate, SetId};
 use super::claim::Claimed;
-use super::step::SILENCE;
 use crate::domain::exchange::{Answer, Host, SendError};
 use crate::domain::policy::Growth;
 use crate::domain::state::{End, Observation, Outcome};
@@ -47,55 +44,84 @@ pub fn learn(
     meant.into_iter().map(outcome).collect()
 }
 
+/// One exchange: who asked whom about what, by which setup, and when that left.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub runner: &'a Runner,
+    /// The one that built the request reads its answer, whatever a reload brought since.
+    pub setup: &'a AccountSetup,
+    pub call: Call,
+    pub host: Host,
+    pub jobs: &'a [Claimed],
+    pub began: Timestamp,
+}
+
+impl Asked<'_> {
+    fn ids(&self) -> Vec<JobId> {
+        self.jobs.iter().map(|claimed| claimed.job.id).collect()
+    }
+
+    fn same(&self, outcome: Outcome) -> Vec<Meant> {
+        vec![Meant::Outcome(outcome); self.jobs.len()]
+    }
+
+    /// No whole readable answer of that host.
+    fn failed(&self, reason: &Reason) -> Option<AccountChange> {
+        self.runner.failed(self.host, reason.clone(), self.began)
+    }
+}
+
 /// What the exchange means for each job and for the account.
-pub async fn class(
-    runner: &Runner,
-    call: Call,
-    host: Host,
-    jobs: &[Claimed],
-    exchange: Result<Received, SendError>,
-) -> (Vec<Meant>, Vec<AccountChange>) {
-    let same = |outcome: Outcome| vec![Meant::Outcome(outcome); jobs.len()];
+pub async fn class(asked: Asked<'_>, exchange: Result<Received, SendError>) -> (Vec<Meant>, Vec<AccountChange>) {
+    let Asked { runner, call, began, .. } = asked;
     let received = match exchange {
         Err(error @ SendError::NotSent(_)) => {
             let reason = Reason::new("not_sent", error.to_string());
-            let change = runner.failed(host, reason.clone());
-            return (same(Outcome::NotTaken { reason, again_at: None }), change.into_iter().collect());
+            let change = asked.failed(&reason);
+            return (asked.same(Outcome::NotTaken { reason, again_at: None }), change.into_iter().collect());
         }
         Err(error @ SendError::Lost(_)) => {
             let reason = Reason::new("no_answer", error.to_string());
-            let change = runner.failed(host, reason.clone());
-            return (same(Outcome::Unclear { reason }), change.into_iter().collect());
+            let change = asked.failed(&reason);
+            return (asked.same(Outcome::Unclear { reason }), change.into_iter().collect());
         }
         Ok(received) => received,
     };
     let answer = &received.answer;
     match answer.status {
         429 => {
-            let change = runner.freeze(answer.retry_after.unwrap_or(SILENCE));
+            let change = too_many_requests(runner, call.as_str(), answer, began);
             let reason = Reason::new("too_many_requests", "the vendor said 429: too many requests");
-            (same(Outcome::NotTaken { reason, again_at: Some(runner.now()) }), change.into_iter().collect())
+            (asked.same(Outcome::NotTaken { reason, again_at: Some(runner.now()) }), change.into_iter().collect())
         }
         300..=399 => {
             let reason = Reason::new("redirect", format!("the vendor answered HTTP {} (a redirect)", answer.status));
-            let change = runner.failed(host, reason.clone());
-            (same(Outcome::Unclear { reason }), change.into_iter().collect())
+            let change = asked.failed(&reason);
+            (asked.same(Outcome::Unclear { reason }), change.into_iter().collect())
         }
-        _ => read(runner, call, host, jobs, answer).await,
+        _ => read(asked, answer).await,
     }
 }
 
-async fn read(
-    runner: &Runner,
-    call: Call,
-    host: Host,
-    jobs: &[Claimed],
-    answer: &Answer,
-) -> (Vec<Meant>, Vec<AccountChange>) {
+/// 429, at whatever call: the account is silent for as long as the vendor asks, and never shorter than our own backoff.
+pub fn too_many_requests(runner: &Runner, call: &str, answer: &Answer, began: Timestamp) -> Option<AccountChange> {
+    let own = if answer.retry_after.is_some() { Growth::PROBES } else { Growth::SILENCES };
+    runner.refused_for_now(call, answer.retry_after, own, began)
+}
+
+/// 503 without a body of the vendor's, likewise.
+pub fn unavailable(runner: &Runner, call: &str, answer: &Answer, began: Timestamp) -> Option<AccountChange> {
+    runner.refused_for_now(call, answer.retry_after, Growth::PROBES, began)
+}
+
+async fn read(asked: Asked<'_>, answer: &Answer) -> (Vec<Meant>, Vec<AccountChange>) {
+    let Asked { runner, setup, call, host, jobs, began } = asked;
     let views: Vec<JobView<'_>> = jobs.iter().map(Claimed::view).collect();
     let now = runner.now();
-    let reading = catch_unwind(AssertUnwindSafe(|| runner.driver().read(call, &views, answer, now)))
-        .unwrap_or_else(|_| driver_panicked(runner, jobs));
+    let reading = runner
+        .guarded(&asked.ids(), "reading an answer", || setup.driver.read(call, &views, answer, now))
+        .filter(|reading| reading.verdicts.len() == jobs.len())
+        .unwrap_or_else(|| unread(call, jobs.len()));
     let mut accounts = Vec::new();
     accounts.extend(reading.account.and_then(|news| runner.hear(news)));
     let unclear = reading.verdicts.iter().find_map(|verdict| match verdict {
@@ -103,33 +129,36 @@ async fn read(
         Verdict::Outcome(_) | Verdict::Seen(_) | Verdict::Split { .. } => None,
     });
     if let Some(reason) = unclear.filter(|_| !reading.readable) {
-        accounts.extend(runner.failed(host, reason.clone()));
+        accounts.extend(asked.failed(&reason));
         if answer.status == 503 {
             // No body of the vendor's: it provably did not take the request.
-            let wait = answer.retry_after.unwrap_or_else(|| Growth::PROBES.nth(runner.account().breaker.failures));
-            let change = runner.freeze(wait);
-            accounts.extend(change);
-            let not_taken = Meant::Outcome(Outcome::NotTaken { reason, again_at: Some(now) });
-            return (vec![not_taken; jobs.len()], accounts);
+            accounts.extend(unavailable(runner, call.as_str(), answer, began));
+            return (asked.same(Outcome::NotTaken { reason, again_at: Some(now) }), accounts);
         }
     } else {
-        accounts.extend(runner.answered(host));
+        accounts.extend(runner.answered(host, call.as_str()));
     }
-    (outcomes(runner, jobs, reading.verdicts).await, accounts)
+    (outcomes(asked, reading.verdicts).await, accounts)
 }
 
-fn driver_panicked(runner: &Runner, jobs: &[Claimed]) -> Reading {
-    tracing::error!(
-        account = runner.name(),
-        job = jobs[0].job.id.0,
-        "the vendor's driver panicked while it read an answer"
-    );
-    let reason = Reason::new("driver_panicked", "opros could not read the vendor's answer: its driver panicked");
-    Reading::all(jobs.len(), Outcome::Unclear { reason })
+pub fn driver_panicked() -> Reason {
+    Reason::new("driver_panicked", "opros could not read the vendor's answer: its driver panicked")
+}
+
+/// The driver panicked over the answer. That is no fault of the vendor's; where nothing was ordered the jobs of the request
+/// are asked about in halves, until the one stands alone over which it panics.
+fn unread(call: Call, jobs: usize) -> Reading {
+    let reason = driver_panicked();
+    let verdict = match call {
+        Call::Poll | Call::LookUp | Call::Cancel if jobs > 1 => Verdict::Split { reason },
+        _ => Outcome::Unclear { reason }.into(),
+    };
+    Reading { readable: true, ..Reading::all(jobs, verdict) }
 }
 
 /// Verdicts into outcomes: what changed in an observation is found by comparing it with the one before.
-async fn outcomes(runner: &Runner, jobs: &[Claimed], verdicts: Vec<Verdict>) -> Vec<Meant> {
+async fn outcomes(asked: Asked<'_>, verdicts: Vec<Verdict>) -> Vec<Meant> {
+    let Asked { runner, setup, jobs, .. } = asked;
     let seen: Vec<JobId> = jobs
         .iter()
         .zip(&verdicts)
@@ -149,14 +178,19 @@ async fn outcomes(runner: &Runner, jobs: &[Claimed], verdicts: Vec<Verdict>) -> 
         .map(|(claimed, verdict)| match verdict {
             Verdict::Outcome(outcome) => Meant::Outcome(outcome),
             Verdict::Split { reason } => Meant::Split(reason),
-            Verdict::Seen(seen) => Meant::Outcome(observed(runner, &claimed.job, seen, before.get(&claimed.job.id))),
+            Verdict::Seen(seen) => {
+                Meant::Outcome(observed(runner, setup, &claimed.job, seen, before.get(&claimed.job.id)))
+            }
         })
         .collect()
 }
 
-fn observed(runner: &Runner, job: &Job, seen: Seen, before: Option<&String>) -> Outcome {
-    let before = before.and_then(|text| serde_json::from_str(text).ok());
-    let changes = runner.driver().changes(&job.kind, before.as_ref(), &seen.data);
+fn observed(runner: &Runner, setup: &AccountSetup, job: &Job, seen: Seen, before: Option<&String>) -> Outcome {
+    let before: Option<serde_json::Value> = before.and_then(|text| serde_json::from_str(text).ok());
+    let changes = || setup.driver.changes(&job.kind, before.as_ref(), &seen.data);
+    // What the driver panics over is told as a whole.
+    let changes = runner.guarded(&[], "comparing observations", changes);
+    let changes = changes.unwrap_or_else(|| crate::vendors::lenient::diff(before.as_ref(), &seen.data));
     Outcome::Observed {
         observation: Observation { fingerprint: seen.fingerprint, data: seen.data.to_string(), changes, raw: seen.raw },
         memo: seen.memo,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +23,9 @@ mod measure;
 #[cfg(feature = "crashtest")]
 mod mutants;
 pub mod ops;
+mod outcome;
 mod pulse;
+mod quarantine;
 mod recover;
 pub mod schedule;
 mod step;
@@ -53,6 +56,8 @@ struct Inner {
     shared: Shared,
     accounts: RwLock<Accounts>,
     timetable: Timetable,
+    /// The accounts may want their trackers to be fresher.
+    objectives: Arc<Notify>,
     /// No new calls from now on.
     stop: CancellationToken,
     /// Loops and calls that shutdown waits for.
@@ -103,6 +108,7 @@ impl Engine {
                 shared,
                 accounts: RwLock::new(Accounts { intake, runners, retired: BTreeMap::new() }),
                 timetable: Timetable::default(),
+                objectives: Arc::default(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
@@ -143,18 +149,22 @@ impl Engine {
         inner.tasks.spawn(crash::watched("engine.sweep", sweeping));
         #[cfg(feature = "crashtest")]
         mutants::plant(inner);
-        let objectives = self.runners().into_iter().filter_map(|runner| {
-            let after = runner.setup().stale_after?;
-            Some((runner.name().to_owned(), after))
-        });
-        let watching = freshness::run(inner.shared.clone(), objectives.collect(), inner.stop.clone());
+        let engine = self.clone();
+        let objectives = move || {
+            let runners = engine.runners().into_iter();
+            runners.filter_map(|runner| Some((runner.name().to_owned(), runner.setup().stale_after?))).collect()
+        };
+        let changed = Arc::clone(&inner.objectives);
+        let watching = freshness::run(inner.shared.clone(), objectives, changed, inner.stop.clone());
         inner.tasks.spawn(crash::watched("engine.freshness", watching));
     }
 
     /// Lets an account work.
     fn begin(&self, runner: &Arc<Runner>) {
         let inner = &self.inner;
-        if runner.driver().account_request(AccountCall::Credentials, self.now()).is_some() {
+        let now = self.now();
+        let asked = || runner.driver().account_request(AccountCall::Credentials, now).is_some();
+        if runner.guarded(&[], "building a request about the account", asked) == Some(true) {
             runner.add_chore(AccountCall::Credentials);
         }
         let stop = runner.begin(&inner.stop);
@@ -201,6 +211,7 @@ impl Engine {
             accounts.retired.append(&mut before);
         }
         begun.iter().for_each(|runner| self.begin(runner));
+        self.inner.objectives.notify_one();
         Ok(())
     }
 
@@ -245,6 +256,11 @@ impl Engine {
 
     pub fn failstop(&self) -> &FailStop {
         &self.inner.shared.failstop
+    }
+
+    /// Cancelled when no new calls begin any more.
+    pub fn stopping(&self) -> CancellationToken {
+        self.inner.stop.clone()
     }
 
     pub fn is_stopping(&self) -> bool {

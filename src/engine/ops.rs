@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Engine;
+use super::account::Occupied;
 use super::intake::{FieldProblem, JobRequest};
 use crate::crash;
 use crate::domain::repeat::Asked;
@@ -115,6 +116,7 @@ impl Engine {
         if let Resolution::Adopt(remote_id) = &resolution {
             self.check_free(id, remote_id).await?;
         }
+        let _still = self.hold_still(id).await?;
         crash::point("resolve.before");
         let moved = self.apply_once(id, Input::Resolve(resolution), asked).await?;
         crash::point("resolve.committed");
@@ -136,6 +138,27 @@ impl Engine {
             Some(Accepted::Gone(job)) => Err(OpError::Gone(job)),
             known => Ok(known),
         }
+    }
+
+    /// No call about the job begins until this is dropped. What a call that is under way finds out may make the operator's
+    /// decision needless, or wrong: a look-up that finds the order while it is sent again means that it is paid for twice.
+    async fn hold_still(&self, id: JobId) -> Result<Option<Occupied>, OpError> {
+        let Some(details) = self.inner.shared.store.job(id).await? else { return Err(OpError::NoJob(id)) };
+        if details.job.state != State::InDoubt {
+            // The table says what is possible then.
+            return Ok(None);
+        }
+        // Of an account that is not configured any more no call begins, but one may be under way.
+        let accounts = self.accounts();
+        let account = &details.job.account;
+        let Some(runner) = accounts.runners.get(account).or_else(|| accounts.retired.get(account)) else {
+            return Ok(None);
+        };
+        runner.hold_still(id).map(Some).ok_or_else(|| {
+            OpError::Conflict(format!(
+                "job {id}: a look-up of it is under way at the vendor, and its answer may settle this. Try again in a moment"
+            ))
+        })
     }
 
     /// What the vendor calls one job cannot be another's: its answer would be somebody else's.
@@ -213,6 +236,9 @@ impl Engine {
     /// Lets a held job go, although an equal order was sent shortly before; once it was let go, nothing more happens.
     pub async fn release(&self, id: JobId) -> Result<Moved, OpError> {
         let moved = self.apply_once(id, Input::Release, Asked::default()).await?;
+        if let Some(runner) = self.runner(&moved.job.account) {
+            runner.quarantine.forget(id);
+        }
         self.wake(&moved.job.account);
         Ok(moved)
     }

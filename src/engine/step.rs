@@ -3,7 +3,7 @@
 //! build → store the intent (fsynced) → send → read → commit the outcome. The task is never cancelled in between; what
 //! stops the process in between is found in doubt at the next start.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +11,18 @@ use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 
 use super::account::{AccountSetup, Runner};
+use super::bisect::{Fate, SetId};
 use super::claim::{Claimed, Group};
 use super::log::{describe, log_end};
-use super::meaning::{class, learn};
+use super::meaning::{Asked, class, learn};
 use super::measure;
+use super::outcome;
 use crate::crash::{self, Mutant};
 use crate::domain::exchange::{Request, SendError};
+use crate::domain::policy::Growth;
 use crate::domain::privacy::masked;
 use crate::domain::state::{Begin, End, Input, Outcome, Refused};
-use crate::domain::{Call, JobId, Reason, Timestamp};
+use crate::domain::{Call, Job, JobId, Reason, Timestamp};
 use crate::http::Received;
 use crate::store::downloads::DownloadWish;
 use crate::store::{AccountChange, ApplyError, Batch, CallRecord, Change, StoreError};
@@ -27,13 +30,14 @@ use crate::vendors::JobView;
 
 /// How long to wait before an outcome that could not be committed is tried again.
 const COMMIT_AGAIN: Duration = Duration::from_millis(500);
+const COMMIT_AGAIN_AT_LAST: Duration = Duration::from_secs(5);
 /// What is sent is what was committed, to the byte, or it is not sent.
 const ALTERED: &str = "the request is no longer the one whose intent was stored: this machine's memory may be failing";
-/// A vendor that says 429 without saying how long.
-pub const SILENCE: Duration = Duration::from_secs(60);
 
-pub fn spawn_call(runner: &Arc<Runner>, tracker: &TaskTracker, group: Group) {
-    let occupied = runner.occupy(group.jobs.iter().map(|claimed| claimed.job.id).collect(), group.set);
+/// False: an operator's move on one of its jobs is under way, whose end wakes the account.
+pub fn spawn_call(runner: &Arc<Runner>, tracker: &TaskTracker, group: Group) -> bool {
+    let jobs = group.jobs.iter().map(|claimed| claimed.job.id).collect();
+    let Some(occupied) = runner.occupy(jobs, group.set) else { return false };
     let runner = Arc::clone(runner);
     let work = async move {
         let jobs: Vec<JobId> = group.jobs.iter().map(|claimed| claimed.job.id).collect();
@@ -43,6 +47,7 @@ pub fn spawn_call(runner: &Arc<Runner>, tracker: &TaskTracker, group: Group) {
         drop(occupied);
     };
     tracker.spawn(crash::watched("engine.call", work));
+    true
 }
 
 /// A bug must not kill the daemon, and a job whose submit it cut off must not wait for a restart: it is in doubt now.
@@ -52,7 +57,14 @@ async fn after_panic(runner: &Runner, jobs: Vec<JobId>) {
         jobs = jobs.len(),
         "a call panicked; what it may have submitted is in doubt. This is a bug of opros"
     );
-    let changes = jobs.into_iter().map(|job| Change { job, input: Input::Recover }).collect();
+    let alone = jobs.len() == 1;
+    let mut changes = Vec::new();
+    for job in jobs {
+        changes.push(Change { job, input: Input::Recover });
+        if alone && runner.quarantine.strike(job) {
+            changes.extend(runner.aside(job).map(|input| Change { job, input }));
+        }
+    }
     match runner.shared.store.apply(Batch::of(runner.now(), changes)).await {
         Ok(results) => results.into_iter().flatten().for_each(|job| log_end(&job)),
         Err(error) => {
@@ -64,7 +76,7 @@ async fn after_panic(runner: &Runner, jobs: Vec<JobId>) {
 }
 
 async fn make_call(runner: &Runner, group: Group) {
-    let floor = group.floor(runner);
+    let floor = group.floor(runner).flatten();
     let Group { call, mut jobs, set, oldest_due, .. } = group;
     if call == Call::Submit {
         // The driver may put the token into the request, so it is there before the request is built.
@@ -73,7 +85,7 @@ async fn make_call(runner: &Runner, group: Group) {
     let (host, change) = runner.host();
     // One setup from here on: a reload in between must not send what one driver built to where another one lives.
     let setup = runner.setup();
-    let Some(mut request) = build(runner, &setup, call, &jobs) else { return };
+    let Some(mut request) = build(runner, &setup, call, &jobs, set).await else { return };
     // Before the intent is stored: what is hashed is what is sent, and where to.
     request.host = host;
     let intent = (call == Call::Submit).then(|| request.hash());
@@ -86,7 +98,8 @@ async fn make_call(runner: &Runner, group: Group) {
     if is_shut(runner, call, &jobs) {
         return;
     }
-    let Some(jobs) = begin(runner, call, jobs, oldest_due, intent.as_deref(), change).await else { return };
+    let orders = Beginning { setup: &setup, call, set, due_at: oldest_due, intent: intent.as_deref() };
+    let Some(jobs) = begin(runner, orders, jobs, change).await else { return };
     crash::point_of(call.as_str(), "intent_committed");
     keep_distance(runner, &setup).await;
     if is_shut(runner, call, &jobs) || is_overdue(runner, call, &jobs) {
@@ -116,40 +129,69 @@ async fn make_call(runner: &Runner, group: Group) {
         outcome: String::new(),
         note: None,
     };
-    let (outcomes, accounts) = class(runner, call, host, &jobs, exchange).await;
+    let asked = Asked { runner, setup: &setup, call, host, jobs: &jobs, began: sent_at };
+    let (outcomes, accounts) = class(asked, exchange).await;
     let outcomes = learn(runner, call, set, &jobs, outcomes, oldest_due);
     measure::observed(runner, &jobs, &known, &outcomes);
     crash::point_of(call.as_str(), "read");
-    finish(runner, call, jobs, outcomes, accounts, record).await;
+    finish(asked, outcomes, accounts, record).await;
     crash::point_of(call.as_str(), "outcome_committed");
 }
 
-/// Builds the request; a driver that panics harms nothing but this call.
-fn build(runner: &Runner, setup: &AccountSetup, call: Call, jobs: &[Claimed]) -> Option<Request> {
+/// Builds the request. A driver that panics over it harms nothing but this call: of many jobs it is found for which one it
+/// panics, and that one is set aside.
+async fn build(
+    runner: &Runner,
+    setup: &AccountSetup,
+    call: Call,
+    jobs: &[Claimed],
+    set: Option<SetId>,
+) -> Option<Request> {
     let views: Vec<JobView<'_>> = jobs.iter().map(Claimed::view).collect();
+    let ids: Vec<JobId> = jobs.iter().map(|claimed| claimed.job.id).collect();
     let now = runner.now();
-    let built = catch_unwind(AssertUnwindSafe(|| setup.driver.request(call, &views, now)));
-    if built.is_err() {
-        tracing::error!(
-            account = runner.name(),
-            job = jobs[0].job.id.0,
-            "the vendor's driver panicked while it built a request"
-        );
+    let built = runner.guarded(&ids, "building a request", || setup.driver.request(call, &views, now));
+    if built.is_none() {
+        let aside: Vec<Change> =
+            ids.iter().filter_map(|job| Some(Change { job: *job, input: runner.aside(*job)? })).collect();
+        let fate = match (ids.len(), aside.len()) {
+            (1, 0) => Fate::Untouched,
+            (1, _) => Fate::Failed,
+            _ => Fate::Split,
+        };
+        runner.bisect.learn(set, call, &ids.iter().map(|job| (*job, fate)).collect::<Vec<_>>());
+        if !aside.is_empty() {
+            commit(runner, Batch::of(now, aside)).await;
+        }
     }
-    built.ok()
+    built
+}
+
+/// What begins, by whose word.
+#[derive(Debug, Clone, Copy)]
+struct Beginning<'a> {
+    setup: &'a AccountSetup,
+    call: Call,
+    set: Option<SetId>,
+    /// When the first of the jobs was due.
+    due_at: Timestamp,
+    /// The hash of a request that submits.
+    intent: Option<&'a str>,
 }
 
 /// Commits that the call begins. Nothing is sent unless every job of it could begin.
 async fn begin(
     runner: &Runner,
-    call: Call,
+    Beginning { setup, call, set, due_at, intent }: Beginning<'_>,
     mut jobs: Vec<Claimed>,
-    due_at: Timestamp,
-    intent: Option<&str>,
     account: Option<AccountChange>,
 ) -> Option<Vec<Claimed>> {
     let now = runner.now();
     let request_hash = intent.unwrap_or_default().to_owned();
+    let pace = |claimed: &Claimed| {
+        let pace = || setup.driver.pace(call, &claimed.view(), now);
+        runner.guarded(&[claimed.job.id], "pacing a job", pace).unwrap_or(now + Growth::ERRORS.first)
+    };
     let changes = jobs
         .iter()
         .map(|claimed| {
@@ -157,18 +199,22 @@ async fn begin(
                 (Call::Submit, Some(token)) => {
                     Begin::Submit { token: token.clone(), request_hash: request_hash.clone() }
                 }
-                _ => Begin::Free { call, next_at: runner.driver().pace(call, &claimed.view(), now) },
+                _ => Begin::Free { call, next_at: pace(claimed) },
             };
             Change { job: claimed.job.id, input: Input::Begin(begin) }
         })
         .collect();
     let accounts = account.into_iter().chain(mark_call(runner)).collect();
+    // A budget that was raised meanwhile counts at once.
     let spending = (call == Call::Submit).then(|| Arc::clone(&runner.setup().spending));
     let begun =
         match runner.shared.store.apply(Batch { at: now, changes, accounts, spending, ..Batch::default() }).await {
             Ok(begun) => begun,
             Err(error) => {
                 store_failed(runner, &error, "no call is begun");
+                if matches!(error, StoreError::Other(_)) {
+                    outcome::not_begun(runner, call, set, &jobs).await;
+                }
                 // Without this pause a store that refuses at once would be asked in a tight loop.
                 tokio::time::sleep(COMMIT_AGAIN).await;
                 return None;
@@ -270,14 +316,8 @@ pub async fn send(
     }
 }
 
-async fn finish(
-    runner: &Runner,
-    call: Call,
-    jobs: Vec<Claimed>,
-    outcomes: Vec<Outcome>,
-    accounts: Vec<AccountChange>,
-    mut record: CallRecord,
-) {
+async fn finish(asked: Asked<'_>, outcomes: Vec<Outcome>, accounts: Vec<AccountChange>, mut record: CallRecord) {
+    let Asked { runner, setup, call, jobs, .. } = asked;
     let (word, reason) = outcomes.first().map_or(("nothing", None), describe);
     runner.shared.meters.request(runner.name(), call.as_str(), word, record.took);
     record.outcome = word.to_owned();
@@ -303,8 +343,8 @@ async fn finish(
         runner.reopen_budget();
     }
     let downloads =
-        jobs.iter().zip(&outcomes).filter_map(|(claimed, outcome)| wish(runner, claimed, outcome)).collect();
-    let changes = jobs
+        jobs.iter().zip(&outcomes).filter_map(|(claimed, outcome)| wish(runner, setup, claimed, outcome)).collect();
+    let mut changes: Vec<Change> = jobs
         .iter()
         .zip(outcomes)
         .map(|(claimed, outcome)| Change {
@@ -312,6 +352,10 @@ async fn finish(
             input: Input::End { turn: claimed.job.turn, call, outcome },
         })
         .collect();
+    changes.extend(jobs.iter().filter_map(|claimed| {
+        let job = claimed.job.id;
+        Some(Change { job, input: runner.aside(job)? })
+    }));
     commit(runner, Batch { at: runner.now(), changes, accounts, call: Some(record), downloads, ..Batch::default() })
         .await;
 }
@@ -331,44 +375,54 @@ fn gives_back(call: Call, outcomes: &[Outcome]) -> bool {
 }
 
 /// The document that a final answer names, where the account wants it.
-fn wish(runner: &Runner, claimed: &Claimed, outcome: &Outcome) -> Option<DownloadWish> {
+fn wish(runner: &Runner, setup: &AccountSetup, claimed: &Claimed, outcome: &Outcome) -> Option<DownloadWish> {
     let Outcome::Ended(End::Success { result }) = outcome else { return None };
-    let url = runner.driver().attachment(&claimed.job.kind, result)?;
+    // The result is in hand and is kept whatever the driver makes of it here.
+    let url = runner.guarded(&[], "naming a document", || setup.driver.attachment(&claimed.job.kind, result))??;
     Some(DownloadWish { job: claimed.job.id, url })
 }
 
-/// An outcome is not lost while the process lives: it is offered to the store until it is taken or the daemon must stop.
+/// An outcome is not lost while the process lives: it is offered to the store until it is taken or the daemon must stop. One
+/// that the store refuses for what it is, again and again, is taken apart ([`outcome::take_apart`]).
 pub async fn commit(runner: &Runner, batch: Batch) {
+    let mut refusals = 0;
+    let mut wait = COMMIT_AGAIN;
     loop {
         match runner.shared.store.apply(batch.clone()).await {
-            Ok(results) => {
-                for result in results {
-                    match result {
-                        Ok(job) => {
-                            if job.deadline.is_some() && !job.state.is_final() {
-                                runner.shared.deadlines.notify_one();
-                            }
-                            log_end(&job);
-                        }
-                        Err(error) => {
-                            tracing::warn!(account = runner.name(), error = %error, "an answer came too late to count")
-                        }
-                    }
-                }
-                return;
-            }
+            Ok(results) => return committed(runner, results),
             Err(error) => {
                 if store_failed(runner, &error, "the outcome of a call is kept in memory until it can be") {
                     return;
                 }
-                tokio::time::sleep(COMMIT_AGAIN).await;
+                refusals = if matches!(error, StoreError::Other(_)) { refusals + 1 } else { 0 };
+                if refusals >= outcome::REFUSALS {
+                    return outcome::take_apart(runner, batch).await;
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(COMMIT_AGAIN_AT_LAST);
+            }
+        }
+    }
+}
+
+pub fn committed(runner: &Runner, results: Vec<Result<Arc<Job>, ApplyError>>) {
+    for result in results {
+        match result {
+            Ok(job) => {
+                if job.deadline.is_some() && !job.state.is_final() {
+                    runner.shared.deadlines.notify_one();
+                }
+                log_end(&job);
+            }
+            Err(error) => {
+                tracing::warn!(account = runner.name(), error = %error, "an answer came too late to count")
             }
         }
     }
 }
 
 /// Logs, and stops the daemon when the store cannot be trusted any more; true when it was stopped.
-fn store_failed(runner: &Runner, error: &StoreError, what: &str) -> bool {
+pub fn store_failed(runner: &Runner, error: &StoreError, what: &str) -> bool {
     match error {
         StoreError::Io(_) | StoreError::Fenced { .. } | StoreError::Corrupt { .. } => {
             runner.shared.failstop.raise(error.to_string());

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::names::{Names, Vetted};
 use super::signature::Signer;
 use super::{Format, Parcel};
+use crate::clock::patiently;
 use crate::domain::delivery::Attempt;
 use crate::domain::{Reason, Timestamp};
 use crate::guard::{self, Allowed};
@@ -50,9 +51,9 @@ impl Webhook {
     }
 
     pub async fn deliver(&self, parcel: &Parcel, now: Timestamp) -> Attempt {
-        match tokio::time::timeout(self.timeout, self.post(parcel, now)).await {
-            Ok(attempt) => attempt,
-            Err(_) => failed("timeout", format!("no answer within {:?}", self.timeout), None),
+        match patiently(self.timeout, self.post(parcel, now)).await {
+            Some(attempt) => attempt,
+            None => failed("timeout", format!("no answer within {:?}", self.timeout), None),
         }
     }
 

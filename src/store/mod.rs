@@ -122,6 +122,9 @@ pub trait Store: SinkStore + WatchStore {
     /// Queued and waiting jobs whose deadline has passed.
     async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError>;
 
+    /// The first jobs that were set aside since opros fails on them.
+    async fn set_aside(&self, limit: usize) -> Result<Vec<JobId>, StoreError>;
+
     /// The next deadline of a queued or waiting job.
     async fn next_deadline(&self) -> Result<Option<Timestamp>, StoreError>;
 

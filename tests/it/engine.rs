@@ -1,6 +1,11 @@
 //! What the engine promises of every account, played with a real store and simulated vendors.
 
+mod backoff;
 mod deadlines;
+mod operators;
+mod panics;
+mod refused_outcomes;
+mod stopped_orders;
 mod unknown_errors;
 mod whole_batches;
 

@@ -89,3 +89,25 @@ async fn without_an_objective_nothing_is_stale_and_one_that_is_set_later_counts_
     daemon.restart().await;
     events(&daemon, EventType::JobStale, 1).await;
 }
+
+/// What a reload reports as changed is changed.
+#[tokio::test]
+async fn an_objective_that_a_reload_brings_counts_for_what_is_tracked_already() {
+    let mut daemon = start("").await;
+    track(&daemon).await;
+    daemon.engine().pause("rlab", None).await.unwrap();
+    daemon.advance(hours(5)).await;
+    assert!(daemon.events_of(EventType::JobStale).await.is_empty());
+    daemon.reload(|sim| rlab_account(sim, SETTINGS)).await;
+    events(&daemon, EventType::JobStale, 1).await;
+}
+
+#[tokio::test]
+async fn an_objective_that_a_reload_takes_away_makes_nothing_stale_any_more() {
+    let mut daemon = start(SETTINGS).await;
+    track(&daemon).await;
+    daemon.engine().pause("rlab", None).await.unwrap();
+    daemon.reload(|sim| rlab_account(sim, "")).await;
+    daemon.advance(hours(50)).await;
+    assert!(daemon.events_of(EventType::JobStale).await.is_empty());
+}

@@ -28,7 +28,7 @@ pub(super) const PAGES: &[Page] = &[
         "too_many_requests",
         &[Job, Account],
         NotTaken,
-        "The vendor answered 429. The whole account is silent for as long as the vendor asked, or a minute.",
+        "The vendor answered 429. The whole account is silent for as long as the vendor asked, and never shorter than opros' own backoff, which grows while it repeats.",
         "Nothing once. If it happens daily, raise the account's limits.min_interval or lower max_in_flight.",
     ),
     page(

@@ -56,6 +56,13 @@ pub(super) const PAGES: &[Page] = &[
         "Is the clock right: nothing, retention goes on a day later. Is it wrong: put it right within that day (timedatectl). opros notices, ends with exit code 70 and is started anew by systemd; nothing is lost. It comes again whenever opros was off for a week.",
     ),
     page(
+        "jobs_set_aside",
+        &[Health],
+        NoMoney,
+        "opros fails on some jobs each time (a vendor's driver panics over them, or the store refuses their answers), so nothing is done with them any more. The others go on.",
+        "opros explain ID says what happened. Report it with the log of that time; after an update: opros release ID.",
+    ),
+    page(
         "account_paused",
         &[Health],
         NoMoney,

@@ -112,6 +112,13 @@ pub(super) const PAGES: &[Page] = &[
         "Nothing: it goes with the next request.",
     ),
     page(
+        "quarantined",
+        &[Job],
+        Before,
+        "opros failed twice on this job: the vendor's driver panicked over it, or the store refused to keep its answer. It was set aside, so that it does not harm the others.",
+        "It is a bug of opros: report it with the log. opros release ID lets it go on (after an update), opros cancel ID ends it; one in doubt is settled by opros resolve ID.",
+    ),
+    page(
         "params_damaged",
         &[Job],
         NothingSent,

@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 use sha2::{Digest, Sha256};
@@ -19,6 +21,8 @@ use crate::store::upkeep::StoreCopy;
 const PREFIX: &str = "copy-";
 const PARTIAL: &str = "partial";
 const MODE: u32 = 0o600;
+/// Steps of SQLite between two looks at whether a copy is still waited for.
+const PROGRESS: i32 = 10_000;
 
 fn broken(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.display().to_string();
@@ -49,11 +53,8 @@ pub async fn into_file(pool: &SqlitePool, file: &Path) -> Result<(), StoreError>
         let directory = directory_of(file);
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(broken(directory))
     };
-    let done = done.await;
-    if done.is_err() {
-        let _ = fs::remove_file(partial);
-    }
-    done
+    let _unfinished = Unfinished(partial);
+    done.await
 }
 
 /// A copy that is open and has no name.
@@ -87,7 +88,16 @@ pub async fn into_nothing(pool: &SqlitePool, directory: &Path) -> Result<StoreCo
 /// Fills an empty file and looks at all of it.
 async fn fill(pool: &SqlitePool, file: &Path) -> Result<(), StoreError> {
     let text = file.to_str().ok_or_else(|| StoreError::Other("the file's name is not UTF-8".to_owned()))?;
-    sqlx::query("VACUUM INTO $1").bind(text).execute(pool).await.map_err(copying)?;
+    // Whoever stops waiting for the copy ends it: the store is closed only once nobody reads it, and gigabytes take minutes.
+    // The connection goes with it, since what interrupts one statement would interrupt the next.
+    let given_up = GivenUp::default();
+    let mut reader = pool.acquire().await.map_err(copying)?;
+    reader.close_on_drop();
+    let flag = Arc::clone(&given_up.0);
+    let go_on = move || !flag.load(Ordering::Relaxed);
+    reader.lock_handle().await.map_err(copying)?.set_progress_handler(PROGRESS, go_on);
+    sqlx::query("VACUUM INTO $1").bind(text).execute(&mut *reader).await.map_err(copying)?;
+    drop(reader);
     mark(file).await?;
     let check = SqliteConnectOptions::new().filename(file).read_only(true).immutable(true).disable_statement_logging();
     let mut copy = check.connect().await.map_err(copying)?;
@@ -104,6 +114,26 @@ async fn mark(file: &Path) -> Result<(), StoreError> {
     let mut copy = options.connect().await.map_err(copying)?;
     arrival::note_copy(&mut copy).await?;
     copy.close().await.map_err(copying)
+}
+
+/// Raised when nobody waits any more.
+#[derive(Debug, Default)]
+struct GivenUp(Arc<AtomicBool>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A copy that is not whole yet; whoever stops waiting for it leaves nothing.
+struct Unfinished<'a>(&'a Path);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        // Where it is whole, it is called otherwise by now.
+        let _ = fs::remove_file(self.0);
+    }
 }
 
 /// A full disk under a copy is none under the store, and stops nothing.

@@ -17,7 +17,7 @@ use crate::crash::{self, Mutant};
 use crate::domain::exchange::sha256_hex;
 use crate::domain::repeat::{self, Asked};
 use crate::domain::spending::Rules;
-use crate::domain::state::{AttemptChange, Input, Resolution, Step, step};
+use crate::domain::state::{AttemptChange, Input, QUARANTINED, Resolution, Step, step};
 use crate::domain::{EventType, Job, JobId, NewEvent, NewJob, Reason, State, Timestamp};
 use crate::store::{Accepted, AccountChange, ApplyError, Batch, CallRecord, Change, RejectedRow, StoreError};
 
@@ -467,7 +467,9 @@ impl Draft {
             let loaded = self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?;
             return Err(ApplyError::Already(Arc::clone(&loaded.job)));
         }
-        if matches!(input, Input::Hold { .. }) && self.guard.is_released(id) {
+        // An order that was let go is not held for money's sake again.
+        let for_money = matches!(&input, Input::Hold { reason } if reason.code != QUARANTINED);
+        if for_money && self.guard.is_released(id) {
             return Ok(Arc::clone(&self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?.job));
         }
         let loaded = self.jobs.get(&id).ok_or(ApplyError::NotFound(id))?;

@@ -595,6 +595,10 @@ impl Store for SqliteStore {
         reads::overdue(&self.readers, &self.quarantine, now, limit).await
     }
 
+    async fn set_aside(&self, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        reads::set_aside(&self.readers, limit).await
+    }
+
     async fn next_deadline(&self) -> Result<Option<Timestamp>, StoreError> {
         reads::next_deadline(&self.readers).await
     }

@@ -42,6 +42,12 @@ pub async fn overdue(
     Ok(ids.into_iter().filter(|id| !quarantine.holds(*id)).map(JobId).collect())
 }
 
+pub async fn set_aside(pool: &SqlitePool, limit: usize) -> Result<Vec<JobId>, StoreError> {
+    let query = sqlx::query_scalar(sql::SET_ASIDE).bind(limit as i64);
+    let ids: Vec<i64> = query.fetch_all(pool).await.map_err(sort_error)?;
+    Ok(ids.into_iter().map(JobId).collect())
+}
+
 pub async fn next_deadline(pool: &SqlitePool) -> Result<Option<Timestamp>, StoreError> {
     let at: Option<i64> = sqlx::query_scalar(sql::NEXT_DEADLINE).fetch_optional(pool).await.map_err(sort_error)?;
     Ok(at.map(Timestamp::from_millis))

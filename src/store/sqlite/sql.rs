@@ -365,6 +365,8 @@ statements! {
         AND due_at > $2 ORDER BY due_at LIMIT 1";
     OVERDUE = "SELECT id FROM jobs WHERE deadline IS NOT NULL AND state IN (0, 2) AND deadline <= $1 \
         ORDER BY deadline LIMIT $2 + 0";
+    SET_ASIDE = "SELECT id FROM jobs WHERE reason_code = 'quarantined' AND state < 4 AND due_at IS NULL \
+        ORDER BY id LIMIT $1 + 0";
     NEXT_DEADLINE = "SELECT deadline FROM jobs WHERE deadline IS NOT NULL AND state IN (0, 2) ORDER BY deadline LIMIT 1";
     GET_JOB = concat!(
         "SELECT ", job_columns!(), ", bodies.params, bodies.result FROM jobs JOIN bodies ON bodies.job_id = jobs.id \

@@ -64,3 +64,26 @@ async fn a_stop_whose_store_does_not_answer_says_what_it_leaves_and_the_next_sta
     world.start().await;
     assert_eq!((world.state(job).await.as_str(), world.paid()), ("in_doubt", 1));
 }
+
+/// What other programs' habits send (logrotate, timers, a closed pipe) is no kill: that would leave paid calls in doubt.
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_without_a_meaning_are_ignored_and_sigquit_stops_in_order() {
+    let mut world = World::new().await;
+    world.start().await;
+    world.fault("setqueue", Fault::Slow { ms: 400 });
+    let job = world.submit().await;
+    world.until_seen("setqueue", 1).await;
+    let pid = world.daemon.as_ref().unwrap().id().to_string();
+    let send = |signal: &str| {
+        assert!(std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    };
+    for signal in ["USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "XCPU", "PIPE", "URG", "WINCH", "CONT"] {
+        send(signal);
+        assert!(world.get(&["v1", "health"]).await.is_some(), "SIG{signal} ends it");
+    }
+    world.until_state(job, "succeeded").await;
+    send("QUIT");
+    assert_eq!(world.wait().code(), Some(0), "{}", world.log());
+    assert!(world.log().contains("SIGUSR1") && world.log().contains("nothing was cut off"), "{}", world.log());
+    assert_eq!(world.paid(), 1);
+}

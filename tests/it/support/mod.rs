@@ -21,6 +21,7 @@ use opros::clock::{Clock, ManualClock, SharedClock};
 use opros::config::{self, Sources};
 use opros::domain::{Event, EventType, Job, JobId, NewJob, State, Timestamp};
 use opros::engine::Engine;
+use opros::engine::account::AccountSetup;
 use opros::engine::failstop::FailStop;
 use opros::engine::intake::JobRequest;
 use opros::engine::wake::Rest;
@@ -77,6 +78,9 @@ pub fn wagon(n: usize) -> String {
     format!("{body}{}", (10 - sum % 10) % 10)
 }
 
+/// What a test does to an account's setup before it is used.
+pub type Wrap = fn(AccountSetup) -> AccountSetup;
+
 #[derive(Debug)]
 pub struct TestDaemon {
     pub sim: Simulator,
@@ -88,6 +92,8 @@ pub struct TestDaemon {
     accounts: String,
     /// What the store believes to be free on its disk, in bytes.
     free: Arc<AtomicU64>,
+    /// What is done to each account's setup before it is used.
+    wrap: Wrap,
     dir: tempfile::TempDir,
 }
 
@@ -95,6 +101,15 @@ impl TestDaemon {
     /// Starts at ten o'clock in Moscow on Friday, 21 August 2026. `accounts` writes the `[accounts…]` sections, with the
     /// simulator's addresses; `change` sets the simulator up.
     pub async fn start(accounts: impl FnOnce(&Simulator) -> String, change: impl FnOnce(&mut SimConfig)) -> TestDaemon {
+        TestDaemon::start_with(accounts, change, |setup| setup).await
+    }
+
+    /// The same with other drivers than the accounts have: `wrap` changes each account's setup.
+    pub async fn start_with(
+        accounts: impl FnOnce(&Simulator) -> String,
+        change: impl FnOnce(&mut SimConfig),
+        wrap: Wrap,
+    ) -> TestDaemon {
         let clock = ManualClock::new(Timestamp::parse_rfc3339("2026-08-21T07:00:00Z").unwrap());
         let mut config = SimConfig { clock: Arc::new(clock.clone()), ..SimConfig::default() };
         change(&mut config);
@@ -103,8 +118,8 @@ impl TestDaemon {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new();
         let free = Arc::new(AtomicU64::new(u64::MAX));
-        let engine = home.run(dir.path(), &accounts, &clock, &free).await;
-        let daemon = TestDaemon { sim, clock, engine, home, accounts, free, dir };
+        let engine = home.run(dir.path(), &accounts, &clock, &free, wrap).await;
+        let daemon = TestDaemon { sim, clock, engine, home, accounts, free, wrap, dir };
         daemon.settle().await;
         daemon
     }
@@ -140,13 +155,21 @@ impl TestDaemon {
     }
 
     async fn begin_again(&mut self) {
-        self.engine = self.home.run(self.dir.path(), &self.accounts, &self.clock, &self.free).await;
+        self.engine = self.home.run(self.dir.path(), &self.accounts, &self.clock, &self.free, self.wrap).await;
         self.settle().await;
     }
 
     /// Puts other lines in place of the accounts' sections: they count from the next start on.
     pub fn reconfigure(&mut self, accounts: impl FnOnce(&Simulator) -> String) {
         self.accounts = accounts(&self.sim);
+    }
+
+    /// Goes on with other lines in place of the accounts' sections, as a reload does.
+    pub async fn reload(&mut self, accounts: impl FnOnce(&Simulator) -> String) {
+        self.accounts = accounts(&self.sim);
+        let clock: SharedClock = Arc::new(self.clock.clone());
+        let setups = app::account_setups(&settings(self.dir.path(), &self.accounts), &clock).unwrap();
+        self.engine.set_accounts(setups.into_iter().map(self.wrap).collect(), &[]).await.unwrap();
     }
 
     pub fn engine(&self) -> &Engine {
@@ -304,10 +327,10 @@ impl Home {
         Self(Some(builder.worker_threads(1).enable_all().build().unwrap()))
     }
 
-    async fn run(&self, dir: &Path, accounts: &str, clock: &ManualClock, free: &Arc<AtomicU64>) -> Engine {
+    async fn run(&self, dir: &Path, accounts: &str, clock: &ManualClock, free: &Arc<AtomicU64>, wrap: Wrap) -> Engine {
         let (dir, accounts, clock, free) = (dir.to_owned(), accounts.to_owned(), clock.clone(), Arc::clone(free));
         let home = self.0.as_ref().unwrap().handle().clone();
-        tokio::task::spawn_blocking(move || home.block_on(run(&dir, &accounts, &clock, free))).await.unwrap()
+        tokio::task::spawn_blocking(move || home.block_on(run(&dir, &accounts, &clock, free, wrap))).await.unwrap()
     }
 
     async fn destroy(mut self) {
@@ -333,13 +356,13 @@ fn settings(dir: &Path, accounts: &str) -> config::Config {
     config::load(&Sources::from_text(&text)).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
-async fn run(dir: &Path, accounts: &str, clock: &ManualClock, free: Arc<AtomicU64>) -> Engine {
+async fn run(dir: &Path, accounts: &str, clock: &ManualClock, free: Arc<AtomicU64>, wrap: Wrap) -> Engine {
     let config = settings(dir, accounts);
     let clock: SharedClock = Arc::new(clock.clone());
     let probe = Probe::new(move |_| Ok(free.load(Ordering::Relaxed)));
     let disk = DiskRules { free_floor: 1 << 20, ballast: 0, probe };
     let store = SqliteStore::open_with(&config.store.path, true, Arc::clone(&clock), disk).await.unwrap();
-    let setups = app::account_setups(&config, &clock).unwrap();
+    let setups = app::account_setups(&config, &clock).unwrap().into_iter().map(wrap).collect();
     let engine = Engine::new(Arc::new(store), clock, FailStop::default(), setups).await.unwrap();
     engine.start().await.unwrap();
     engine

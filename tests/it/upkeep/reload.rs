@@ -58,6 +58,24 @@ async fn accounts_limits_schedules_and_retention_change_without_a_restart() {
     assert!(matches!(refused, Failure::Refused { status: 422, .. }));
 }
 
+/// The cause is the restart that the account needs: its schedule is not wrong, and the rest of the file counts.
+#[tokio::test]
+async fn a_schedule_of_an_account_that_needs_a_restart_is_named_with_it_and_stops_no_reload() {
+    for account in ["account = \"later\"\n", ""] {
+        let mut house = House::new("").await;
+        house.limits = "limits = { max_in_flight = 2 }".to_owned();
+        house.more = format!(
+            "[accounts.later]\nvendor = \"vagvin\"\nbase_url = \"http://127.0.0.1:9\"\ntoken = \"a-token-of-some-length\"\n\
+             callback_secret = \"a-secret-of-some-length\"\n[[schedules]]\nname = \"nightly\"\ncron = \"0 8 * * *\"\n\
+             kind = \"vagvin.balance\"\n{account}params = {{}}\n"
+        );
+        let reloaded = reload(&house).await;
+        let restart = reloaded["restart"].to_string();
+        assert!(restart.contains("accounts.later") && restart.contains("schedules.nightly"), "{reloaded}");
+        assert_eq!(what(&reloaded), pairs(&[("accounts.tronk", "changed")]));
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_file_changes_nothing_and_says_where_it_is_wrong() {
     let mut house = House::new("").await;
