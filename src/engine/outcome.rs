@@ -38,7 +38,7 @@ async fn offered(runner: &Runner, batch: Batch) -> bool {
             committed(runner, results);
             true
         }
-        Err(error @ StoreError::Other(_)) => {
+        Err(error @ (StoreError::Refused(_) | StoreError::Other(_))) => {
             tracing::error!(account = runner.name(), error = %error, "the store refuses this part of an outcome");
             false
         }

@@ -212,7 +212,7 @@ async fn begin(
             Ok(begun) => begun,
             Err(error) => {
                 store_failed(runner, &error, "no call is begun");
-                if matches!(error, StoreError::Other(_)) {
+                if matches!(error, StoreError::Refused(_) | StoreError::Other(_)) {
                     outcome::not_begun(runner, call, set, &jobs).await;
                 }
                 // Without this pause a store that refuses at once would be asked in a tight loop.
@@ -394,7 +394,8 @@ pub async fn commit(runner: &Runner, batch: Batch) {
                 if store_failed(runner, &error, "the outcome of a call is kept in memory until it can be") {
                     return;
                 }
-                refusals = if matches!(error, StoreError::Other(_)) { refusals + 1 } else { 0 };
+                refusals =
+                    if matches!(error, StoreError::Refused(_) | StoreError::Other(_)) { refusals + 1 } else { 0 };
                 if refusals >= outcome::REFUSALS {
                     return outcome::take_apart(runner, batch).await;
                 }
