@@ -26,6 +26,9 @@ pub const EXIT_FAILSTOP: u8 = 70;
 /// A drain that takes longer than the longest call and this was cut.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
+/// How long the end waits for its last lines to be taken.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// Runs the daemon until a signal or a fault ends it.
 pub async fn serve(sources: Sources) -> ExitCode {
     // Before anything else: until then a signal ends the process like a kill.
@@ -51,14 +54,18 @@ pub async fn serve(sources: Sources) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    let queue = log.queue().clone();
     let origin = Origin { sources: Some(sources), log: Some(log) };
-    match run(&config, origin, SystemClock::shared(), &mut signals).await {
+    let code = match run(&config, origin, SystemClock::shared(), &mut signals).await {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("opros does not start: {error}");
             ExitCode::from(if error.is_config() { EXIT_CONFIG } else { EXIT_START })
         }
-    }
+    };
+    // What nobody reads by then is not read.
+    queue.flush(LAST_LINES);
+    code
 }
 
 /// None: a signal came before the first call, however long the store took to be opened, brought up to date and recovered. From
@@ -152,7 +159,7 @@ fn left(engine: &Engine) -> String {
 
 /// By SIGHUP: nobody waits for an answer but the log.
 async fn reload(daemon: &Daemon) {
-    tracing::info!("SIGHUP: the configuration is read again");
+    tracing::info!(target: telemetry::AUDIT, "SIGHUP: the configuration is read again");
     if let Err(error) = daemon.reload().await {
         tracing::error!("{error}");
     }

@@ -8,9 +8,10 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::{EnvFilter, FilterFn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, FilterFn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
@@ -21,12 +22,20 @@ use crate::config::{Log, LogFormat, filter};
 mod journal;
 mod line;
 mod out;
+mod queue;
 
 pub use self::journal::Journal;
-pub use self::out::{Lines, Out, Printer};
+pub use self::out::{Lines, Out, Printer, Target};
+pub use self::queue::{Queue, Room, Stuck};
+
+/// What operators ordered. It is heard whatever the filter says: who is watched does not switch the watching off.
+pub const AUDIT: &str = "opros::audit";
 
 /// Where systemd's journal takes entries with fields.
 const JOURNAL: &str = "/run/systemd/journal/socket";
+
+/// How long a panic waits for its line to be written.
+const PANIC_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Why logs cannot be written as configured.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +55,7 @@ pub struct LogControl {
     filters: Arc<Mutex<Filters>>,
     lines: Lines,
     format: &'static str,
+    queue: Queue,
 }
 
 #[derive(Debug)]
@@ -111,6 +121,11 @@ impl LogControl {
         &self.lines
     }
 
+    /// What waits to be written, and what was lost.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
     fn forget(&self, filters: &mut Filters) {
         filters.changed = None;
         // It was checked when it was read.
@@ -137,34 +152,60 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
 /// Sets up logging for the process.
 pub fn init(log: &Log) -> Result<LogControl, TelemetryError> {
     let (out, format) = out(log.format)?;
-    let lines = Lines::default();
-    let (subscriber, handle) = subscriber(&log.filter, out, lines.clone(), SystemClock::shared())?;
+    let (lines, queue) = (Lines::default(), Queue::to(out, SystemClock::shared()));
+    let (subscriber, handle) =
+        subscriber_to(&log.filter, Target::Later(queue.clone()), lines.clone(), SystemClock::shared())?;
     subscriber.try_init().map_err(|_| TelemetryError::Twice)?;
+    log_panics(queue.clone());
     let filters = Filters { configured: log.filter.clone(), changed: None, changes: 0 };
-    Ok(LogControl { handle, filters: Arc::new(Mutex::new(filters)), lines, format })
+    Ok(LogControl { handle, filters: Arc::new(Mutex::new(filters)), lines, format, queue })
+}
+
+/// A panic is a line like the others. The standard hook would write to stderr itself, and wait there for whoever reads it.
+fn log_panics(queue: Queue) {
+    std::panic::set_hook(Box::new(move |info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let said = info.payload();
+        let said = said.downcast_ref::<&str>().copied().or_else(|| said.downcast_ref::<String>().map(String::as_str));
+        let thread = std::thread::current();
+        tracing::error!(place, thread = thread.name(), "a thread panicked: {}", said.unwrap_or("(no words)"));
+        // Where the process ends with it, this is the last moment.
+        queue.flush(PANIC_PATIENCE);
+    }));
 }
 
 type Handle = reload::Handle<EnvFilter, Registry>;
 
-/// What hears events and writes lines to `out`.
+/// What hears events and writes lines to `out`, before the call that logged returns.
 pub fn subscriber(
     filter: &str,
     out: Out,
     lines: Lines,
     clock: SharedClock,
 ) -> Result<(impl tracing::Subscriber + Send + Sync + use<>, Handle), TelemetryError> {
+    subscriber_to(filter, Target::Now(out), lines, clock)
+}
+
+fn subscriber_to(
+    filter: &str,
+    target: Target,
+    lines: Lines,
+    clock: SharedClock,
+) -> Result<(impl tracing::Subscriber + Send + Sync + use<>, Handle), TelemetryError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let ours = FilterFn::new(|meta| meta.target().starts_with("opros") || *meta.level() <= LevelFilter::WARN);
-    let printer = Printer::new(out, lines, clock);
-    Ok((tracing_subscriber::registry().with(printer.with_filter(ours).with_filter(filter)), handle))
+    let audit = FilterFn::new(|meta| meta.target() == AUDIT && *meta.level() <= LevelFilter::INFO)
+        .with_max_level_hint(LevelFilter::INFO);
+    let printer = Printer::new(target, lines, clock);
+    Ok((tracing_subscriber::registry().with(printer.with_filter(ours).with_filter(filter.or(audit))), handle))
 }
 
 fn out(format: LogFormat) -> Result<(Out, &'static str), TelemetryError> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let text = || Out::text(Box::new(io::stderr()), colour);
+    let text = || Out::text(out::stderr(), colour);
     Ok(match format {
         LogFormat::Text => (text(), "text"),
-        LogFormat::Json => (Out::json(Box::new(io::stderr())), "json"),
+        LogFormat::Json => (Out::json(out::stderr()), "json"),
         LogFormat::Journald => (Out::journal(Journal::open(JOURNAL).map_err(TelemetryError::Journal)?), "journald"),
         LogFormat::Auto if stderr_is_the_journal() => match Journal::open(JOURNAL) {
             Ok(journal) => (Out::journal(journal), "journald"),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
+use bytes::Buf;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -41,7 +42,16 @@ pub fn format(headers: &HeaderMap) -> Result<Format, Problem> {
 
 /// The whole body of a submission.
 pub async fn whole(state: &AdminState, body: Body) -> Result<WholeBody, Problem> {
-    Ok(state.bodies().read(body, LARGEST_JSON, PATIENCE).await?)
+    let mut body = state.bodies().read(body, LARGEST_JSON, PATIENCE).await?;
+    without_mark(&mut body);
+    Ok(body)
+}
+
+/// Windows' programs begin a file with a mark of its encoding; NDJSON, params and the configuration may, so this may.
+fn without_mark(body: &mut WholeBody) {
+    if body.bytes.starts_with("\u{feff}".as_bytes()) {
+        body.bytes.advance("\u{feff}".len());
+    }
 }
 
 /// The body of a move that needs none.
@@ -55,7 +65,8 @@ pub async fn of_move<T: DeserializeOwned + Default>(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<T, Problem> {
-    let body = state.bodies().read(body, LARGEST_MOVE, PATIENCE).await?;
+    let mut body = state.bodies().read(body, LARGEST_MOVE, PATIENCE).await?;
+    without_mark(&mut body);
     if body.bytes.trim_ascii().is_empty() {
         return Ok(T::default());
     }

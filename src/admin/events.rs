@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::live::{self, Live};
 use super::params::Params;
+use super::places::Guest;
 use super::problem::Problem;
 use super::state::AdminState;
 use super::views::{EventPageView, EventView};
@@ -14,9 +15,6 @@ use crate::domain::JobId;
 use crate::store::EventPage;
 
 const USUAL_LIMIT: usize = 100;
-/// Events that one page of a single job's events looks at before it hands the rest to the next page.
-const SCANNED: usize = 20_000;
-const SCAN_STEP: usize = 1000;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -67,14 +65,19 @@ impl Wish {
         (status = 503, description = "Too many streams", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn events(State(state): State<AdminState>, params: Params, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn events(
+    State(state): State<AdminState>,
+    guest: Guest,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let wish = Wish::read(params, &headers)?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let accept = accept.to_ascii_lowercase();
     if accept.contains("text/event-stream") {
-        live::answer(state, wish, Live::Sse)
+        live::answer(state, guest, wish, Live::Sse)
     } else if accept.contains("ndjson") || accept.contains("jsonl") {
-        live::answer(state, wish, Live::Ndjson)
+        live::answer(state, guest, wish, Live::Ndjson)
     } else {
         Ok(Json(page(&state, wish).await?).into_response())
     }
@@ -83,33 +86,30 @@ pub async fn events(State(state): State<AdminState>, params: Params, headers: He
 async fn page(state: &AdminState, wish: Wish) -> Result<EventPageView, Problem> {
     let store = state.engine().store();
     let limit = wish.limit.unwrap_or(USUAL_LIMIT);
-    let mut page = EventPageView { events: Vec::new(), next: wish.after.unwrap_or(0) };
-    let mut scanned = 0;
-    while page.events.len() < limit && scanned < SCANNED {
-        let step = if wish.job.is_some() { SCAN_STEP } else { limit - page.events.len() };
-        let events = match store.events(page.next, step).await? {
+    let mut after = wish.after.unwrap_or(0);
+    loop {
+        let (found, newest) = match wish.job {
+            Some(job) => {
+                let (found, newest) = store.job_events(job, after, limit).await?;
+                (found, Some(newest))
+            }
+            None => (store.events(after, limit).await?, None),
+        };
+        let events = match found {
             EventPage::Events(events) => events,
-            EventPage::Gone { oldest } if wish.after.is_none() && scanned == 0 && page.next < oldest - 1 => {
-                page.next = oldest - 1;
+            // A page without a beginning begins with what is left.
+            EventPage::Gone { oldest } if wish.after.is_none() && after < oldest - 1 => {
+                after = oldest - 1;
                 continue;
             }
-            EventPage::Gone { oldest } => return Err(Problem::gone(page.next, oldest)),
-            EventPage::Ahead { last } => return Err(Problem::ahead(page.next, last)),
+            EventPage::Gone { oldest } => return Err(Problem::gone(after, oldest)),
+            EventPage::Ahead { last } => return Err(Problem::ahead(after, last)),
         };
-        let last = events.len() < step;
-        scanned += events.len();
-        for event in events {
-            if page.events.len() == limit {
-                break;
-            }
-            page.next = event.seq;
-            if wish.job.is_none_or(|job| event.job == Some(job)) {
-                page.events.push(EventView::new(store.instance(), event));
-            }
-        }
-        if last {
-            break;
-        }
+        let whole = events.len() < limit;
+        let last = events.last().map_or(after, |event| event.seq);
+        // Of one job nothing more has happened until then.
+        let next = newest.filter(|_| whole).unwrap_or(last);
+        let events = events.into_iter().map(|event| EventView::new(store.instance(), event)).collect();
+        return Ok(EventPageView { events, next });
     }
-    Ok(page)
 }

@@ -4,17 +4,19 @@ use std::fmt;
 use std::str::FromStr;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 
-use super::params::Params;
+use super::params::{Params, WordPath};
+use super::places::Guest;
 use super::problem::Problem;
 use super::state::AdminState;
 use super::views::{EventView, JobView, time};
+use super::words::{ExportWord, FormatWord};
 use crate::domain::spending::Amount;
 use crate::domain::{Event, JobId, Timestamp};
 use crate::store::costs::CostLine;
@@ -54,19 +56,22 @@ impl FromStr for Format {
 #[utoipa::path(
     get, path = "/v1/export/{what}", tag = "operation",
     params(
-        ("what" = String, Path, description = "`jobs`, `events` or `costs`"),
-        ("format" = Option<String>, Query, description = "`ndjson` (as the socket shows them elsewhere) or `csv` (RFC 4180); ndjson unless given"),
-        ("since" = Option<String>, Query, description = "RFC 3339"),
+        ("what" = inline(ExportWord), Path, description = "`jobs`, `events` or `costs`"),
+        ("format" = inline(Option<FormatWord>), Query, description = "`ndjson` (as the socket shows them elsewhere) or `csv` (RFC 4180); ndjson unless given"),
+        ("since" = Option<String>, Query, description = "RFC 3339", example = "2026-11-01T00:00:00Z"),
+        ("raw" = Option<bool>, Query, description = "In CSV: leave cells as they are that a spreadsheet would take for a formula; without it they begin with `'`"),
     ),
     responses(
-        (status = 200, description = "Oldest first; a stream that ends without its last chunk is not whole", body = Vec<u8>, content_type = "application/x-ndjson"),
+        (status = 200, description = "Oldest first; a stream that ends without its last chunk is not whole", content(
+            (String = "application/x-ndjson"), (String = "text/csv"))),
         (status = 400, description = "Wrong parameter", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such sort", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn export(
     State(state): State<AdminState>,
-    Path(what): Path<String>,
+    WordPath(what): WordPath,
+    guest: Guest,
     params: Params,
 ) -> Result<Response, Problem> {
     let sort = match what.as_str() {
@@ -75,14 +80,14 @@ pub async fn export(
         "costs" => Sort::Costs,
         _ => return Err(Problem::not_found("what can be exported is jobs, events and costs")),
     };
-    let params = params.only(&["format", "since"])?;
+    let params = params.only(&["format", "since", "raw"])?;
+    let raw = params.flag("raw")?.unwrap_or(false);
     let format = params.parse("format")?.unwrap_or(Format::Ndjson);
     let since = params.text("since").map(|text| Timestamp::parse_rfc3339(&text));
     let since =
         since.transpose().map_err(|_| Problem::bad_query("since", "since is a time such as 2027-01-31T12:00:00Z"))?;
     let since = since.unwrap_or(Timestamp::MIN);
-    let place = state.stream_place();
-    let place = place.ok_or_else(|| Problem::too_busy("too many streams are open: close some, or try again"))?;
+    let place = state.places().export(guest)?;
     let store = state.engine().store();
     let span = match sort {
         Sort::Jobs => store.jobs_span().await?,
@@ -91,9 +96,9 @@ pub async fn export(
     };
     let head = match format {
         Format::Ndjson => String::new(),
-        Format::Csv => row(head(sort)),
+        Format::Csv => row(head(sort), raw),
     };
-    let export = Export { state, sort, format, since, span, head, _place: place };
+    let export = Export { state, sort, format, raw, since, span, head, _place: place };
     let pieces = stream::try_unfold(export, |mut export| async move {
         let piece = export.next().await.inspect_err(|error| {
             tracing::error!(error = %error, "an export breaks off: the store did not answer");
@@ -111,6 +116,8 @@ struct Export {
     state: AdminState,
     sort: Sort,
     format: Format,
+    /// Cells of a table stay as they are, formulas too.
+    raw: bool,
     since: Timestamp,
     span: ExportSpan,
     /// What goes before the first portion.
@@ -148,7 +155,7 @@ impl Export {
         self.span.after = jobs.last().map_or(self.span.last, |details| details.job.id.0);
         for details in jobs.into_iter().filter(|details| details.job.id.0 <= self.span.last) {
             match self.format {
-                Format::Csv => text.push_str(&job_row(&details)),
+                Format::Csv => text.push_str(&row(job_row(&details), self.raw)),
                 Format::Ndjson => line(text, &JobView::new(self.state.engine(), details)),
             }
         }
@@ -169,7 +176,7 @@ impl Export {
         self.span.after = events.last().map_or(self.span.last, |event| event.seq);
         for event in events.into_iter().filter(|event| event.seq <= self.span.last && event.at >= self.since) {
             match self.format {
-                Format::Csv => text.push_str(&event_row(store.instance(), &event)),
+                Format::Csv => text.push_str(&row(event_row(store.instance(), &event), self.raw)),
                 Format::Ndjson => line(text, &EventView::new(store.instance(), event)),
             }
         }
@@ -181,7 +188,7 @@ impl Export {
         self.span.after = lines.last().map_or(self.span.last, |line| line.id);
         for cost in lines.iter().filter(|line| line.id <= self.span.last && line.at >= self.since) {
             match self.format {
-                Format::Csv => text.push_str(&cost_row(cost)),
+                Format::Csv => text.push_str(&row(cost_row(cost), self.raw)),
                 Format::Ndjson => line(text, &CostLineView::from(cost)),
             }
         }
@@ -246,21 +253,31 @@ fn head(sort: Sort) -> Vec<String> {
 }
 
 /// RFC 4180: what holds a comma, a quote or a line's end is quoted.
-fn row(cells: Vec<String>) -> String {
+fn row(cells: Vec<String>, raw: bool) -> String {
     let quoted = cells.into_iter().map(|cell| {
-        if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
+        let cell = if raw || !is_formula(&cell) { cell } else { format!("'{cell}") };
+        if cell.contains([',', '"', '\n', '\r', '\t']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
     });
     quoted.collect::<Vec<_>>().join(",") + "\r\n"
+}
+
+/// Whether a spreadsheet would work it out instead of showing it: tags, keys and vendors' words are written by strangers. A plain
+/// negative number is none.
+fn is_formula(cell: &str) -> bool {
+    let begins = cell.trim_start_matches([' ', '\u{a0}', '\u{feff}']);
+    let sign = begins.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    sign && !cell.strip_prefix(['-', '+']).is_some_and(is_number)
 }
 
 fn cell(value: Option<impl fmt::Display>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-fn job_row(details: &JobDetails) -> String {
+fn job_row(details: &JobDetails) -> Vec<String> {
     let job = &details.job;
     let reason = job.reason.as_ref();
-    row(vec![
+    vec![
         job.id.to_string(),
         job.kind.clone(),
         job.account.clone(),
@@ -281,11 +298,11 @@ fn job_row(details: &JobDetails) -> String {
         cell(job.finished_at),
         cell(job.mailbox_uid.as_ref()),
         cell(job.retry_of),
-    ])
+    ]
 }
 
-fn event_row(instance: &str, event: &Event) -> String {
-    row(vec![
+fn event_row(instance: &str, event: &Event) -> Vec<String> {
+    vec![
         event.seq.to_string(),
         format!("{instance}-{}", event.seq),
         event.kind.to_string(),
@@ -293,11 +310,11 @@ fn event_row(instance: &str, event: &Event) -> String {
         cell(event.job),
         cell(event.account.as_ref()),
         event.data.clone(),
-    ])
+    ]
 }
 
-fn cost_row(cost: &CostLine) -> String {
-    row(vec![
+fn cost_row(cost: &CostLine) -> Vec<String> {
+    vec![
         cost.id.to_string(),
         cost.job.to_string(),
         cost.account.clone(),
@@ -307,7 +324,7 @@ fn cost_row(cost: &CostLine) -> String {
         cost.sure.as_str().to_owned(),
         cost.at.to_string(),
         cell(cost.decided_at),
-    ])
+    ]
 }
 
 #[cfg(test)]
@@ -315,9 +332,39 @@ mod tests {
     use super::{EVENT_HEAD, JOB_HEAD, row};
 
     #[test]
+    fn what_a_spreadsheet_would_work_out_is_text_unless_it_is_wanted_raw() {
+        let formulas = [
+            "=1+1",
+            "+7(999)000",
+            "-cmd|' /C calc'!A0",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "\n=1",
+            " =1",
+            "\u{a0}=1",
+            "\u{feff}=1",
+            "＝1",
+            "－1a",
+            "-",
+            "+",
+            "--1",
+            "=HYPERLINK(\"http://x\",\"y\")",
+        ];
+        for formula in formulas {
+            let safe = row(vec![formula.to_owned()], false);
+            assert!(safe.starts_with('\'') || safe.starts_with("\"'"), "{safe:?}");
+            assert!(!row(vec![formula.to_owned()], true).trim_start_matches('"').starts_with('\''), "{formula:?}");
+        }
+        for plain in ["", "-1", "-1.5", "+5", "1-2", "a=b", "'=1", "{\"a\":\"=1\"}", "2026-11-27T12:00:00.000Z"] {
+            assert!(!super::is_formula(plain), "{plain:?}");
+        }
+    }
+
+    #[test]
     fn cells_are_quoted_where_they_must_be() {
         let cells = ["plain", "a,b", "say \"x\"", "two\nlines", ""].map(str::to_owned).to_vec();
-        assert_eq!(row(cells), "plain,\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",\r\n");
+        assert_eq!(row(cells, false), "plain,\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",\r\n");
         assert_eq!((JOB_HEAD.split(',').count(), EVENT_HEAD.split(',').count()), (20, 7));
     }
 }

@@ -66,11 +66,11 @@ pub async fn list(
 #[utoipa::path(
     get, path = "/v1/jobs/{id}/files/{name}", tag = "jobs",
     params(
-        ("id" = i64, Path, description = "The job's number"),
-        ("name" = String, Path, description = "The file's name, as the result has it"),
+        ("id" = i64, Path, description = "The job's number", example = 1),
+        ("name" = String, Path, description = "The file's name, as the result has it", example = "report.html"),
     ),
     responses(
-        (status = 200, description = "The file", content_type = "application/octet-stream"),
+        (status = 200, description = "The file, of the type that its sender gave it", body = Vec<u8>, content_type = "*/*"),
         (status = 404, description = "No such file", body = Problem, content_type = "application/problem+json"),
     )
 )]

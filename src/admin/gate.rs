@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Duration, Instant};
 
+use super::places::Guest;
 use super::problem::Problem;
 use super::who::Who;
 use crate::listener::secret::SecretHash;
@@ -23,8 +24,9 @@ pub fn read_only(router: Router, meters: AdminMeters) -> Router {
     router.layer(middleware::from_fn_with_state(meters, only_reads))
 }
 
-async fn only_reads(State(meters): State<AdminMeters>, request: Request, next: Next) -> Response {
+async fn only_reads(State(meters): State<AdminMeters>, mut request: Request, next: Next) -> Response {
     if reads(request.method()) {
+        request.extensions_mut().insert(Guest::ReadSocket);
         return next.run(request).await;
     }
     meters.refuse("read_only");
@@ -87,10 +89,16 @@ enum Right {
     Read,
 }
 
-async fn with_token(State(tokens): State<Tokens>, who: Who, request: Request, next: Next) -> Response {
+async fn with_token(State(tokens): State<Tokens>, who: Who, mut request: Request, next: Next) -> Response {
     match tokens.right_of(&request) {
-        Some(Right::All) => next.run(request).await,
-        Some(Right::Read) if reads(request.method()) => next.run(request).await,
+        Some(Right::All) => {
+            request.extensions_mut().insert(Guest::Token);
+            next.run(request).await
+        }
+        Some(Right::Read) if reads(request.method()) => {
+            request.extensions_mut().insert(Guest::ReadToken);
+            next.run(request).await
+        }
         Some(Right::Read) => {
             tokens.meters.refuse("read_only");
             Problem::read_only("this token (admin.read_token) is for reading alone: changes need admin.token")

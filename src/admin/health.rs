@@ -87,6 +87,7 @@ pub async fn look(state: &AdminState) -> HealthView {
     causes.extend(engine.store().removal_held().map(of_clock));
     let warnings = engine.store().warnings().into_iter();
     causes.extend(warnings.map(|it| CauseView::degraded(it.code.to_owned(), it.what, Some(it.since))));
+    causes.extend(of_log(state));
     for cause in state.board().causes() {
         let blocks = cause.severity == Severity::Blocked;
         causes.push(CauseView { what: cause.what, since: Some(cause.since), code: cause.key, blocks });
@@ -124,6 +125,18 @@ fn of_clock(held: Held) -> CauseView {
          the clock is wrong, put it right before then; opros starts anew by itself"
     );
     CauseView::degraded("clock_set_forward".to_owned(), what, Some(since))
+}
+
+/// Whoever reads the log does not: nothing waits for it, but lines are lost.
+fn of_log(state: &AdminState) -> Option<CauseView> {
+    let log = state.log().ok()?;
+    let since = log.stuck_since()?;
+    let lost: u64 = log.lost().iter().map(|(_, lines)| lines).sum();
+    let what = format!(
+        "nobody takes the log: a write of it has not ended since {since}, and {lost} lines were lost since the start. Look at what opros' \
+         stderr is connected to"
+    );
+    Some(CauseView::degraded("log_stuck".to_owned(), what, Some(since)))
 }
 
 fn of_account(runner: &Runner) -> Option<CauseView> {

@@ -17,13 +17,15 @@ use super::request::{self, Unread};
 use super::state::{AdminState, carry_through};
 use super::views::{JobView, TimelineView};
 use super::who::{Who, audit};
+use super::words::TimeWord;
 use crate::domain::JobId;
 use crate::domain::repeat::Asked;
 use crate::downloads;
 use crate::store::{Accepted, StoreError};
 
 /// The body of `POST /v1/jobs`, for the OpenAPI page; [`request::read`] reads it.
-#[derive(Debug, utoipa::ToSchema)]
+#[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what is read by hand")]
 pub struct JobBody {
     /// `vendor.operation`.
@@ -45,10 +47,23 @@ pub struct JobBody {
     #[schema(minimum = 0, maximum = 9)]
     priority: Option<u8>,
     /// RFC 3339, or Unix milliseconds.
-    not_before: Option<String>,
+    #[schema(value_type = Option<TimeWord>)]
+    not_before: Option<serde_json::Value>,
     /// RFC 3339, or Unix milliseconds.
-    deadline: Option<String>,
+    #[schema(value_type = Option<TimeWord>)]
+    deadline: Option<serde_json::Value>,
     tag: Option<String>,
+}
+
+/// What a JSON body may be.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes what is read by hand")]
+#[serde(untagged)]
+pub enum Handed {
+    #[schema(value_type = JobBody)]
+    Job(serde_json::Value),
+    #[schema(value_type = Vec<JobBody>)]
+    Jobs(Vec<serde_json::Value>),
 }
 
 /// What an answer of 200 holds, for the OpenAPI page.
@@ -67,7 +82,7 @@ pub enum Taken {
 #[utoipa::path(
     post, path = "/v1/jobs", tag = "jobs",
     params(("Idempotency-Key" = Option<String>, Header, description = "Another spelling of `uid`, for one job")),
-    request_body(content((JobBody = "application/json"), (JobBody = "application/x-ndjson"))),
+    request_body(content((Handed = "application/json"), (JobBody = "application/x-ndjson"))),
     responses(
         (status = 201, description = "Taken", body = JobView),
         (status = 200, description = "The job that has this uid, or the unfinished one with this dedupe_key; or the verdicts of a bulk",

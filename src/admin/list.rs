@@ -11,6 +11,7 @@ use super::params::Params;
 use super::problem::Problem;
 use super::state::AdminState;
 use super::views::{JobPageView, JobView};
+use super::words::StateWord;
 use crate::domain::JobId;
 use crate::domain::repeat::Asked;
 use crate::store::{Accepted, JobFilter, JobPage, StoreError};
@@ -27,7 +28,7 @@ const MOST_JOBS: usize = 200;
 #[utoipa::path(
     get, path = "/v1/jobs", tag = "jobs",
     params(
-        ("state" = Option<String>, Query, description = "One of the states"),
+        ("state" = inline(Option<StateWord>), Query, description = "One of the states"),
         ("kind" = Option<String>, Query, description = "vendor.operation"),
         ("account" = Option<String>, Query, description = "The account's name"),
         ("tag" = Option<String>, Query, description = "The tag"),

@@ -16,9 +16,9 @@ use tokio::time::Interval;
 
 use super::events::Wish;
 use super::pages::{self, Page};
+use super::places::Guest;
 use super::problem::Problem;
 use super::state::AdminState;
-use crate::domain::Event;
 use crate::store::{Commit, StoreError};
 
 /// A silent stream says that it lives this often: proxies and clients give up on silence.
@@ -30,9 +30,8 @@ pub enum Live {
     Ndjson,
 }
 
-pub fn answer(state: AdminState, wish: Wish, format: Live) -> Result<Response, Problem> {
-    let place = state.stream_place();
-    let place = place.ok_or_else(|| Problem::too_busy("too many live streams are open: close some, or read pages"))?;
+pub fn answer(state: AdminState, guest: Guest, wish: Wish, format: Live) -> Result<Response, Problem> {
+    let place = state.places().stream(guest)?;
     let commits = state.engine().store().commits();
     // Both are taken before the answer begins: what is committed after that is on the stream.
     let position = wish.after.unwrap_or_else(|| commits.borrow().last_seq);
@@ -109,9 +108,7 @@ impl Reader {
         if self.wish.job.is_none() && self.left.is_none() {
             return self.state.pages().after(store.as_ref(), self.position, self.format).await;
         }
-        let wanted = self.wish.job;
-        let is_wanted = |event: &Event| wanted.is_none_or(|job| event.job == Some(job));
-        let (page, count) = pages::of_one(store.as_ref(), self.position, self.format, is_wanted, self.left).await?;
+        let (page, count) = pages::of_one(store.as_ref(), self.position, self.format, self.wish.job, self.left).await?;
         self.left = self.left.map(|left| left - count);
         Ok(page)
     }

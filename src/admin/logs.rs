@@ -14,6 +14,7 @@ use super::params::Params;
 use super::problem::Problem;
 use super::state::{AdminState, carry_through};
 use super::who::{Who, audit};
+use crate::domain::Timestamp;
 
 /// The longest filter, in bytes.
 const LONGEST_FILTER: usize = 1_000;
@@ -29,6 +30,10 @@ pub trait LogSwitch: Send + Sync + std::fmt::Debug {
     fn reset(&self);
     /// Lines that were logged so far, by level.
     fn lines(&self) -> [(&'static str, u64); 5];
+    /// Lines that were lost because nobody took them, by sort: `log`, `audit`.
+    fn lost(&self) -> [(&'static str, u64); 2];
+    /// Since when nobody takes the log.
+    fn stuck_since(&self) -> Option<Timestamp>;
 }
 
 /// What is logged.
@@ -98,6 +103,8 @@ pub async fn change(
     let log = state.log()?.clone();
     carry_through(async move {
         let before = log.look().filter;
+        // Before it holds and after: nobody has to ask the new filter whether it lets this through.
+        audit!(who, before, filter, seconds, "log filter change requested");
         log.set(&filter, lasts).map_err(|error| Problem::field("bad_filter", "/filter", error))?;
         audit!(who, before, filter, seconds, "an operator changed what is logged");
         Ok(Json(log.look()))
@@ -125,6 +132,7 @@ pub async fn reset(
     let log = state.log()?.clone();
     carry_through(async move {
         let before = log.look().filter;
+        audit!(who, before, "log filter reset requested");
         log.reset();
         audit!(who, before, filter = log.look().filter, "an operator had the configured log again");
         Ok(Json(log.look()))

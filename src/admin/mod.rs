@@ -27,6 +27,7 @@ mod metrics;
 mod moves;
 mod pages;
 mod params;
+mod places;
 mod problem;
 mod purge;
 mod reload;
@@ -37,6 +38,7 @@ mod state;
 mod views;
 mod webhooks;
 mod who;
+mod words;
 
 pub use self::browsers::BrowserGuard;
 pub use self::gate::{Tokens, read_only};

@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::state::{AdminState, carry_through};
 use super::views::JobView;
 use super::who::{Who, audit};
+use super::words::ActionWord;
 use crate::domain::repeat::uid_problem;
 use crate::domain::state::Resolution;
 use crate::engine::ops::Wish;
@@ -153,7 +154,7 @@ fn wish(headers: &HeaderMap, uid: Option<String>, again: bool) -> Result<Wish, P
 #[serde(deny_unknown_fields)]
 pub struct ResolveBody {
     /// `resubmit`, `adopt` or `fail`.
-    #[schema(example = "adopt")]
+    #[schema(value_type = Option<ActionWord>, example = "adopt")]
     action: Option<String>,
     /// What the vendor calls it; with `adopt`.
     #[schema(value_type = Option<String>)]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::live::Live;
 use super::views::EventView;
-use crate::domain::Event;
+use crate::domain::{Event, JobId};
 use crate::store::{EventPage, Store, StoreError};
 
 /// Events of one page.
@@ -77,30 +77,33 @@ impl Pages {
     }
 }
 
-/// The page after that number, of one job's events, and no more than so many: nobody else reads it.
+/// The page after that number, of one job or of all, and no more events than so many: nobody else reads it.
 pub async fn of_one(
     store: &dyn Store,
     after: i64,
     format: Live,
-    is_wanted: impl Fn(&Event) -> bool,
+    job: Option<JobId>,
     most: Option<usize>,
 ) -> Result<(Page, usize), StoreError> {
-    let events = match store.events(after, PAGE).await? {
+    let most = most.map_or(PAGE, |most| most.min(PAGE));
+    let (found, newest) = match job {
+        Some(job) => {
+            let (found, newest) = store.job_events(job, after, most).await?;
+            (found, Some(newest))
+        }
+        None => (store.events(after, most).await?, None),
+    };
+    let events = match found {
         EventPage::Gone { oldest } => return Ok((Page::Gone { oldest }, 0)),
         EventPage::Ahead { last } => return Ok((Page::Ahead { last }, 0)),
         EventPage::Events(events) => events,
     };
-    let (mut text, mut count, mut reached) = (String::new(), 0, None);
-    for event in events {
-        if most.is_some_and(|most| count == most) {
-            break;
-        }
-        reached = Some(event.seq);
-        if is_wanted(&event) {
-            count += 1;
-            write(&mut text, store.instance(), event, format);
-        }
-    }
+    let count = events.len();
+    let reached = events.last().map(|event| event.seq);
+    // Events of others need not be looked at again.
+    let reached = newest.filter(|newest| count < most && *newest > after).or(reached);
+    let mut text = String::new();
+    events.into_iter().for_each(|event| write(&mut text, store.instance(), event, format));
     Ok((reached.map_or(Page::Empty, |last| Page::Text { text: text.into(), last }), count))
 }
 

@@ -69,6 +69,18 @@ impl<S: Send + Sync> FromRequestParts<S> for SinkPath {
     }
 }
 
+/// A word in the path that says what is meant.
+#[derive(Debug, Clone)]
+pub struct WordPath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for WordPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        path(parts, state).await.map(WordPath)
+    }
+}
+
 /// The name of an account in the path.
 #[derive(Debug, Clone)]
 pub struct AccountPath(pub String);

@@ -316,7 +316,9 @@ impl From<BodyError> for Problem {
                 let detail = format!("the body is larger than {} KiB; NDJSON has no such limit", limit >> 10);
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
             }
-            BodyError::Stalled => Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The body stopped coming", detail),
+            BodyError::Stalled | BodyError::Slow => {
+                Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The body stopped coming", detail)
+            }
             BodyError::Broken => Self::new(StatusCode::BAD_REQUEST, "cut-off", "The body is not whole", detail),
         }
     }

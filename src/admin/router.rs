@@ -1,11 +1,13 @@
 //! The routes, declared once: axum serves them and the OpenAPI page is generated from them.
 
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::http::{Method, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use bytes::Bytes;
 use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Ref, ResponseBuilder, Responses};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -67,6 +69,29 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(health::health))
         .routes(routes!(logs::look, logs::change, logs::reset))
         .routes(routes!(metrics::metrics))
+        .routes(routes!(metrics::metrics_v1))
+        .routes(routes!(contract_page))
+        .routes(routes!(contract_page_v1))
+}
+
+static PAGE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(openapi()));
+
+/// This page.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "operation",
+    responses((status = 200, description = "The contract, OpenAPI 3.1", body = Object))
+)]
+async fn contract_page() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], PAGE.clone()).into_response()
+}
+
+/// This page.
+#[utoipa::path(
+    get, path = "/v1/openapi.json", tag = "operation",
+    responses((status = 200, description = "The contract, OpenAPI 3.1", body = Object))
+)]
+async fn contract_page_v1() -> Response {
+    contract_page().await
 }
 
 /// The contract as JSON, OpenAPI 3.1.
@@ -81,15 +106,24 @@ pub fn openapi() -> String {
             refusals(&mut operation.responses, &REFUSALS);
         }
     }
+    // On TCP; the sockets ask for none.
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("admin.token or admin.read_token, over admin.listen"));
+    let components = contract.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
+    contract.security =
+        Some(vec![SecurityRequirement::default(), SecurityRequirement::new("token", Vec::<String>::new())]);
     // Made of texts and numbers: it can always be written.
     contract.to_json().unwrap_or_default()
 }
 
 /// What every path may answer, whatever it does.
-const REFUSALS: [(&str, &str); 5] = [
+const REFUSALS: [(&str, &str); 6] = [
     ("400", "The query or the path cannot be read"),
     ("401", "On admin.listen: no token, or a wrong one"),
     ("403", "A browser sent it for a page of another site (`cross_site`)"),
+    ("500", "opros made a mistake, or its store is broken"),
     ("421", "The `Host` is not a name of this daemon's (`wrong_host`)"),
     ("503", "The store cannot be read, or there is no room at the moment"),
 ];
@@ -120,19 +154,8 @@ fn refusals(responses: &mut Responses, known: &[(&str, &str)]) {
 
 /// Everything that the admin socket serves.
 pub fn router(state: AdminState) -> Router {
-    let contract = Bytes::from(openapi());
-    let page = move || {
-        let contract = contract.clone();
-        async move { ([(header::CONTENT_TYPE, "application/json")], contract).into_response() }
-    };
     let (router, _) = routes().split_for_parts();
-    router
-        .route("/openapi.json", get(page.clone()))
-        .route("/v1/openapi.json", get(page))
-        .route("/v1/metrics", get(metrics::metrics))
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(wrong_method)
-        .with_state(state)
+    router.fallback(no_such_path).method_not_allowed_fallback(wrong_method).with_state(state)
 }
 
 async fn no_such_path(method: Method, uri: Uri) -> Response {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::logs::LogSwitch;
 use super::metrics::Exports;
 use super::pages::Pages;
+use super::places;
 use super::problem::Problem;
 use super::reload::Reload;
 use crate::callbacks::Callbacks;
@@ -18,8 +19,6 @@ use crate::health::HealthBoard;
 use crate::listener::body::BodyBudget;
 use crate::sinks::Sinks;
 
-/// Live streams at a time: half of the connections, so that watchers never lock operators out.
-const LIVE_STREAMS: usize = 128;
 /// Bulk submissions that are read at a time; each holds up to a few MiB.
 const BULKS: usize = 4;
 
@@ -39,7 +38,7 @@ struct Inner {
     board: HealthBoard,
     stop: CancellationToken,
     bodies: BodyBudget,
-    streams: Arc<Semaphore>,
+    places: places::StreamPlaces,
     pages: Pages,
     bulks: Arc<Semaphore>,
     backups: Arc<Semaphore>,
@@ -57,7 +56,7 @@ impl AdminState {
             board,
             stop,
             bodies: BodyBudget::default(),
-            streams: Arc::new(Semaphore::new(LIVE_STREAMS)),
+            places: places::StreamPlaces::default(),
             pages: Pages::default(),
             bulks: Arc::new(Semaphore::new(BULKS)),
             // Each takes as much room on the disk as the store itself.
@@ -157,9 +156,9 @@ impl AdminState {
         *since
     }
 
-    /// A place for a live stream; none while all are taken.
-    pub fn stream_place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.inner.streams).try_acquire_owned().ok()
+    /// The places of live streams and exports.
+    pub fn places(&self) -> &places::StreamPlaces {
+        &self.inner.places
     }
 
     /// Waits for a place; none never comes, for the semaphore is not closed.

@@ -303,7 +303,9 @@ pub async fn resend(
     known(&sinks, &name)?;
     let resent = carry_through(async move {
         let resent = sinks.resend(&sink, seq).await?;
-        audit!(who, sink, seq, "an operator had an event sent again");
+        if matches!(resent, Resent::Queued) {
+            audit!(who, sink, seq, "an operator had an event sent again");
+        }
         Ok(resent)
     })
     .await?;

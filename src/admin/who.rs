@@ -61,10 +61,11 @@ fn user_name(uid: u32) -> Option<String> {
     names.entry(uid).or_insert_with(|| people::user_name(uid)).clone()
 }
 
-/// One line of the log about a change, with who ordered it.
+/// One line of the log about a change, with who ordered it. No filter keeps it out (`telemetry::AUDIT`).
 macro_rules! audit {
     ($who:expr, $($rest:tt)+) => {
         tracing::info!(
+            target: "opros::audit",
             uid = $who.uid,
             pid = $who.pid,
             user = $who.user.as_deref(),

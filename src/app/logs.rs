@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::admin::{LogSwitch, LogView};
-use crate::telemetry::LogControl;
+use crate::domain::Timestamp;
+use crate::telemetry::{AUDIT, LogControl};
 
 impl LogSwitch for LogControl {
     fn look(&self) -> LogView {
@@ -20,7 +21,7 @@ impl LogSwitch for LogControl {
             tokio::spawn(async move {
                 tokio::time::sleep(lasts).await;
                 if control.reset_change(change) {
-                    tracing::info!("the time of the changed log is over: the configured one holds again");
+                    tracing::info!(target: AUDIT, "the time of the changed log is over: the configured one holds again");
                 }
             });
         }
@@ -33,5 +34,14 @@ impl LogSwitch for LogControl {
 
     fn lines(&self) -> [(&'static str, u64); 5] {
         LogControl::lines(self).all()
+    }
+
+    fn lost(&self) -> [(&'static str, u64); 2] {
+        let [log, audit] = self.queue().lost();
+        [("log", log), ("audit", audit)]
+    }
+
+    fn stuck_since(&self) -> Option<Timestamp> {
+        self.queue().stuck().map(|stuck| stuck.since)
     }
 }

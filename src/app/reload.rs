@@ -27,7 +27,7 @@ use crate::engine::timetable::Schedule;
 use crate::http::{self, AnswerBudget};
 use crate::sinks::{self, Sinks};
 use crate::store::Retention;
-use crate::telemetry::LogControl;
+use crate::telemetry::{AUDIT, LogControl};
 
 /// Where the configuration came from; without sources it cannot be read again.
 #[derive(Debug, Default)]
@@ -159,6 +159,10 @@ impl Reloader {
         keeping.send_replace(retention(&config));
         backups.set(setups::backup_plan(&config.backup));
         if let Some(log) = &self.origin.log {
+            let before = log.look().0;
+            if before != config.log.filter {
+                tracing::info!(target: AUDIT, before, filter = config.log.filter, "the configured log filter changes");
+            }
             // Checked while it was read.
             log.configure(&config.log.filter).map_err(|error| ReloadError::Failed(error.to_string()))?;
         }
@@ -240,7 +244,7 @@ fn problems(found: Problems) -> ReloadError {
 
 fn tell(reloaded: &Reloaded) {
     for Changed { what, how, fields } in &reloaded.changed {
-        tracing::info!(what, how, fields = fields.join(", "), "the configuration was read again");
+        tracing::info!(target: AUDIT, what, how, fields = fields.join(", "), "the configuration was read again");
     }
     if reloaded.changed.is_empty() {
         tracing::info!("the configuration was read again; nothing that can change while opros runs is different");

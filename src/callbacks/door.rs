@@ -149,7 +149,9 @@ async fn receive(
                 BodyError::TooLarge(_) => {
                     ("too_large", answer(StatusCode::PAYLOAD_TOO_LARGE, "{\"error\":\"too large\"}"))
                 }
-                BodyError::Stalled => ("too_slow", answer(StatusCode::REQUEST_TIMEOUT, "{\"error\":\"too slow\"}")),
+                BodyError::Stalled | BodyError::Slow => {
+                    ("too_slow", answer(StatusCode::REQUEST_TIMEOUT, "{\"error\":\"too slow\"}"))
+                }
                 BodyError::Broken => ("cut_off", answer(StatusCode::BAD_REQUEST, "{\"error\":\"the body broke off\"}")),
             };
             door.inner.callbacks.meters().count(&account, outcome);

@@ -39,6 +39,9 @@ pub struct Globals {
     /// A file with the token for --url
     #[arg(long, global = true, value_name = "FILE", env = "OPROS_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+    /// Let --url be plain http to another machine: whoever is between sees the token and all data
+    #[arg(long, global = true)]
+    pub allow_remote: bool,
     /// Print what opros said, as JSON; lists and streams one value a line
     #[arg(long, global = true)]
     pub json: bool,
@@ -579,6 +582,9 @@ pub struct ExportArgs {
     /// From this time on: RFC 3339, or how long ago, such as 30d
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     pub since: Option<Moment>,
+    /// In CSV, leave cells that a spreadsheet takes for formulas as they are
+    #[arg(long)]
+    pub raw: bool,
 }
 
 #[derive(Debug, Clone, Args)]

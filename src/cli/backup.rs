@@ -94,12 +94,16 @@ async fn fetch(
 /// To stdout, as it comes.
 pub async fn export(session: &mut Session<'_>, args: ExportArgs) -> Result<Exit, Failure> {
     let mut query = vec![("format", args.format.as_str().to_owned())];
+    if args.raw {
+        query.push(("raw", "true".to_owned()));
+    }
     query.extend(args.since.map(|since| ("since", since.before(session.clock.now()).to_rfc3339())));
     let client = session.client;
     let mut response = client.stream(&["v1", "export", args.what.as_str()], &query, "*/*").await?;
     while let Some(piece) = response.chunk().await.map_err(|error| client.failure(error))? {
         session.term.raw(&piece)?;
     }
+    session.term.raw_end()?;
     Ok(Exit::Ok)
 }
 

@@ -20,6 +20,7 @@ pub fn man(term: &mut Term, args: &ManArgs) -> Result<Exit, Failure> {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;
             term.raw(&page)?;
+            term.raw_end()?;
         }
         Some(dir) => {
             let pages = write_all(dir).map_err(|error| {

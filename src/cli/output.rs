@@ -12,6 +12,8 @@ use crate::domain::State;
 pub struct Term {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
+    /// stdout for what is handed through: nothing is cut out of it on its way to a file.
+    through: Through,
     /// Columns, where stdout is a terminal.
     pub width: Option<u16>,
     /// Progress is shown only to people who watch.
@@ -28,6 +30,7 @@ impl Term {
             progress: columns(&io::stderr()),
             progress_shown: false,
             json,
+            through: if io::stdout().is_terminal() { Through::Terminal(Vec::new()) } else { Through::File },
             out: Box::new(anstream::AutoStream::auto(io::stdout())),
             err: Box::new(anstream::AutoStream::auto(io::stderr())),
         }
@@ -35,7 +38,7 @@ impl Term {
 
     /// Streams of somebody else's, as if they were no terminal.
     pub fn captured(json: bool, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Term {
-        Term { out, err, width: None, progress: None, progress_shown: false, json }
+        Term { out, err, through: Through::Captured, width: None, progress: None, progress_shown: false, json }
     }
 
     /// A line of the result.
@@ -50,10 +53,23 @@ impl Term {
         self.say(text::json(raw))
     }
 
-    /// A piece of what is handed through.
+    /// A piece of what is handed through: byte for byte into a file or a pipe, and harmless on a terminal.
     pub fn raw(&mut self, piece: &[u8]) -> io::Result<()> {
         self.wipe()?;
-        self.out.write_all(piece)
+        match &mut self.through {
+            Through::File => io::stdout().write_all(piece),
+            Through::Captured => self.out.write_all(piece),
+            Through::Terminal(rest) => self.out.write_all(shown(rest, piece).as_bytes()),
+        }
+    }
+
+    /// The last piece was handed through.
+    pub fn raw_end(&mut self) -> io::Result<()> {
+        if let Through::Terminal(rest) = &mut self.through {
+            let cut_off = String::from_utf8_lossy(&std::mem::take(rest)).into_owned();
+            self.out.write_all(cut_off.as_bytes())?;
+        }
+        if matches!(self.through, Through::File) { io::stdout().flush() } else { self.out.flush() }
     }
 
     /// A question; what is typed stands behind it.
@@ -98,6 +114,26 @@ impl Term {
     }
 }
 
+enum Through {
+    File,
+    Captured,
+    /// With the beginning of a letter whose end is in the next piece.
+    Terminal(Vec<u8>),
+}
+
+/// A piece as a terminal may have it. What is not whole at its end is kept in `rest`.
+fn shown(rest: &mut Vec<u8>, piece: &[u8]) -> String {
+    let mut bytes = std::mem::take(rest);
+    bytes.extend_from_slice(piece);
+    if let Err(error) = std::str::from_utf8(&bytes)
+        && error.error_len().is_none()
+    {
+        *rest = bytes.split_off(error.valid_up_to());
+    }
+    // Lines end by CR LF in a table; neither steers anything there.
+    text::block(&String::from_utf8_lossy(&bytes).replace("\r\n", "\n"))
+}
+
 impl std::fmt::Debug for Term {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Term").field("width", &self.width).field("json", &self.json).finish_non_exhaustive()
@@ -134,4 +170,24 @@ pub fn state_style(state: State) -> Style {
 
 pub fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn what_is_handed_through_cannot_steer_a_terminal_wherever_it_is_cut() {
+        let text = "a,\u{1b}]0;PWN\u{7}x\u{7f}y\u{9b}31m\u{202e}Каналы\r\nb\n";
+        let whole = shown(&mut Vec::new(), text.as_bytes());
+        assert_eq!(whole, "a,\\u{1b}]0;PWN\\u{7}x\\u{7f}y\\u{9b}31m\\u{202e}Каналы\nb\n");
+        for cut in 0..text.len() {
+            let mut rest = Vec::new();
+            let (first, second) = text.as_bytes().split_at(cut);
+            let both = shown(&mut rest, first) + &shown(&mut rest, second);
+            // A line's end may itself be cut in two: then its first half is spelt out.
+            assert_eq!(both.replace("\\u{d}", ""), whole, "cut at {cut}");
+            assert!(rest.is_empty());
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! `show ID --save DIR`: a job's files onto the disk.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path};
 
 use super::Session;
@@ -17,10 +18,12 @@ pub async fn save(session: &mut Session<'_>, job: &str, directory: &Path) -> Res
         session.term.note("No files came with it.")?;
         return Ok(Exit::Ok);
     }
-    fs::create_dir_all(directory).map_err(|error| broken("cannot make", directory, &error))?;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| broken("cannot make", directory, &error))?;
     for file in &files.files {
         let path = directory.join(plain(&file.name)?);
-        let mut out = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| {
+        // A person's report is for whoever saves it; a link that lies there is not followed.
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|error| {
             let why = if error.kind() == io::ErrorKind::AlreadyExists { "will not overwrite" } else { "cannot write" };
             broken(why, &path, &error)
         })?;

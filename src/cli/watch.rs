@@ -22,12 +22,12 @@ pub async fn watch(session: &mut Session<'_>, args: WatchArgs) -> Result<Exit, F
     loop {
         match follower.next().await? {
             News::Event(raw, event) => {
-                if wanted(&args, &event) && !hand_on(session, program.as_ref(), &raw, &event).await? && !args.keep_going
-                {
+                let wanted = wanted(&args, &event);
+                if wanted && !hand_on(session, program.as_ref(), &raw, &event).await? && !args.keep_going {
                     return Ok(Exit::ProgramFailed);
                 }
                 if let Some((cursor, seq)) = cursor.as_ref().zip(event.seq()) {
-                    cursor.reached(seq)?;
+                    if wanted { cursor.reached(seq)? } else { cursor.passed(seq)? }
                 }
             }
             News::Gap(words) => gap(session, &words)?,

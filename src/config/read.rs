@@ -86,6 +86,13 @@ fn log(root: &Section<'_>) -> Log {
 fn callbacks(root: &Section<'_>) -> Callbacks {
     let section = root.section("callbacks");
     let callbacks = Callbacks { listen: section.address("listen"), trusted_proxies: section.hosts("trusted_proxies") };
+    if !callbacks.listen.ip().is_loopback() {
+        section.warning(
+            "listen",
+            "is no loopback address: vendors' secrets and reports come over the network in plain text. Put a proxy with TLS before a \
+             loopback address",
+        );
+    }
     section.finish();
     callbacks
 }

@@ -83,10 +83,26 @@ pub async fn open(path: &Path, mode: u32, group: Option<u32>) -> Result<Socket, 
                     "systemd listens at another path than admin.socket, where clients look; make them the same"
                 );
             }
+            if let Some(differs) = differs(&socket.path, mode, group) {
+                tracing::warn!(
+                    systemd = differs.0,
+                    configured = differs.1,
+                    "systemd made the admin socket, so admin.mode and admin.group do not apply; set SocketMode= and SocketGroup= in opros.socket"
+                );
+            }
             Ok(Socket::Unix(socket))
         }
         None => bind_for(path, mode, group).await,
     }
+}
+
+/// Mode and group of the file as they are and as they should be, where the two differ.
+fn differs(path: &Path, mode: u32, group: Option<u32>) -> Option<(String, String)> {
+    let file = fs::symlink_metadata(path).ok()?;
+    let (is, own) = (file.mode() & 0o777, file.gid());
+    let wanted = group.unwrap_or(own);
+    let words = |mode: u32, gid: u32| format!("mode {mode:04o}, group {gid}");
+    (is != mode || own != wanted).then(|| (words(is, own), words(mode, wanted)))
 }
 
 /// What is handed over and cannot be served is refused: whoever set it up believes that somebody listens there.

@@ -145,6 +145,9 @@ pub trait Store: SinkStore + WatchStore {
     /// Events after `seq`, oldest first; or what is the oldest that is left.
     async fn events(&self, after: i64, limit: usize) -> Result<EventPage, StoreError>;
 
+    /// The same of one job, by an index; and the newest event of all at that moment.
+    async fn job_events(&self, job: JobId, after: i64, limit: usize) -> Result<(EventPage, i64), StoreError>;
+
     async fn accounts(&self) -> Result<BTreeMap<String, Account>, StoreError>;
 
     /// Jobs by account, kind and state; kept by deltas, never counted.

@@ -48,6 +48,12 @@ impl Line {
         text
     }
 
+    /// Bytes of its texts, about.
+    pub fn weight(&self) -> usize {
+        let fields = self.fields.iter().map(|(name, value)| name.len() + value.as_str().map_or(8, str::len));
+        self.message.len() + fields.sum::<usize>()
+    }
+
     fn put(&mut self, field: &Field, value: Value) {
         self.fields.push((field.name(), value));
     }

@@ -1,8 +1,11 @@
 //! Lines in their formats, to where they are read.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 use tracing::{Level, Subscriber};
@@ -11,8 +14,12 @@ use tracing_subscriber::layer::Context;
 
 use super::journal::Journal;
 use super::line::{Line, name};
+use super::queue::{Entry, Queue};
 use crate::clock::SharedClock;
 use crate::domain::Timestamp;
+
+/// A file that takes nothing at the moment is tried again after this.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Where lines go, and in which form.
 pub struct Out {
@@ -37,10 +44,27 @@ impl Out {
     }
 
     pub fn journal(journal: Journal) -> Self {
-        Self { form: Form::Journal(journal), file: Mutex::new(Box::new(std::io::stderr())) }
+        Self { form: Form::Journal(journal), file: Mutex::new(stderr()) }
     }
 
-    fn write(&self, line: &Line, at: Timestamp) {
+    /// Several lines in one piece, where they go to a file.
+    pub(super) fn write(&self, entries: &[Entry]) {
+        let mut page = String::new();
+        for Entry { line, at, .. } in entries {
+            match &self.form {
+                Form::Text { colour } => page.push_str(&text(line, *at, *colour)),
+                Form::Json => page.push_str(&json(line, *at)),
+                Form::Journal(journal) => {
+                    if journal.send(line).is_err() {
+                        page.push_str(&text(line, *at, false));
+                    }
+                }
+            }
+        }
+        self.print(&page);
+    }
+
+    fn write_one(&self, line: &Line, at: Timestamp) {
         match &self.form {
             Form::Text { colour } => self.print(&text(line, at, *colour)),
             Form::Json => self.print(&json(line, at)),
@@ -54,9 +78,31 @@ impl Out {
 
     /// In one piece: lines of several threads do not mix.
     fn print(&self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // Where nobody reads any more there is nobody to tell.
-        let _ = file.write_all(text.as_bytes()).and_then(|()| file.flush());
+        let mut left = text.as_bytes();
+        while !left.is_empty() {
+            match file.write(left) {
+                // Where nobody reads any more there is nobody to tell.
+                Ok(0) => return,
+                Ok(count) => left = left.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Another process has set its end of the terminal or the pipe so.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(AGAIN),
+                Err(_) => return,
+            }
+        }
+        let _ = file.flush();
+    }
+}
+
+/// stderr by a descriptor of its own: whoever stands in a write there holds no lock that a panic's words would wait for.
+pub(super) fn stderr() -> Box<dyn Write + Send> {
+    match std::io::stderr().as_fd().try_clone_to_owned() {
+        Ok(own) => Box::new(File::from(own)),
+        Err(_) => Box::new(std::io::stderr()),
     }
 }
 
@@ -115,17 +161,26 @@ impl Lines {
     }
 }
 
+/// Where a line goes once it was heard.
+#[derive(Debug)]
+pub enum Target {
+    /// At once, by whoever logs: for tests.
+    Now(Out),
+    /// By a thread of its own.
+    Later(Queue),
+}
+
 /// Hears events and has them written.
 #[derive(Debug)]
 pub struct Printer {
-    out: Out,
+    target: Target,
     lines: Lines,
     clock: SharedClock,
 }
 
 impl Printer {
-    pub fn new(out: Out, lines: Lines, clock: SharedClock) -> Self {
-        Self { out, lines, clock }
+    pub fn new(target: Target, lines: Lines, clock: SharedClock) -> Self {
+        Self { target, lines, clock }
     }
 }
 
@@ -133,6 +188,9 @@ impl<S: Subscriber> Layer<S> for Printer {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let line = Line::of(event);
         self.lines.count(line.level);
-        self.out.write(&line, self.clock.now());
+        match &self.target {
+            Target::Now(out) => out.write_one(&line, self.clock.now()),
+            Target::Later(queue) => queue.push(line),
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! engine is not started, or its vendor's address leads nowhere.
 
 mod bulk;
+mod contract;
 pub mod house;
 mod live;
 mod moves;

@@ -1,5 +1,6 @@
 //! The real binary, killed and started again: what a user of systemd sees.
 
+mod log;
 mod stops;
 
 use std::path::PathBuf;

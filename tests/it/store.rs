@@ -211,6 +211,7 @@ async fn hot_queries_use_their_indexes_and_scan_nothing() {
         "JOB_CALLS",
         "LAST_OBSERVATIONS",
         "EVENTS_AFTER",
+        "JOB_EVENTS_AFTER",
         "MAILBOX_FEED",
         "MAILBOX_ROWS",
         "OLD_JOBS",

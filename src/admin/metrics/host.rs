@@ -23,6 +23,12 @@ struct LevelLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LostLabel {
+    /// `log` or `audit`.
+    lines: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct DatabaseLabel {
     /// `store` or `mailbox`.
     database: &'static str,
@@ -42,6 +48,7 @@ pub struct Host {
     connections_limit: Family<ListenerLabel, Gauge>,
     made_room: Family<ListenerLabel, Counter>,
     lines: Family<LevelLabel, Counter>,
+    lost: Family<LostLabel, Counter>,
 }
 
 impl Host {
@@ -79,6 +86,9 @@ impl Host {
             for (level, lines) in log.lines() {
                 self.lines.get_or_create(&LevelLabel { level }).inc_by(lines);
             }
+            for (lines, lost) in log.lost() {
+                self.lost.get_or_create(&LostLabel { lines }).inc_by(lost);
+            }
         }
     }
 
@@ -104,6 +114,8 @@ impl Host {
         let help = "Silent connections that were closed because all places were taken";
         book.add("connections_made_room", help, self.made_room.clone());
         book.add("log_lines", "Lines that were logged", self.lines.clone());
+        let help = "Lines that were lost because whoever reads the log did not take them";
+        book.add("log_lines_lost", help, self.lost.clone());
     }
 }
 

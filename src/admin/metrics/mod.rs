@@ -127,6 +127,17 @@ pub async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Res
     Ok(([(header::CONTENT_TYPE, kind)], page).into_response())
 }
 
+/// The same under the prefix of everything else.
+#[utoipa::path(
+    get, path = "/v1/metrics", tag = "operation",
+    responses((status = 200, description = "Metrics as text", content(
+        (String = "text/plain"), (String = "application/openmetrics-text")
+    )))
+)]
+pub async fn metrics_v1(state: State<AdminState>, headers: HeaderMap) -> Result<Response, Problem> {
+    metrics(state, headers).await
+}
+
 fn seconds(at: Timestamp) -> f64 {
     at.as_millis() as f64 / 1000.0
 }

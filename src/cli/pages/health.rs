@@ -42,6 +42,14 @@ pub(super) const PAGES: &[Page] = &[
         "opros backup at once, then look at the disk. The log names job and column. The jobs can be ordered anew once the vendors were asked about them; opros restore of an older backup brings their rows back.",
     ),
     page(
+        "log_stuck",
+        &[Health],
+        NoMoney,
+        "Whoever reads the log (a pipe, a terminal that was stopped, a journal) has not taken a line for five seconds. opros goes on and keeps some thousand \
+         lines; later ones are lost and counted, opros_log_lines_lost_total, and the log says how many once it is read again.",
+        "Look at what opros' stderr is connected to; under systemd at systemd-journald and its disk.",
+    ),
+    page(
         "store_unreadable",
         &[Health],
         NoMoney,

@@ -643,6 +643,10 @@ impl Store for SqliteStore {
         reads::events(&self.readers, after, limit).await
     }
 
+    async fn job_events(&self, job: JobId, after: i64, limit: usize) -> Result<(EventPage, i64), StoreError> {
+        reads::job_events(&self.readers, job, after, limit).await
+    }
+
     async fn accounts(&self) -> Result<BTreeMap<String, Account>, StoreError> {
         reads::accounts(&self.readers).await
     }

@@ -157,7 +157,26 @@ pub async fn last_observations(pool: &SqlitePool, of: &[JobId]) -> Result<BTreeM
 
 pub async fn events(pool: &SqlitePool, after: i64, limit: usize) -> Result<EventPage, StoreError> {
     let query = sqlx::query_as(sql::EVENTS_AFTER).bind(after).bind(limit as i64);
-    let (oldest, last, rows): (Option<i64>, i64, String) = query.fetch_one(pool).await.map_err(sort_error)?;
+    event_page(after, query.fetch_one(pool).await.map_err(sort_error)?)
+}
+
+/// The page, and the newest event that there was when it was read: so far nothing more of the job is to come.
+pub async fn job_events(
+    pool: &SqlitePool,
+    job: JobId,
+    after: i64,
+    limit: usize,
+) -> Result<(EventPage, i64), StoreError> {
+    let query = sqlx::query_as(sql::JOB_EVENTS_AFTER).bind(after).bind(limit as i64).bind(job.0);
+    let found: Found = query.fetch_one(pool).await.map_err(sort_error)?;
+    let last = found.1;
+    Ok((event_page(after, found)?, last))
+}
+
+/// The oldest event, the newest, and those that were asked for as JSON.
+type Found = (Option<i64>, i64, String);
+
+fn event_page(after: i64, (oldest, last, rows): Found) -> Result<EventPage, StoreError> {
     let oldest = oldest.unwrap_or(last + 1);
     if after + 1 < oldest {
         return Ok(EventPage::Gone { oldest });

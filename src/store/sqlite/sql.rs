@@ -423,6 +423,12 @@ statements! {
         coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0), \
         (SELECT json_group_array(json_array(seq, type, at, job_id, account, mailbox_seq, data)) FROM \
         (SELECT seq, type, at, job_id, account, mailbox_seq, data FROM events WHERE seq > $1 ORDER BY seq LIMIT $2 + 0))";
+    /// The same of one job, $3.
+    JOB_EVENTS_AFTER = "SELECT (SELECT min(seq) FROM events), \
+        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0), \
+        (SELECT json_group_array(json_array(seq, type, at, job_id, account, mailbox_seq, data)) FROM \
+        (SELECT seq, type, at, job_id, account, mailbox_seq, data FROM events WHERE job_id = $3 AND job_id IS NOT NULL AND seq > $1 \
+        ORDER BY seq LIMIT $2 + 0))";
     GET_ACCOUNTS = "SELECT name, data FROM accounts";
     GET_COUNTS = "SELECT account, kind, state, jobs FROM counters WHERE jobs <> 0";
     MAILBOX_FEED = "SELECT seq, type, at, job_id, account, mailbox_seq, data, uid FROM events \

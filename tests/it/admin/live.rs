@@ -162,3 +162,39 @@ async fn a_stop_ends_streams_first_and_answers_what_is_under_way() {
     house.served.await.expect("the listener ends");
     assert!(!house.dir.path().join("admin.sock").exists());
 }
+
+/// However many events of others lie between: one page, and the end of it is the end.
+#[tokio::test]
+async fn the_events_of_one_job_are_found_among_any_number_of_others() {
+    let house = House::open().await;
+    let wanted = house.events(1).await[0];
+    for _ in 0..12 {
+        house.events(2_000).await;
+    }
+    let resumed = house.events(1).await[0];
+    let path = |job: i64, more: &str| format!("/v1/events?job={job}{more}");
+    let page = house.get(&path(resumed, "&limit=1")).await.json();
+    assert_eq!((sequences(&page), page["next"].clone()), (vec![24_002], json!(24_002)));
+    let rest = house.get(&path(wanted, "&after=1")).await.json();
+    assert_eq!(
+        (sequences(&rest), rest["next"].clone()),
+        (vec![], json!(24_002)),
+        "nothing more of it, and none is passed over"
+    );
+    let mut sse = Sse::open(&house, &path(resumed, "&after=0"), None).await;
+    assert_eq!(sse.next().await.unwrap().id, "24002");
+    let ahead = house.get(&path(wanted, "&after=99999")).await;
+    assert_eq!((ahead.status, ahead.json()["last"].clone()), (409, json!(24_002)));
+}
+
+#[tokio::test]
+async fn the_events_of_one_job_behind_retention_are_told_as_gone() {
+    let house = House::open().await;
+    let ids = house.events(3).await;
+    forget_events(&house).await;
+    house.events(1).await;
+    let path = format!("/v1/events?job={}", ids[1]);
+    let page = house.get(&path).await.json();
+    assert_eq!((sequences(&page), page["next"].clone()), (vec![], json!(4)));
+    assert_eq!(house.get(&format!("{path}&after=1")).await.status, 410);
+}

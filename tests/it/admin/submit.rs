@@ -252,3 +252,36 @@ async fn odd_paths_and_methods_are_problems_and_never_a_500() {
         assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
     }
 }
+
+/// As Windows' programs write it.
+#[tokio::test]
+async fn a_mark_of_the_encoding_before_the_json_is_passed_over_in_every_form() {
+    let house = House::open().await;
+    let marked = |text: &str| format!("\u{feff}{text}");
+    assert_eq!(house.post("/v1/jobs", marked(PLAIN)).await.status, 201);
+    let array = house.post("/v1/jobs", marked(&format!("[{PLAIN},{PLAIN}]"))).await;
+    assert_eq!((array.status, array.json().as_array().map(Vec::len)), (200, Some(2)), "{}", array.text);
+    let lines = house.ndjson(marked(&format!("{PLAIN}\n{PLAIN}\n"))).await;
+    assert!(lines.lines().iter().all(|line| line["status"] == 201), "{}", lines.text);
+    assert_eq!(house.post("/v1/jobs/1/cancel", marked("{}")).await.status, 202);
+    assert_eq!(house.post("/v1/jobs/2/cancel", marked("")).await.status, 202);
+    let only = house.post("/v1/jobs", marked("")).await;
+    assert_eq!((only.status, only.json()["type"].clone()), (400, "urn:opros:problem:empty-body".into()));
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_is_a_problem_like_every_other() {
+    let house = House::open().await;
+    let paths = [
+        ("GET", "/v1/export/%FF"),
+        ("GET", "/v1/jobs/%FF"),
+        ("GET", "/v1/jobs/1/files/%FF"),
+        ("POST", "/v1/accounts/%FF/pause"),
+        ("POST", "/v1/webhooks/%FF/enable"),
+        ("POST", "/v1/callbacks/%FF/assign"),
+    ];
+    for (method, path) in paths {
+        let answer = house.send(house.request(method, path)).await;
+        assert_eq!((answer.status, answer.kind.as_str()), (400, "application/problem+json"), "{path}: {}", answer.text);
+    }
+}

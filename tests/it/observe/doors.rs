@@ -1,5 +1,6 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use opros::cli::client::Client;
 use opros::cli::failure::Failure;
 use opros::listener::unix;
 use opros::telemetry::Out;
@@ -132,4 +133,34 @@ async fn a_socket_can_be_given_to_another_group() {
         let _socket = unix::bind_for(&other, 0o660, Some(4711)).await.unwrap();
         assert_eq!(std::fs::metadata(&other).unwrap().gid(), 4711);
     }
+}
+
+/// Who may only read takes no place of who may order, and no stream takes that of an export.
+#[tokio::test]
+async fn readers_take_the_streams_of_readers() {
+    let house = House::open("").await;
+    let live = |client: Client| async move { client.stream(&["v1", "events"], &[], "text/event-stream").await };
+    let export = |client: Client| async move { client.stream(&["v1", "export", "jobs"], &[], "*/*").await };
+    let mut open = Vec::new();
+    let (reader, tcp_reader) = (|| house.reader(), || house.tcp(READ_TOKEN));
+    for client in [&reader as &dyn Fn() -> Client, &tcp_reader] {
+        let refused = loop {
+            match live(client()).await {
+                Ok(stream) => open.push(stream),
+                Err(refused) => break refused,
+            }
+            assert!(open.len() < 300, "there is no end of places");
+        };
+        assert!(matches!(refused, Failure::Refused { status: 503, .. }), "{refused}");
+        assert_eq!(status(export(client()).await), 200, "an export has places of its own");
+    }
+    let (socket, tcp) = (|| house.socket(), || house.tcp(TOKEN));
+    for client in [&socket as &dyn Fn() -> Client, &tcp] {
+        for _ in 0..10 {
+            open.push(live(client()).await.expect("a stream of who may order"));
+        }
+        assert_eq!(status(export(client()).await), 200);
+    }
+    drop(open);
+    house.daemon.stop().await;
 }

@@ -98,6 +98,21 @@ fn a_long_text_is_cut() {
 }
 
 #[test]
+fn the_audit_is_heard_whatever_the_filter_says_and_nothing_else_is() {
+    for filter in ["off", "error", "opros=off", "opros::audit=off", "off,opros::audit=off"] {
+        let page = Page::default();
+        {
+            let _guard = listen(filter, Out::text(Box::new(page.clone()), false));
+            tracing::info!(target: "opros::audit", "ordered");
+            tracing::info!(target: "opros::engine", "something else");
+            tracing::debug!(target: "opros::audit", "no order");
+        }
+        let text = page.text();
+        assert!(text.lines().count() == 1 && text.contains("INFO ordered"), "{filter}: {text}");
+    }
+}
+
+#[test]
 fn libraries_are_not_asked_for_detail_and_are_named() {
     let page = Page::default();
     {

@@ -119,3 +119,27 @@ async fn the_mailbox_takes_no_number_from_others_not_even_0_or_minus_1() {
     let insert = "INSERT INTO jobs (kind, params) VALUES ('tronk.report', '{\"phone\":\"79990000111\"}')";
     assert_eq!(sqlx::query(insert).execute(&mut mailbox).await.unwrap().last_insert_rowid(), 1);
 }
+
+#[tokio::test]
+async fn a_table_starts_no_formula_in_a_spreadsheet_unless_it_is_wanted_raw() {
+    let house = House::new("").await;
+    for tag in ["=HYPERLINK(\"http://evil.example\")", "+7(999)", "-2+3", "@SUM(1)", "-5", "plain"] {
+        let order = json!({ "kind": "tronk.report", "params": { "phone": "79990000111" }, "tag": tag });
+        house.client().post(&["v1", "jobs"], &order).await.unwrap();
+    }
+    let csv = |query: Vec<(&'static str, String)>| {
+        let house = &house;
+        async move { export(house, "jobs", &[vec![("format", "csv".to_owned())], query].concat()).await }
+    };
+    let (safe, raw) = (csv(Vec::new()).await, csv(vec![("raw", "true".to_owned())]).await);
+    for cell in ["\"'=HYPERLINK(", ",'+7(999),", ",'-2+3,", ",'@SUM(1),", ",-5,", ",plain,"] {
+        assert!(safe.contains(cell), "{cell}: {safe}");
+    }
+    for cell in ["\"=HYPERLINK(", ",+7(999),", ",-2+3,", ",@SUM(1),", ",-5,"] {
+        assert!(raw.contains(cell), "{cell}: {raw}");
+    }
+    let lines = export(&house, "jobs", &[]).await;
+    assert!(lines.contains("\"tag\":\"=HYPERLINK("), "NDJSON is as it is: {lines}");
+    let undecodable = house.client().get(&["v1", "export", "jobs"], &[("raw", "x".to_owned())]).await.unwrap_err();
+    assert!(matches!(undecodable, Failure::Refused { status: 400, .. }));
+}
