@@ -84,7 +84,7 @@ fn bytes_of_no_charset_stand_as_what_they_are() {
     let both = [&b"{\"a\":\""[..], "Доступ".as_bytes(), b"\",\"b\":\"", &encoded("закрыт", "cp1251"), b"\"}"].concat();
     assert_eq!(decode(&both, None).text, "{\"a\":\"Доступ\",\"b\":\"закрыт\"}");
     // An image: a character a byte, and nothing grows without bounds.
-    let image: Vec<u8> = (0..1_000_000_u32).map(|n| (n * 37 >> 3) as u8 | 0x80).collect();
+    let image: Vec<u8> = (0..1_000_000_u32).map(|n| ((n * 37) >> 3) as u8 | 0x80).collect();
     assert!(decode(&image, None).text.len() <= 3 * image.len());
 }
 

@@ -208,8 +208,8 @@ pub(super) fn as_written(flow: Flow, texts: &[&str], report: &Value) -> Option<B
             lenient::member_as_written(result.get(), "data").or(Some(result))
         }
     };
-    let agrees = |written: &Box<RawValue>| lenient::embedded(written.get()).as_ref() == Some(report);
-    let found = texts.iter().filter_map(written).find(agrees);
+    let agrees = |written: &RawValue| lenient::embedded(written.get()).as_ref() == Some(report);
+    let found = texts.iter().filter_map(written).find(|written| agrees(written));
     found.or_else(|| RawValue::from_string(report.to_string()).ok())
 }
 
