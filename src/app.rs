@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,13 +26,14 @@ use crate::clock::SharedClock;
 use crate::config::{self, Account, AccountKind, Config, Problems};
 use crate::crash;
 use crate::domain::Timestamp;
+use crate::domain::masking::Masks;
 use crate::downloads::{Downloads, Rules as DownloadRules};
 use crate::engine::Engine;
 use crate::engine::backup::Backups;
 use crate::engine::failstop::FailStop;
 use crate::engine::schedule::{self, Chores};
 use crate::health::{HealthBoard, Severity};
-use crate::http::{self, AnswerBudget, ClientError};
+use crate::http::{AnswerBudget, ClientError};
 use crate::listener::{self, unix};
 use crate::mailbox;
 use crate::meters::{AdminMeters, ListenerMeters};
@@ -120,18 +120,20 @@ impl Daemon {
         let store = SqliteStore::open_with(path, *allow_network_fs, Arc::clone(&clock), disk).await?;
         let store: Arc<dyn Store> = Arc::new(store);
         let budget = AnswerBudget::default();
-        let setups = setups::setups(config, &setups::secrets_of(config), &budget, &clock)?;
+        let masks = origin.masks.clone();
+        masks.learn(setups::secrets_of(config));
+        let setups = setups::setups(config, &masks, &budget, &clock)?;
         crash::point("start.store_open");
         // Before anything is called: a second daemon must not get as far as that.
         let admin_doors = AdminDoors::bind(&config.admin).await?;
         // And before an order leaves: its call-back may come before its answer.
         let door = callback_door(config).await?;
-        let settings = callback_settings(config)?;
-        let (files, secrets) = (settings.files.clone(), settings.secrets.clone());
+        let settings = callback_settings(config, &masks)?;
+        let files = settings.files.clone();
         let callbacks = Callbacks::new(Arc::clone(&store), Arc::clone(&clock), settings);
-        let sinks = Sinks::new(sinks_shared(&store, &clock, &board), setups::sinks_plan(config, &secrets)).await?;
+        let sinks = Sinks::new(sinks_shared(&store, &clock, &board), setups::sinks_plan(config, &masks)).await?;
         let engine = Engine::new(store, clock, failstop, setups).await?;
-        let downloads = Downloads::new(engine.clone(), files, download_rules(config), &secrets);
+        let downloads = Downloads::new(engine.clone(), files, download_rules(config), masks);
         let schedules = schedules(config, &engine.intake())?;
         let callback_address = door.as_ref().and_then(listener::Socket::tcp_address);
         let (doors, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -329,6 +331,11 @@ impl mailbox::Causes for MailboxCauses {
     }
 }
 
+/// What is masked in all that a process says and stores.
+pub fn masks(config: &Config) -> Masks {
+    Masks::of(setups::secrets_of(config))
+}
+
 pub fn retention(config: &Config) -> Retention {
     let retention = &config.retention;
     Retention {
@@ -370,16 +377,15 @@ pub fn download_rules(config: &Config) -> BTreeMap<String, DownloadRules> {
 }
 
 /// Files lie beside the store's own.
-fn callback_settings(config: &Config) -> Result<callbacks::Settings, FileError> {
+fn callback_settings(config: &Config, masks: &Masks) -> Result<callbacks::Settings, FileError> {
     let root = config.store.path.with_file_name("files");
-    let secrets = config.secrets().into_iter().map(|secret| secret.expose_secret().to_owned());
     Ok(callbacks::Settings {
         files: FileStore::open(
             root,
             download_rules(config).values().map(|rules| rules.most).fold(CallbackLimits::DEFAULT.file as u64, u64::max),
         )?,
         accounts: config.accounts.values().filter_map(door_account).map(|account| account.name).collect(),
-        secrets: secrets.flat_map(|secret| http::maskable(&secret)).collect(),
+        masks: masks.clone(),
         retention: config.retention.finished,
     })
 }

@@ -4,13 +4,11 @@
 //! counted in the store, and what cannot be had is given up and said so; the job stays succeeded with its address.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aho_corasick::AhoCorasick;
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use reqwest::Url;
@@ -18,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::callbacks::files::{FileError, FileStore, NewFile, StoredFile};
+use crate::domain::masking::{Masks, Stream as Masked};
 use crate::domain::policy::Growth;
 use crate::domain::{JobId, Timestamp};
 use crate::engine::Engine;
@@ -54,23 +53,13 @@ pub struct Rules {
 pub struct Downloads {
     engine: Engine,
     files: FileStore,
-    ways: Arc<watch::Sender<Arc<Ways>>>,
+    /// What the configuration says of documents, by account; a reload brings another.
+    ways: Arc<watch::Sender<Ways>>,
+    /// Put out of whatever is stored.
+    masks: Masks,
 }
 
-/// What the configuration says of documents; a reload brings another.
-#[derive(Debug)]
-struct Ways {
-    accounts: BTreeMap<String, Rules>,
-    /// Our secrets in every spelling, put out of whatever is stored.
-    secrets: Option<AhoCorasick>,
-}
-
-impl Ways {
-    fn new(accounts: BTreeMap<String, Rules>, secrets: &[String]) -> Arc<Self> {
-        let secrets = if secrets.is_empty() { None } else { AhoCorasick::new(secrets).ok() };
-        Arc::new(Self { accounts, secrets })
-    }
-}
+type Ways = Arc<BTreeMap<String, Rules>>;
 
 /// Why a document was not saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,14 +71,14 @@ enum Trouble {
 }
 
 impl Downloads {
-    pub fn new(engine: Engine, files: FileStore, accounts: BTreeMap<String, Rules>, secrets: &[String]) -> Self {
-        Self { engine, files, ways: Arc::new(watch::Sender::new(Ways::new(accounts, secrets))) }
+    pub fn new(engine: Engine, files: FileStore, accounts: BTreeMap<String, Rules>, masks: Masks) -> Self {
+        Self { engine, files, ways: Arc::new(watch::Sender::new(Arc::new(accounts))), masks }
     }
 
     /// Goes on by these, as in [`Downloads::new`]. A document that is arriving ends as it began.
-    pub fn change(&self, accounts: BTreeMap<String, Rules>, secrets: &[String]) {
+    pub fn change(&self, accounts: BTreeMap<String, Rules>) {
         self.files.raise_limit(accounts.values().map(|rules| rules.most).max().unwrap_or_default());
-        self.ways.send_replace(Ways::new(accounts, secrets));
+        self.ways.send_replace(Arc::new(accounts));
     }
 
     /// Fetches what is due until `stop`.
@@ -131,7 +120,7 @@ impl Downloads {
 
     /// Fetches what is due now; says when something is due next. Where no account keeps documents, what waits goes on waiting.
     pub async fn round(&self) -> Result<Option<Timestamp>, StoreError> {
-        if self.ways.borrow().accounts.is_empty() {
+        if self.ways.borrow().is_empty() {
             return Ok(None);
         }
         let store = self.engine.store();
@@ -200,8 +189,7 @@ impl Downloads {
     async fn try_once(&self, due: &DueDownload) -> (Option<u16>, Result<JobFile, Trouble>) {
         let lasting = |what: &str| (None, Err(Trouble::Lasting(what.to_owned())));
         let ways = Arc::clone(&self.ways.borrow());
-        let Some((rules, runner)) = ways.accounts.get(&due.account).copied().zip(self.engine.runner(&due.account))
-        else {
+        let Some((rules, runner)) = ways.get(&due.account).copied().zip(self.engine.runner(&due.account)) else {
             return lasting("the account does not download any more (download = false, or it is not configured)");
         };
         let url = match allowed(&due.url, rules.loopback) {
@@ -210,7 +198,8 @@ impl Downloads {
         };
         let (pieces, arriving) = mpsc::channel(4);
         let files = self.files.clone();
-        let disk = tokio::task::spawn_blocking(move || keep(&files, ways.secrets.as_ref(), arriving));
+        let masking = Masked::new(self.masks.masker());
+        let disk = tokio::task::spawn_blocking(move || keep(&files, masking, arriving));
         let fetched = runner.setup().client.fetch(url, rules.most, pieces).await;
         let kept = disk.await.map_err(|_| Trouble::Passing("keeping it panicked; this is a bug of opros".to_owned()));
         match (fetched, kept) {
@@ -293,68 +282,34 @@ fn name(content_type: Option<&str>, head: &[u8]) -> &'static str {
 /// Writes what arrives until its end; broken off, it leaves nothing.
 fn keep(
     files: &FileStore,
-    secrets: Option<&AhoCorasick>,
-    arriving: mpsc::Receiver<Piece>,
+    mut masked: Masked,
+    mut arriving: mpsc::Receiver<Piece>,
 ) -> Result<(StoredFile, Vec<u8>), FileError> {
-    let mut from = Arriving { pieces: arriving, rest: Bytes::new(), ended: false };
-    let mut into = Keeping { file: files.begin()?, head: Vec::new(), failed: None };
-    let copied = match secrets {
-        Some(secrets) => {
-            let masks = vec!["***"; secrets.patterns_len()];
-            secrets.try_stream_replace_all(&mut from, &mut into, &masks)
-        }
-        None => io::copy(&mut from, &mut into).map(drop),
-    };
-    match (copied, into.failed.take()) {
-        (_, Some(error)) => Err(error),
-        (Err(source), None) => Err(FileError::Io { context: "receiving a document", source }),
-        (Ok(()), None) => Ok((into.file.finish()?, into.head)),
-    }
-}
-
-/// Pieces as a stream of bytes.
-struct Arriving {
-    pieces: mpsc::Receiver<Piece>,
-    rest: Bytes,
-    ended: bool,
-}
-
-impl Read for Arriving {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.rest.is_empty() && !self.ended {
-            match self.pieces.blocking_recv() {
-                Some(Piece::Bytes(bytes)) => self.rest = bytes,
-                Some(Piece::End) => self.ended = true,
-                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it broke off")),
+    let mut into = Keeping { file: files.begin()?, head: Vec::new() };
+    loop {
+        match arriving.blocking_recv() {
+            Some(Piece::Bytes(bytes)) => into.write(&masked.push(&bytes))?,
+            Some(Piece::End) => break,
+            None => {
+                let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it broke off");
+                return Err(FileError::Io { context: "receiving a document", source });
             }
         }
-        let count = self.rest.len().min(into.len());
-        into[..count].copy_from_slice(&self.rest.split_to(count));
-        Ok(count)
     }
+    into.write(&masked.finish())?;
+    Ok((into.file.finish()?, into.head))
 }
 
 struct Keeping<'a> {
     file: NewFile<'a>,
     head: Vec<u8>,
-    failed: Option<FileError>,
 }
 
-impl Write for Keeping<'_> {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+impl Keeping<'_> {
+    fn write(&mut self, piece: &[u8]) -> Result<(), FileError> {
         let missing = HEAD.saturating_sub(self.head.len()).min(piece.len());
         self.head.extend_from_slice(&piece[..missing]);
-        match self.file.write(piece) {
-            Ok(()) => Ok(piece.len()),
-            Err(error) => {
-                self.failed = Some(error);
-                Err(io::Error::other("it could not be written"))
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.file.write(piece)
     }
 }
 

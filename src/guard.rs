@@ -1,10 +1,14 @@
-//! Where webhooks may go: no address of this machine or of a private network, in whatever spelling, unless it is one's own.
+//! Where webhooks may go, and from where documents are fetched: no address of this machine or of a private network, in whatever spelling, unless it is one's own.
 //!
 //! A literal address in a URL is judged here; a name is judged by what it resolves to, when it is connected to.
+
+mod names;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
+
+pub use self::names::{Names, SystemNames, Vetted};
 
 /// What the owner allows beyond https to public addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

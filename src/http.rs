@@ -1,12 +1,12 @@
 //! The one HTTP client: how a request leaves and what comes back, and whether it can have left at all.
 //!
 //! Architecture invariant: nothing else in the daemon opens a connection to a vendor (webhooks have a client of their own). No redirect is followed, nothing is
-//! retried, no proxy is picked up from the environment, no URL stands in an error, and no secret stands in an answer.
+//! retried, no proxy is picked up from the environment, and no URL stands in an error. An answer is read as it came, and masked
+//! in the same breath: [`Received::read`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aho_corasick::AhoCorasick;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -14,7 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::clock::{SharedClock, patiently};
 use crate::crash::{self, Mutant};
 use crate::domain::exchange::{Answer, Body, Field, Host, Method, Request, SendError};
+use crate::domain::masking::{Mask, Masking, Masks};
 use crate::domain::{Call, Timestamp};
+use crate::guard::{self, Names, Vetted};
 
 /// The largest answer that is read, counted after decompression.
 pub const LARGEST_ANSWER: usize = 16 << 20;
@@ -22,8 +24,6 @@ pub const LARGEST_ANSWER: usize = 16 << 20;
 const SMALL_ANSWER: usize = 256 << 10;
 /// How many large answers are held at a time, over all accounts.
 const LARGE_ANSWERS: usize = 2;
-/// Secrets shorter than this are not masked in answers: they would hit innocent text.
-const SHORTEST_MASKED: usize = 4;
 /// How many idle connections an account keeps for free calls, for a few seconds.
 const KEPT_CONNECTIONS: usize = 64;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,8 +47,27 @@ impl Default for AnswerBudget {
 /// A whole answer; keeps its place among the large ones until it is dropped.
 #[derive(Debug)]
 pub struct Received {
-    pub answer: Answer,
+    /// As it came: it may hold secrets of ours.
+    answer: Answer,
+    masking: Masking,
     _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Received {
+    pub fn status(&self) -> u16 {
+        self.answer.status
+    }
+
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.answer.retry_after
+    }
+
+    /// The one way to what was answered: whatever is made of it holds no secret any more.
+    pub fn read<T: Mask>(&self, read: impl FnOnce(&Answer) -> T) -> T {
+        let mut reading = read(&self.answer);
+        reading.mask(&self.masking);
+        reading
+    }
 }
 
 /// A part of a document.
@@ -88,8 +107,10 @@ pub struct ClientSettings {
     pub reserve_url: Option<String>,
     /// Of one call, from the first byte to the last.
     pub timeout: Duration,
-    /// Configured and derived secrets, to be masked in answers.
-    pub secrets: Vec<String>,
+    /// What is masked in answers, beside the secrets of their own requests.
+    pub masks: Masks,
+    /// Who is asked for the addresses of documents' hosts.
+    pub names: Arc<dyn Names>,
 }
 
 /// One account's client.
@@ -98,9 +119,9 @@ pub struct Client {
     /// A fresh connection for every submit: what a dead pooled connection swallowed would be in doubt.
     paid: reqwest::Client,
     free: reqwest::Client,
+    /// Goes wherever the vendor says, and never to this machine or a private network by a public name.
+    documents: reqwest::Client,
     settings: Arc<ClientSettings>,
-    /// The account's secrets in every spelling.
-    needles: Arc<[String]>,
     budget: AnswerBudget,
     clock: SharedClock,
 }
@@ -113,9 +134,11 @@ pub struct ClientError(pub String);
 
 impl Client {
     pub fn new(settings: ClientSettings, budget: AnswerBudget, clock: SharedClock) -> Result<Self, ClientError> {
-        let needles = settings.secrets.iter().flat_map(|secret| maskable(secret)).collect();
-        let (paid, free) = (build(&settings, 0)?, build(&settings, KEPT_CONNECTIONS)?);
-        Ok(Self { paid, free, settings: Arc::new(settings), needles, budget, clock })
+        let made = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| ClientError(chain(&error)));
+        let (paid, free) = (made(builder(&settings, 0))?, made(builder(&settings, KEPT_CONNECTIONS))?);
+        let vetted = Vetted { names: Arc::clone(&settings.names), allow_private: is_loopback(&settings.base_url) };
+        let documents = made(builder(&settings, 0).dns_resolver(Arc::new(vetted)))?;
+        Ok(Self { paid, free, documents, settings: Arc::new(settings), budget, clock })
     }
 
     /// Sends one request once. `Ok` means that every byte of the answer arrived.
@@ -131,14 +154,11 @@ impl Client {
         let url = format!("{}{}", base.trim_end_matches('/'), request.path);
         let exchange = async {
             let response = prepare(client, &url, request).send().await.map_err(|error| sort(&error))?;
-            self.read(response).await
+            self.read(response, request).await
         };
-        let Some(exchange) = patiently(self.settings.timeout, exchange).await else {
-            return Err(SendError::Lost(format!("no answer within {:?}", self.settings.timeout)));
-        };
-        let mut received = exchange?;
-        received.answer.body = self.mask(received.answer.body, request);
-        Ok(received)
+        patiently(self.settings.timeout, exchange)
+            .await
+            .unwrap_or_else(|| Err(SendError::Lost(format!("no answer within {:?}", self.settings.timeout))))
     }
 
     /// Whether the vendor's host can be reached: one HEAD of its front page, without a key and without params. Any answer
@@ -166,7 +186,7 @@ impl Client {
         pieces: mpsc::Sender<Piece>,
     ) -> Result<Document, FetchError> {
         let fetch = async {
-            let sent = self.free.get(url).send().await;
+            let sent = self.documents.get(url).send().await;
             let response = sent.map_err(|error| FetchError::new(None, chain(&error)))?;
             receive(response, most, pieces).await
         };
@@ -175,7 +195,7 @@ impl Client {
         patiently(patience, fetch).await.unwrap_or_else(late)
     }
 
-    async fn read(&self, mut response: reqwest::Response) -> Result<Received, SendError> {
+    async fn read(&self, mut response: reqwest::Response, request: &Request) -> Result<Received, SendError> {
         let status = response.status().as_u16();
         let content_type = header(response.headers(), CONTENT_TYPE.as_str());
         let retry_after = retry_after(response.headers(), self.clock.now());
@@ -193,22 +213,8 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         let answer = Answer { status, content_type, retry_after, body: body.freeze() };
-        Ok(Received { answer, _place: place })
-    }
-
-    /// Puts `***` in place of every secret that the vendor echoes.
-    fn mask(&self, body: Bytes, request: &Request) -> Bytes {
-        let unknown = request.secrets().into_iter().filter(|secret| !self.needles.contains(secret));
-        let of_request: Vec<String> = unknown.flat_map(|secret| maskable(&secret)).collect();
-        let needles = || self.needles.iter().chain(&of_request);
-        // Most answers echo nothing; an automaton is made only for those that do.
-        if !needles().any(|needle| memchr::memmem::find(&body, needle.as_bytes()).is_some()) {
-            return body;
-        }
-        match AhoCorasick::new(needles()) {
-            Ok(search) => search.replace_all_bytes(&body, &vec!["***"; search.patterns_len()]).into(),
-            Err(_) => body,
-        }
+        let masking = self.settings.masks.with(request.secrets());
+        Ok(Received { answer, masking, _place: place })
     }
 }
 
@@ -239,27 +245,8 @@ async fn receive(
     Ok(Document { status, content_type })
 }
 
-/// The spellings of a secret that are masked; none of one that is too short.
-pub fn maskable(secret: &str) -> Vec<String> {
-    if secret.len() >= SHORTEST_MASKED { spellings(secret) } else { Vec::new() }
-}
-
-/// A secret as it is, as it stands in a URL, and as it stands in JSON.
-pub fn spellings(secret: &str) -> Vec<String> {
-    let encoded: String = reqwest::Url::parse_with_params("http://x/", [("k", secret)])
-        .ok()
-        .and_then(|url| url.query().map(|query| query.trim_start_matches("k=").to_owned()))
-        .unwrap_or_default();
-    let quoted = serde_json::Value::from(secret).to_string();
-    let mut all = vec![secret.to_owned(), encoded, quoted.trim_matches('"').to_owned()];
-    all.retain(|text| !text.is_empty());
-    all.sort();
-    all.dedup();
-    all
-}
-
 #[expect(clippy::disallowed_methods, reason = "this is the one home of the vendors' client")]
-fn build(settings: &ClientSettings, idle_connections: usize) -> Result<reqwest::Client, ClientError> {
+fn builder(settings: &ClientSettings, idle_connections: usize) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("opros/", env!("CARGO_PKG_VERSION")))
         .redirect(redirects())
@@ -275,8 +262,13 @@ fn build(settings: &ClientSettings, idle_connections: usize) -> Result<reqwest::
         .pool_max_idle_per_host(idle_connections)
         .pool_idle_timeout(Duration::from_secs(20))
         .referer(false)
-        .build()
-        .map_err(|error| ClientError(chain(&error)))
+}
+
+fn is_loopback(base_url: &str) -> bool {
+    let url = reqwest::Url::parse(base_url).ok();
+    url.is_some_and(|url| {
+        guard::literal(&url).is_some_and(|address| address.is_loopback()) || url.domain() == Some("localhost")
+    })
 }
 
 /// None is followed: a submit that is sent on is sent twice.

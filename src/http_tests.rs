@@ -75,7 +75,13 @@ fn a_wait_is_read_in_seconds_and_in_each_form_of_a_date_and_ends_after_a_day() {
 }
 
 fn client(base_url: String, timeout: Duration) -> Client {
-    let settings = ClientSettings { base_url, reserve_url: None, timeout, secrets: Vec::new() };
+    let settings = ClientSettings {
+        base_url,
+        reserve_url: None,
+        timeout,
+        masks: Default::default(),
+        names: std::sync::Arc::new(crate::guard::SystemNames),
+    };
     Client::new(settings, AnswerBudget::default(), SystemClock::shared()).unwrap()
 }
 

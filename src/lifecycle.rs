@@ -44,7 +44,8 @@ pub async fn serve(sources: Sources) -> ExitCode {
         eprintln!("opros does not start, the configuration is wrong:\n{problems}");
         return ExitCode::from(EXIT_CONFIG);
     }
-    let log = match telemetry::init(&config.log) {
+    let masks = app::masks(&config);
+    let log = match telemetry::init(&config.log, masks.clone()) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("opros does not start: {error}");
@@ -55,7 +56,7 @@ pub async fn serve(sources: Sources) -> ExitCode {
         tracing::warn!("{warning}");
     }
     let queue = log.queue().clone();
-    let origin = Origin { sources: Some(sources), log: Some(log) };
+    let origin = Origin { sources: Some(sources), log: Some(log), masks };
     let code = match run(&config, origin, SystemClock::shared(), &mut signals).await {
         Ok(code) => code,
         Err(error) => {

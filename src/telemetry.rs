@@ -18,6 +18,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Log, LogFormat, filter};
+use crate::domain::masking::Masks;
 
 mod journal;
 mod line;
@@ -150,11 +151,11 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
 }
 
 /// Sets up logging for the process.
-pub fn init(log: &Log) -> Result<LogControl, TelemetryError> {
+pub fn init(log: &Log, masks: Masks) -> Result<LogControl, TelemetryError> {
     let (out, format) = out(log.format)?;
     let (lines, queue) = (Lines::default(), Queue::to(out, SystemClock::shared()));
     let (subscriber, handle) =
-        subscriber_to(&log.filter, Target::Later(queue.clone()), lines.clone(), SystemClock::shared())?;
+        subscriber_to(&log.filter, Target::Later(queue.clone()), lines.clone(), SystemClock::shared(), masks)?;
     subscriber.try_init().map_err(|_| TelemetryError::Twice)?;
     log_panics(queue.clone());
     let filters = Filters { configured: log.filter.clone(), changed: None, changes: 0 };
@@ -183,7 +184,7 @@ pub fn subscriber(
     lines: Lines,
     clock: SharedClock,
 ) -> Result<(impl tracing::Subscriber + Send + Sync + use<>, Handle), TelemetryError> {
-    subscriber_to(filter, Target::Now(out), lines, clock)
+    subscriber_to(filter, Target::Now(out), lines, clock, Masks::default())
 }
 
 fn subscriber_to(
@@ -191,12 +192,13 @@ fn subscriber_to(
     target: Target,
     lines: Lines,
     clock: SharedClock,
+    masks: Masks,
 ) -> Result<(impl tracing::Subscriber + Send + Sync + use<>, Handle), TelemetryError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let ours = FilterFn::new(|meta| meta.target().starts_with("opros") || *meta.level() <= LevelFilter::WARN);
     let audit = FilterFn::new(|meta| meta.target() == AUDIT && *meta.level() <= LevelFilter::INFO)
         .with_max_level_hint(LevelFilter::INFO);
-    let printer = Printer::new(target, lines, clock);
+    let printer = Printer::new(target, lines, clock, masks);
     Ok((tracing_subscriber::registry().with(printer.with_filter(ours).with_filter(filter.or(audit))), handle))
 }
 

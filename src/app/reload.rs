@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,12 +18,13 @@ pub use crate::admin::Reloaded;
 use crate::admin::{Changed, ConfigProblem, Reload, ReloadError};
 use crate::callbacks::{Callbacks, door};
 use crate::config::{self, Account, Config, Log, Problem, Problems, Sources, Webhook};
+use crate::domain::masking::Masks;
 use crate::downloads::Downloads;
 use crate::engine::Engine;
 use crate::engine::account::AccountSetup;
 use crate::engine::backup::Backups;
 use crate::engine::timetable::Schedule;
-use crate::http::{self, AnswerBudget};
+use crate::http::AnswerBudget;
 use crate::sinks::{self, Sinks};
 use crate::store::Retention;
 use crate::telemetry::{AUDIT, LogControl};
@@ -34,6 +34,8 @@ use crate::telemetry::{AUDIT, LogControl};
 pub struct Origin {
     pub sources: Option<Sources>,
     pub log: Option<LogControl>,
+    /// The secrets of this process; whoever logs before the daemon stands masks by them, too.
+    pub masks: Masks,
 }
 
 /// What a reload changes.
@@ -57,8 +59,6 @@ pub struct Reloader {
     live: Live,
     /// What is in force. Locked for as long as a reload takes: two of them come one after the other.
     current: Mutex<Config>,
-    /// Every secret that was ever configured in this process: old ones stay masked.
-    secrets: StdMutex<BTreeSet<String>>,
     longest_call: AtomicU64,
 }
 
@@ -70,9 +70,6 @@ struct Next {
     fresh: Vec<String>,
     schedules: Vec<Schedule>,
     sinks: sinks::Checked,
-    secrets: Vec<String>,
-    /// The same in every spelling.
-    masked: Vec<String>,
 }
 
 /// What differs between two configurations, and is carried out elsewhere.
@@ -83,13 +80,7 @@ const STEPS: [Step; 7] = [accounts, schedules, webhooks, commands, retention_cha
 
 impl Reloader {
     pub fn new(config: &Config, origin: Origin, live: Live) -> Self {
-        Self {
-            origin,
-            live,
-            current: Mutex::new(config.clone()),
-            secrets: StdMutex::new(setups::secrets_of(config).into_iter().collect()),
-            longest_call: AtomicU64::new(longest(config)),
-        }
+        Self { origin, live, current: Mutex::new(config.clone()), longest_call: AtomicU64::new(longest(config)) }
     }
 
     pub fn live(&self) -> &Live {
@@ -122,12 +113,11 @@ impl Reloader {
     }
 
     fn prepare(&self, current: &Config, config: Config) -> Result<Next, ReloadError> {
-        let secrets: Vec<String> = {
-            let known = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-            known.iter().cloned().chain(setups::secrets_of(&config)).collect::<BTreeSet<_>>().into_iter().collect()
-        };
+        // Before anything else can be: what was a secret once, if only of a configuration that was refused, stays masked.
+        let masks = &self.origin.masks;
+        masks.learn(setups::secrets_of(&config));
         let clock = self.live.engine.clock();
-        let setups = setups::setups(&config, &secrets, &self.live.budget, clock)
+        let setups = setups::setups(&config, masks, &self.live.budget, clock)
             .map_err(|error| ReloadError::Failed(error.to_string()))?;
         let drivers = setups.iter().map(|setup| (setup.name.clone(), (setup.vendor, setup.driver.clone()))).collect();
         let intake = crate::engine::intake::Intake::new(drivers);
@@ -137,24 +127,21 @@ impl Reloader {
             .iter()
             .filter(|(name, account)| current.accounts.get(*name).is_some_and(|before| !same_secrets(before, account)));
         let fresh = fresh.map(|(name, _)| name.clone()).collect();
-        let masked: Vec<String> = secrets.iter().flat_map(|secret| http::maskable(secret)).collect();
-        let sinks = self.live.sinks.check(setups::sinks_plan(&config, &masked));
+        let sinks = self.live.sinks.check(setups::sinks_plan(&config, masks));
         let sinks = sinks.map_err(|error| ReloadError::Failed(error.to_string()))?;
-        Ok(Next { config, setups, fresh, schedules, sinks, secrets, masked })
+        Ok(Next { config, setups, fresh, schedules, sinks })
     }
 
     async fn apply(&self, next: Next) -> Result<Config, ReloadError> {
-        let Next { config, setups, fresh, schedules, sinks, secrets, masked } = next;
-        // Whatever becomes of the rest: what may be in force from here on stays masked for good.
-        *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = secrets.into_iter().collect();
+        let Next { config, setups, fresh, schedules, sinks } = next;
         let Live { engine, callbacks, keys, retention: keeping, backups, .. } = &self.live;
         let failed = |error: crate::store::StoreError| ReloadError::Failed(error.to_string());
         engine.set_accounts(setups, &fresh).await.map_err(failed)?;
         engine.timetable().set(engine.store().as_ref(), engine.now(), schedules).await.map_err(failed)?;
         self.live.sinks.change(sinks).await.map_err(failed)?;
-        self.live.downloads.change(download_rules(&config), &masked);
+        self.live.downloads.change(download_rules(&config));
         let doors: Vec<door::Account> = config.accounts.values().filter_map(door_account).collect();
-        callbacks.change(doors.iter().map(|door| door.name.clone()).collect(), &masked, config.retention.finished);
+        callbacks.change(doors.iter().map(|door| door.name.clone()).collect(), config.retention.finished);
         keys.set(doors);
         keeping.send_replace(retention(&config));
         backups.set(setups::backup_plan(&config.backup));
@@ -284,7 +271,7 @@ fn section(what: &str, old: &impl Serialize, new: &impl Serialize) -> Vec<Change
 }
 
 fn same_secrets(old: &Account, new: &Account) -> bool {
-    same(old.kind.secrets().into_iter(), new.kind.secrets().into_iter())
+    same(old.kind.credentials().into_iter(), new.kind.credentials().into_iter())
 }
 
 fn same<'a>(old: impl Iterator<Item = &'a SecretString>, new: impl Iterator<Item = &'a SecretString>) -> bool {

@@ -12,13 +12,14 @@ use crate::config::{
 use crate::crash::{self, Mutant};
 use crate::domain::delivery::Filter;
 use crate::domain::hosts::HostPolicy;
+use crate::domain::masking::Masks;
 use crate::domain::policy::PollStep;
 use crate::domain::spending::{Amount, Budget, Rules};
 use crate::engine::account::{AccountSetup, Limits};
 use crate::engine::backup::BackupPlan;
 use crate::engine::intake::{Intake, JobRequest};
 use crate::engine::timetable;
-use crate::guard::Allowed;
+use crate::guard::{Allowed, SystemNames};
 use crate::http::{AnswerBudget, Client, ClientError, ClientSettings};
 use crate::sinks::{Format, Plan, SinkSetup, TransportSetup};
 use crate::vendors::registry::{self, Settings};
@@ -26,7 +27,7 @@ use crate::vendors::{Common, alta, rlab, tronk, vagvin};
 
 /// The accounts as the engine wants them.
 pub fn account_setups(config: &Config, clock: &SharedClock) -> Result<Vec<AccountSetup>, ClientError> {
-    setups(config, &secrets_of(config), &AnswerBudget::default(), clock)
+    setups(config, &Masks::of(secrets_of(config)), &AnswerBudget::default(), clock)
 }
 
 /// Any secret may be echoed by any vendor, through a user's params for instance: all are masked everywhere.
@@ -36,16 +37,16 @@ pub fn secrets_of(config: &Config) -> Vec<String> {
 
 pub fn setups(
     config: &Config,
-    secrets: &[String],
+    masks: &Masks,
     budget: &AnswerBudget,
     clock: &SharedClock,
 ) -> Result<Vec<AccountSetup>, ClientError> {
-    config.accounts.values().map(|account| account_setup(account, secrets, budget, clock)).collect()
+    config.accounts.values().map(|account| account_setup(account, masks, budget, clock)).collect()
 }
 
 fn account_setup(
     account: &Account,
-    secrets: &[String],
+    masks: &Masks,
     budget: &AnswerBudget,
     clock: &SharedClock,
 ) -> Result<AccountSetup, ClientError> {
@@ -53,7 +54,8 @@ fn account_setup(
         base_url: account.common.base_url.as_str().to_owned(),
         reserve_url: reserve_url(&account.kind),
         timeout: account.common.timeout,
-        secrets: secrets.to_vec(),
+        masks: masks.clone(),
+        names: Arc::new(SystemNames),
     };
     Ok(AccountSetup {
         name: account.name.clone(),
@@ -227,8 +229,8 @@ pub fn backup_plan(backup: &Backup) -> Option<BackupPlan> {
     Some(BackupPlan { directory: backup.dir.clone()?, calendar: backup.calendar.clone()?, keep: backup.keep })
 }
 
-/// Webhooks and commands as their room wants them. `secrets`: what is masked in what a command says, in every spelling.
-pub fn sinks_plan(config: &Config, secrets: &[String]) -> Plan {
+/// Webhooks and commands as their room wants them. `masks`: what is masked in what a command says.
+pub fn sinks_plan(config: &Config, masks: &Masks) -> Plan {
     let webhooks = config.webhooks.iter().map(|webhook| SinkSetup {
         name: webhook.name.clone(),
         transport: TransportSetup::Webhook {
@@ -252,7 +254,7 @@ pub fn sinks_plan(config: &Config, secrets: &[String]) -> Plan {
         timeout: command.timeout,
     });
     let sinks = webhooks.chain(commands).collect();
-    Plan { sinks, secrets: Arc::new(secrets.to_vec()), kept: config.retention.calls }
+    Plan { sinks, masks: masks.clone(), kept: config.retention.calls }
 }
 
 fn filter(filter: &EventFilter) -> Filter {

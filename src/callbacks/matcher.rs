@@ -13,6 +13,7 @@ use super::matching::{Candidate, Match, choose};
 use super::parse::{self, Limits};
 use super::{CallbackError, Callbacks, display_name};
 use crate::crash;
+use crate::domain::masking::{Mask, Masking};
 use crate::domain::state::{Input, Refused};
 use crate::domain::{Job, JobId, State, Timestamp};
 use crate::store::callbacks::{Callback, CandidateQuery, Delivered, Delivery, How, JobFile, RawBody, Unmatched};
@@ -275,6 +276,8 @@ impl Callbacks {
         let there = self.store().job_files(job).await?.into_iter().map(|file| file.name).collect();
         let raw = self.store().callback_body(callback.id).await?.ok_or(CallbackError::NoBody(callback.id))?;
         let (id, content_type) = (callback.id, callback.content_type.clone());
+        // What was stored is masked; what reading makes of it is masked once more, by what is a secret now.
+        let masking = Masking::by(self.inner.masks.masker());
         let unpacked = self.on_disk(move |files| {
             let body = match raw {
                 RawBody::Inline(body) => Some(body),
@@ -283,7 +286,7 @@ impl Callbacks {
                     Err(_) => None,
                 },
             };
-            body.map(|body| unpack(files, content_type.as_deref(), &body, there)).transpose()
+            body.map(|body| unpack(files, content_type.as_deref(), &body, there, &masking)).transpose()
         });
         unpacked.await?.ok_or(CallbackError::NoBody(id))
     }
@@ -303,9 +306,11 @@ fn unpack(
     content_type: Option<&str>,
     body: &Bytes,
     mut taken: Vec<String>,
+    masking: &Masking,
 ) -> Result<(Option<Input>, Vec<JobFile>), super::files::FileError> {
     let read = parse::parse(content_type, body, &Limits::DEFAULT);
     let mut callback = read.unwrap_or_else(|_| parse::unread(content_type, body));
+    callback.mask(masking);
     let mut kept = Vec::new();
     for file in &mut callback.files {
         file.name = display_name::unique(&file.name, &taken);
@@ -393,7 +398,7 @@ mod tests {
         let settings = Settings {
             files: FileStore::open(dir.path().join("files"), 1 << 20).unwrap(),
             accounts: ["vagvin".to_owned()].into(),
-            secrets: Vec::new(),
+            masks: Default::default(),
             retention: Duration::from_secs(60),
         };
         let callbacks = Callbacks::new(Arc::clone(&store), clock, settings);

@@ -21,12 +21,12 @@ use std::fs::File;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use aho_corasick::AhoCorasick;
 use tokio::sync::{Mutex, Notify};
 
 use self::files::{FileError, FileHash, FileStore};
 use crate::clock::SharedClock;
 use crate::domain::JobId;
+use crate::domain::masking::Masks;
 use crate::meters::CallbackMeters;
 use crate::store::callbacks::JobFile;
 use crate::store::{Store, StoreError};
@@ -37,8 +37,8 @@ pub struct Settings {
     pub files: FileStore,
     /// Accounts whose vendors call back.
     pub accounts: BTreeSet<String>,
-    /// In every spelling in which a body may echo them; masked before anything is stored.
-    pub secrets: Vec<String>,
+    /// What is masked before anything is stored.
+    pub masks: Masks,
     /// How long call-backs are kept whose jobs are gone, or were never found.
     pub retention: Duration,
 }
@@ -47,15 +47,7 @@ pub struct Settings {
 #[derive(Debug)]
 struct Rules {
     accounts: BTreeSet<String>,
-    secrets: Option<AhoCorasick>,
     retention: Duration,
-}
-
-impl Rules {
-    fn new(accounts: BTreeSet<String>, secrets: &[String], retention: Duration) -> Self {
-        let secrets = if secrets.is_empty() { None } else { AhoCorasick::new(secrets).ok() };
-        Self { accounts, secrets, retention }
-    }
 }
 
 /// A handle; cheap to clone.
@@ -70,6 +62,7 @@ struct Inner {
     clock: SharedClock,
     files: FileStore,
     rules: RwLock<Arc<Rules>>,
+    masks: Masks,
     /// One call-back is given away at a time: two that seem to be for one job must not both have it.
     giving: Mutex<()>,
     /// A call-back came.
@@ -91,10 +84,10 @@ pub enum CallbackError {
 
 impl Callbacks {
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, settings: Settings) -> Self {
-        let Settings { files, accounts, secrets, retention } = settings;
-        let rules = RwLock::new(Arc::new(Rules::new(accounts, &secrets, retention)));
+        let Settings { files, accounts, masks, retention } = settings;
+        let rules = RwLock::new(Arc::new(Rules { accounts, retention }));
         let (giving, arrived, meters) = (Mutex::default(), Notify::new(), CallbackMeters::default());
-        Self { inner: Arc::new(Inner { store, clock, files, rules, giving, arrived, meters }) }
+        Self { inner: Arc::new(Inner { store, clock, files, rules, masks, giving, arrived, meters }) }
     }
 
     pub fn meters(&self) -> &CallbackMeters {
@@ -106,8 +99,8 @@ impl Callbacks {
     }
 
     /// Goes on by these, as in [`Settings`].
-    pub fn change(&self, accounts: BTreeSet<String>, secrets: &[String], retention: Duration) {
-        let rules = Arc::new(Rules::new(accounts, secrets, retention));
+    pub fn change(&self, accounts: BTreeSet<String>, retention: Duration) {
+        let rules = Arc::new(Rules { accounts, retention });
         *self.inner.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
 

@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::doubt::{self, Doubt};
 use super::layers::Origin;
 use super::reader::Section;
+use crate::domain::masking;
 use crate::look::{self, Links, Refusal};
 
 /// A secret is a line, not a disk image.
@@ -28,6 +29,19 @@ struct Given {
 impl Section<'_> {
     /// A secret that must be there. Whatever is wrong with it, the message never holds it.
     pub(super) fn secret(&self, key: &str) -> SecretString {
+        let secret = self.identity(key);
+        let text = secret.expose_secret();
+        if !text.is_empty() && !masking::is_long(text) {
+            self.warning(
+                key,
+                "has fewer than six characters: it is not masked wherever a vendor may echo it (README, Secrets)",
+            );
+        }
+        secret
+    }
+
+    /// The same of what is told to nobody without need, and is no secret.
+    pub(super) fn identity(&self, key: &str) -> SecretString {
         let given = self.secret_text(key);
         SecretString::from(given.and_then(|given| self.checked(key, given)).unwrap_or_default())
     }

@@ -61,7 +61,8 @@ pub fn certificates(clock: &SharedClock) -> Finding {
         base_url: "https://localhost".to_owned(),
         reserve_url: None,
         timeout: Duration::from_secs(1),
-        secrets: Vec::new(),
+        masks: Default::default(),
+        names: std::sync::Arc::new(crate::guard::SystemNames),
     };
     match Client::new(settings, AnswerBudget::default(), clock.clone()) {
         Ok(_) => Finding::ok("tls", "the machine's certificates are there, a TLS client can be made"),

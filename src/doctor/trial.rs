@@ -37,12 +37,13 @@ pub async fn of(setup: &AccountSetup, clock: &SharedClock) -> Trial {
         Ok(received) => received,
         Err(error) => return Trial::Unclear(error.to_string()),
     };
-    let answer = &received.answer;
-    if matches!(answer.status, 300..=399 | 429) {
-        return Trial::Unclear(format!("the vendor answered HTTP {}", answer.status));
+    let status = received.status();
+    if matches!(status, 300..=399 | 429) {
+        return Trial::Unclear(format!("the vendor answered HTTP {status}"));
     }
     // A driver that panics harms one call.
-    let reading = catch_unwind(AssertUnwindSafe(|| setup.driver.read_account(call, answer, clock.now())));
+    let read = || received.read(|answer| setup.driver.read_account(call, answer, clock.now()));
+    let reading = catch_unwind(AssertUnwindSafe(read));
     reading.map_or_else(|_| Trial::Unclear("the answer cannot be read".to_owned()), judged)
 }
 

@@ -21,8 +21,6 @@ pub const WAITS: [Duration; 9] = [
 
 /// A sink that failed for this long without one success is disabled.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(5 * 86_400);
-/// A receiver that asks for silence is not asked again sooner, whatever it says.
-const SHORTEST_REST: Duration = WAITS[0];
 const LONGEST_REST: Duration = Duration::from_secs(86_400);
 
 /// How a sink is told.
@@ -204,7 +202,7 @@ pub fn settle(sink: &mut Sink, delivery: &mut Delivery, attempt: Attempt, now: T
         }
         Attempt::Silence { reason, status, wait } => {
             failed(sink, delivery, &reason, Some(status), now);
-            let until = now + wait.clamp(SHORTEST_REST, LONGEST_REST);
+            let until = now + rest(delivery, wait.min(LONGEST_REST));
             delivery.due_at = Some(until);
             sink.rest_until = Some(sink.rest_until.map_or(until, |old| old.max(until)));
             give_up(sink, now)
@@ -222,6 +220,17 @@ pub fn enable(sink: &mut Sink) {
     sink.disabled = None;
     sink.failing_since = None;
     sink.rest_until = None;
+}
+
+/// How long a receiver is left alone that asks for it: never shorter than the schedule would. A wait that is worth less than
+/// the schedule's costs a step of it, or "0" said for ever would be asked for ever.
+fn rest(delivery: &mut Delivery, asked: Duration) -> Duration {
+    let step = usize::try_from(delivery.failures).unwrap_or(usize::MAX).min(WAITS.len() - 1);
+    if asked >= WAITS[step] {
+        return asked;
+    }
+    delivery.failures = (delivery.failures + 1).min(WAITS.len() as u32 - 1);
+    WAITS[step]
 }
 
 fn end(sink: &mut Sink, delivery: &mut Delivery, progress: Progress) {
@@ -380,8 +389,12 @@ mod tests {
         settle(&mut sink, &mut delivery, silence(120), now);
         assert_eq!(sink.rest_until, Some(now + Duration::from_secs(120)));
         assert_eq!((delivery.attempts, delivery.failures, delivery.due_at), (1, 0, sink.rest_until));
+        for (step, wait) in WAITS.into_iter().enumerate() {
+            settle(&mut sink, &mut delivery, silence(0), now);
+            assert_eq!(delivery.due_at, Some(now + wait), "never sooner than the schedule, which goes on: step {step}");
+        }
         settle(&mut sink, &mut delivery, silence(0), now);
-        assert_eq!(delivery.due_at, Some(now + SHORTEST_REST), "never in a tight loop");
+        assert_eq!((delivery.due_at, delivery.progress), (Some(now + WAITS[8]), Progress::Pending));
     }
 
     #[test]

@@ -154,7 +154,7 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     rest.is_empty().then(|| bytes.collect()).flatten()
 }
 
-/// A whole answer: status line, headers and every byte of the body arrived. Secrets are masked in it already.
+/// A whole answer: status line, headers and every byte of the body arrived, as they came.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub status: u16,

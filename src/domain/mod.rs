@@ -10,6 +10,7 @@ pub mod exchange;
 pub mod hosts;
 pub mod job;
 pub mod json;
+pub mod masking;
 pub mod policy;
 pub mod privacy;
 pub mod reconcile;

@@ -77,24 +77,24 @@ async fn make_chore(runner: &Runner, chore: AccountCall, to: Option<Host>, tried
     keep_distance(runner, &setup).await;
     let (sent_at, exchange) = send(runner, &setup, &request, None).await;
     crash::point("chore.answered");
-    let status = exchange.as_ref().ok().map(|received| received.answer.status);
+    let status = exchange.as_ref().ok().map(|received| received.status());
     let (outcome, note) = match exchange {
         Err(error) => {
             accounts.extend(runner.failed(host, Reason::new("no_answer", error.to_string()), sent_at));
             ("unclear", Some(error.to_string()))
         }
-        Ok(received) if received.answer.status == 429 => {
-            accounts.extend(too_many_requests(runner, ACCOUNT, &received.answer, sent_at));
+        Ok(received) if received.status() == 429 => {
+            accounts.extend(too_many_requests(runner, ACCOUNT, &received, sent_at));
             ("not_taken", Some("the vendor said 429: too many requests".to_owned()))
         }
         Ok(received) => {
             let now = runner.now();
-            let read = || setup.driver.read_account(chore, &received.answer, now);
+            let read = || received.read(|answer| setup.driver.read_account(chore, answer, now));
             let reading = runner.guarded(&[], "reading an answer about the account", read);
             let reading = reading
                 .unwrap_or_else(|| AccountReading { unclear: Some(driver_panicked()), ..AccountReading::default() });
-            if received.answer.status == 503 && reading.unclear.is_some() {
-                accounts.extend(unavailable(runner, ACCOUNT, &received.answer, sent_at));
+            if received.status() == 503 && reading.unclear.is_some() {
+                accounts.extend(unavailable(runner, ACCOUNT, &received, sent_at));
             }
             hear_account(runner, host, reading, sent_at, &mut accounts)
         }

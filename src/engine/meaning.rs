@@ -3,7 +3,7 @@
 use super::account::{AccountSetup, Runner};
 use super::bisect::{Fate, SetId};
 use super::claim::Claimed;
-use crate::domain::exchange::{Answer, Host, SendError};
+use crate::domain::exchange::{Host, SendError};
 use crate::domain::policy::Growth;
 use crate::domain::state::{End, Observation, Outcome};
 use crate::domain::{Call, Job, JobId, Reason, Timestamp};
@@ -87,39 +87,40 @@ pub async fn class(asked: Asked<'_>, exchange: Result<Received, SendError>) -> (
         }
         Ok(received) => received,
     };
-    let answer = &received.answer;
-    match answer.status {
+    match received.status() {
         429 => {
-            let change = too_many_requests(runner, call.as_str(), answer, began);
+            let change = too_many_requests(runner, call.as_str(), &received, began);
             let reason = Reason::new("too_many_requests", "the vendor said 429: too many requests");
             (asked.same(Outcome::NotTaken { reason, again_at: Some(runner.now()) }), change.into_iter().collect())
         }
-        300..=399 => {
-            let reason = Reason::new("redirect", format!("the vendor answered HTTP {} (a redirect)", answer.status));
+        status @ 300..=399 => {
+            let reason = Reason::new("redirect", format!("the vendor answered HTTP {status} (a redirect)"));
             let change = asked.failed(&reason);
             (asked.same(Outcome::Unclear { reason }), change.into_iter().collect())
         }
-        _ => read(asked, answer).await,
+        _ => read(asked, &received).await,
     }
 }
 
 /// 429, at whatever call: the account is silent for as long as the vendor asks, and never shorter than our own backoff.
-pub fn too_many_requests(runner: &Runner, call: &str, answer: &Answer, began: Timestamp) -> Option<AccountChange> {
-    let own = if answer.retry_after.is_some() { Growth::PROBES } else { Growth::SILENCES };
-    runner.refused_for_now(call, answer.retry_after, own, began)
+pub fn too_many_requests(runner: &Runner, call: &str, received: &Received, began: Timestamp) -> Option<AccountChange> {
+    let own = if received.retry_after().is_some() { Growth::PROBES } else { Growth::SILENCES };
+    runner.refused_for_now(call, received.retry_after(), own, began)
 }
 
 /// 503 without a body of the vendor's, likewise.
-pub fn unavailable(runner: &Runner, call: &str, answer: &Answer, began: Timestamp) -> Option<AccountChange> {
-    runner.refused_for_now(call, answer.retry_after, Growth::PROBES, began)
+pub fn unavailable(runner: &Runner, call: &str, received: &Received, began: Timestamp) -> Option<AccountChange> {
+    runner.refused_for_now(call, received.retry_after(), Growth::PROBES, began)
 }
 
-async fn read(asked: Asked<'_>, answer: &Answer) -> (Vec<Meant>, Vec<AccountChange>) {
+async fn read(asked: Asked<'_>, received: &Received) -> (Vec<Meant>, Vec<AccountChange>) {
     let Asked { runner, setup, call, host, jobs, began } = asked;
     let views: Vec<JobView<'_>> = jobs.iter().map(Claimed::view).collect();
     let now = runner.now();
     let reading = runner
-        .guarded(&asked.ids(), "reading an answer", || setup.driver.read(call, &views, answer, now))
+        .guarded(&asked.ids(), "reading an answer", || {
+            received.read(|answer| setup.driver.read(call, &views, answer, now))
+        })
         .filter(|reading| reading.verdicts.len() == jobs.len())
         .unwrap_or_else(|| unread(call, jobs.len()));
     let mut accounts = Vec::new();
@@ -130,9 +131,9 @@ async fn read(asked: Asked<'_>, answer: &Answer) -> (Vec<Meant>, Vec<AccountChan
     });
     if let Some(reason) = unclear.filter(|_| !reading.readable) {
         accounts.extend(asked.failed(&reason));
-        if answer.status == 503 {
+        if received.status() == 503 {
             // No body of the vendor's: it provably did not take the request.
-            accounts.extend(unavailable(runner, call.as_str(), answer, began));
+            accounts.extend(unavailable(runner, call.as_str(), received, began));
             return (asked.same(Outcome::NotTaken { reason, again_at: Some(now) }), accounts);
         }
     } else {

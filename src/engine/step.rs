@@ -125,7 +125,7 @@ async fn make_call(runner: &Runner, group: Group) {
         jobs: jobs.len(),
         at: sent_at,
         took: runner.now().since(sent_at),
-        status: exchange.as_ref().ok().map(|received| received.answer.status),
+        status: exchange.as_ref().ok().map(|received| received.status()),
         outcome: String::new(),
         note: None,
     };

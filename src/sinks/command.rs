@@ -2,7 +2,6 @@
 //! outlives its time.
 
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -12,6 +11,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin};
 use super::Parcel;
 use crate::domain::Reason;
 use crate::domain::delivery::Attempt;
+use crate::domain::masking::Masks;
 use crate::domain::privacy::masked;
 
 /// What is kept of what it says on stderr: enough for its last line.
@@ -27,15 +27,15 @@ pub struct Command {
     program: String,
     arguments: Vec<String>,
     timeout: Duration,
-    secrets: Arc<Vec<String>>,
+    masks: Masks,
 }
 
 impl Command {
     /// None where no program is named.
-    pub fn new(run: Vec<String>, timeout: Duration, secrets: Arc<Vec<String>>) -> Option<Command> {
+    pub fn new(run: Vec<String>, timeout: Duration, masks: Masks) -> Option<Command> {
         let mut words = run.into_iter();
         let program = words.next().filter(|program| !program.is_empty())?;
-        Some(Command { program, arguments: words.collect(), timeout, secrets })
+        Some(Command { program, arguments: words.collect(), timeout, masks })
     }
 
     /// Arguments may hold a secret.
@@ -99,11 +99,7 @@ impl Command {
     fn last_line(&self, said: &Tail) -> String {
         let text = String::from_utf8_lossy(&said.0);
         let Some(line) = text.lines().map(str::trim).rfind(|line| !line.is_empty()) else { return String::new() };
-        let mut line = line.to_owned();
-        for secret in self.secrets.iter() {
-            line = line.replace(secret, "***");
-        }
-        format!(": {}", masked(&line))
+        format!(": {}", masked(&self.masks.text(line)))
     }
 }
 

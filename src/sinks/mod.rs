@@ -7,7 +7,6 @@
 mod body;
 mod command;
 mod courier;
-mod names;
 mod signature;
 mod webhook;
 
@@ -25,13 +24,14 @@ use tokio_util::task::TaskTracker;
 pub use self::body::Format;
 pub use self::command::Command;
 use self::courier::Courier;
-pub use self::names::{Names, SystemNames};
 pub use self::signature::{Signer, WrongSecret};
 pub use self::webhook::Webhook;
 use crate::clock::SharedClock;
 use crate::crash;
 use crate::domain::delivery::{Attempt, Filter, Sink, SinkKind};
+use crate::domain::masking::Masks;
 use crate::domain::{Event, Timestamp};
+pub use crate::guard::{Names, SystemNames};
 use crate::health::HealthBoard;
 use crate::http::ClientError;
 use crate::meters::SinkMeters;
@@ -69,8 +69,8 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Plan {
     pub sinks: Vec<SinkSetup>,
-    /// Spellings of secrets, to be masked in what a command says.
-    pub secrets: Arc<Vec<String>>,
+    /// What is masked in what a command says.
+    pub masks: Masks,
     /// How long the story of a delivery is kept.
     pub kept: Duration,
 }
@@ -181,7 +181,7 @@ impl Sinks {
     /// Makes everything that a plan needs, and changes nothing.
     pub fn check(&self, plan: Plan) -> Result<Checked, SinksError> {
         let way = |setup: SinkSetup| {
-            let transport = transport(&setup, &self.shared, &plan.secrets)?;
+            let transport = transport(&setup, &self.shared, &plan.masks)?;
             let way = Way { transport, filter: setup.filter, max_in_flight: setup.max_in_flight.max(1) };
             Ok((setup.name, Arc::new(way)))
         };
@@ -343,7 +343,7 @@ impl Way {
     }
 }
 
-fn transport(setup: &SinkSetup, shared: &Shared, secrets: &Arc<Vec<String>>) -> Result<Transport, SinksError> {
+fn transport(setup: &SinkSetup, shared: &Shared, masks: &Masks) -> Result<Transport, SinksError> {
     let told = |what: String| SinksError::Setup { name: setup.name.clone(), what };
     match &setup.transport {
         TransportSetup::Webhook { url, secrets, format, allowed } => {
@@ -353,7 +353,7 @@ fn transport(setup: &SinkSetup, shared: &Shared, secrets: &Arc<Vec<String>>) -> 
             Ok(Transport::Webhook(made.map_err(told)??))
         }
         TransportSetup::Command { run } => {
-            let made = Command::new(run.clone(), setup.timeout, Arc::clone(secrets));
+            let made = Command::new(run.clone(), setup.timeout, masks.clone());
             Ok(Transport::Command(made.ok_or_else(|| told("run must name a program".to_owned()))?))
         }
     }

@@ -7,17 +7,18 @@ use std::time::Duration;
 use reqwest::{StatusCode, Url, header};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::names::{Names, Vetted};
 use super::signature::Signer;
 use super::{Format, Parcel};
 use crate::clock::patiently;
 use crate::domain::delivery::Attempt;
 use crate::domain::{Reason, Timestamp};
-use crate::guard::{self, Allowed};
+use crate::guard::{self, Allowed, Names, Vetted};
 use crate::http::{ClientError, chain, retry_after};
 
 /// What is read of an answer before the connection is let go of; a short one can be used again.
 const READ: usize = 4 << 10;
+/// And for how long, by somebody who is waited for by nobody.
+const READ_FOR: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Webhook {
@@ -75,7 +76,8 @@ impl Webhook {
         };
         let status = response.status();
         let wait = retry_after(response.headers(), now);
-        drain(response).await;
+        // The status line has decided: whatever the body does changes nothing, and holds up no other delivery.
+        tokio::spawn(tokio::time::timeout(READ_FOR, drain(response)));
         verdict(status, wait)
     }
 }
@@ -86,7 +88,7 @@ impl std::fmt::Debug for Webhook {
     }
 }
 
-/// The status has decided already: a body that does not come changes nothing.
+/// A body that was read to its end leaves a connection that can be used again.
 async fn drain(mut response: reqwest::Response) {
     let mut read = 0;
     while read < READ {

@@ -6,6 +6,8 @@ use serde_json::Value;
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
+use crate::domain::masking::Masker;
+
 /// Longer ones are cut: a vendor's page is no line of a log.
 const LONGEST_FIELD: usize = 500;
 const LONGEST_MESSAGE: usize = 4_000;
@@ -21,12 +23,13 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn of(event: &tracing::Event<'_>) -> Line {
+    pub fn of(event: &tracing::Event<'_>, masker: &Masker) -> Line {
         let meta = event.metadata();
         let fields = Vec::new();
-        let mut line = Line { level: *meta.level(), target: meta.target(), message: String::new(), fields };
-        event.record(&mut line);
-        line
+        let line = Line { level: *meta.level(), target: meta.target(), message: String::new(), fields };
+        let mut writer = Writer { line, masker };
+        event.record(&mut writer);
+        writer.line
     }
 
     /// Message and fields for people; who speaks, where it is not opros.
@@ -53,16 +56,26 @@ impl Line {
         let fields = self.fields.iter().map(|(name, value)| name.len() + value.as_str().map_or(8, str::len));
         self.message.len() + fields.sum::<usize>()
     }
+}
 
+/// Writes a line, and no secret into it.
+struct Writer<'a> {
+    line: Line,
+    masker: &'a Masker,
+}
+
+impl Writer<'_> {
     fn put(&mut self, field: &Field, value: Value) {
-        self.fields.push((field.name(), value));
+        self.line.fields.push((field.name(), value));
     }
 
     fn put_text(&mut self, field: &Field, text: &str) {
+        // Before it is cut: half a secret is one, too.
+        let text = self.masker.text(text);
         if field.name() == "message" {
-            self.message = clean(text, LONGEST_MESSAGE);
+            self.line.message = clean(&text, LONGEST_MESSAGE);
         } else {
-            self.put(field, Value::from(clean(text, LONGEST_FIELD)));
+            self.put(field, Value::from(clean(&text, LONGEST_FIELD)));
         }
     }
 }
@@ -97,7 +110,7 @@ pub fn name(field: &str) -> &str {
     }
 }
 
-impl Visit for Line {
+impl Visit for Writer<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put_text(field, &format!("{value:?}"));
     }

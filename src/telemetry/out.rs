@@ -17,6 +17,7 @@ use super::line::{Line, name};
 use super::queue::{Entry, Queue};
 use crate::clock::SharedClock;
 use crate::domain::Timestamp;
+use crate::domain::masking::Masks;
 
 /// A file that takes nothing at the moment is tried again after this.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -176,17 +177,19 @@ pub struct Printer {
     target: Target,
     lines: Lines,
     clock: SharedClock,
+    /// No line holds one of these secrets, whoever wrote it.
+    masks: Masks,
 }
 
 impl Printer {
-    pub fn new(target: Target, lines: Lines, clock: SharedClock) -> Self {
-        Self { target, lines, clock }
+    pub fn new(target: Target, lines: Lines, clock: SharedClock, masks: Masks) -> Self {
+        Self { target, lines, clock, masks }
     }
 }
 
 impl<S: Subscriber> Layer<S> for Printer {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let line = Line::of(event);
+        let line = Line::of(event, &self.masks.masker());
         self.lines.count(line.level);
         match &self.target {
             Target::Now(out) => out.write_one(&line, self.clock.now()),

@@ -17,6 +17,7 @@ use crate::domain::{Call, Job, Reason, Timestamp, Traits};
 pub mod alta;
 pub mod faults;
 pub mod lenient;
+mod masked;
 pub mod nearly;
 pub mod registry;
 pub mod rlab;

@@ -679,11 +679,11 @@ fn a_secret_from_a_file_loses_its_last_newline() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("key");
     let text = format!("[accounts.tronk]\nvendor = \"tronk\"\nkey_file = \"{}\"", file.display());
-    for content in ["abc", "abc\n", "abc\r\n"] {
+    for content in ["abc-def", "abc-def\n", "abc-def\r\n"] {
         fs::write(&file, content).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
         let config = loaded(&text);
-        assert_eq!(tronk(&config).key.expose_secret(), "abc");
+        assert_eq!(tronk(&config).key.expose_secret(), "abc-def");
         assert_eq!(config.warnings, []);
         fs::remove_file(&file).unwrap();
     }
@@ -916,6 +916,16 @@ fn secrets_that_cannot_be_right_are_refused() {
 }
 
 #[test]
+fn a_secret_that_is_too_short_to_be_masked_everywhere_is_warned_of_and_a_login_is_not() {
+    let config = loaded(
+        "[accounts.tronk]\nvendor = \"tronk\"\nkey = \"12345\"\n[accounts.alta]\nvendor = \"alta\"\nlogin = \"me\"\nsa = \"2021\"\npassword = \"1519\"\n",
+    );
+    let warned: Vec<&str> = config.warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert_eq!(warned, ["accounts.alta.password", "accounts.tronk.key"]);
+    assert!(config.warnings.iter().all(|warning| warning.message.contains("fewer than six characters")));
+}
+
+#[test]
 fn no_secret_shows_in_debug_output_or_rendering_or_sources() {
     let mut sources = with_env(ALL_FOUR, &[("OPROS_ACCOUNTS__TRONK__KEY", SECRET)]);
     sources.overrides = vec![("accounts.alta.sa".into(), SECRET.into())];
@@ -924,7 +934,8 @@ fn no_secret_shows_in_debug_output_or_rendering_or_sources() {
     for text in shown.into_iter().chain([serde_json::to_string(&config).unwrap()]) {
         assert!(!text.contains("s3cr3t"), "{text}");
     }
-    assert_eq!(config.secrets().len(), 7);
+    // A login and a contract number are hidden here, and are no secrets that are masked elsewhere.
+    assert_eq!(config.secrets().len(), 5);
     assert!(config.secrets().iter().all(|secret| secret.expose_secret().starts_with(SECRET)));
 }
 

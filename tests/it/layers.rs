@@ -10,7 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Empty functions, but for the feature `crashtest`.
     ("crash", &[]),
     ("vendors", &["domain"]),
-    ("http", &["clock", "crash", "domain"]),
+    ("http", &["clock", "crash", "domain", "guard"]),
     // What others count and measure with; names of users and groups.
     ("meters", &[]),
     ("people", &[]),
@@ -78,7 +78,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Looks at everything from outside, and changes nothing.
     (
         "doctor",
-        &["app", "cli", "clock", "config", "domain", "engine", "http", "look", "mailbox", "people", "store", "vendors"],
+        &[
+            "app", "cli", "clock", "config", "domain", "engine", "guard", "http", "look", "mailbox", "people", "store",
+            "vendors",
+        ],
     ),
     ("init", &["app", "cli", "clock", "config", "doctor", "look", "store"]),
     ("lifecycle", &["app", "clock", "config", "domain", "engine", "store", "telemetry"]),

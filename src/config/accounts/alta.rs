@@ -61,8 +61,8 @@ const MEANINGS: [(&str, CodeMeaning); 3] =
 pub(super) fn read(section: &Section<'_>, common: &AccountCommon) -> AltaAccount {
     let floor = common.floor(FLOOR);
     let account = AltaAccount {
-        login: section.secret("login"),
-        sa: section.secret("sa"),
+        login: section.identity("login"),
+        sa: section.identity("sa"),
         password: section.secret("password"),
         show_every: section.duration_from("show_every", floor),
         due_window: section.duration("due_window"),

@@ -109,10 +109,19 @@ impl AccountKind {
         }
     }
 
+    /// What opens the account.
+    pub fn credentials(&self) -> Vec<&SecretString> {
+        match self {
+            Self::Alta(account) => vec![&account.login, &account.sa, &account.password],
+            Self::Tronk(_) | Self::Rlab(_) | Self::Vagvin(_) => self.secrets(),
+        }
+    }
+
+    /// What is masked everywhere. A login and a contract's number are no secrets: they stand in e-mails and names.
     pub fn secrets(&self) -> Vec<&SecretString> {
         match self {
             Self::Tronk(account) => vec![&account.key],
-            Self::Alta(account) => vec![&account.login, &account.sa, &account.password],
+            Self::Alta(account) => vec![&account.password],
             Self::Rlab(account) => vec![&account.user_key],
             Self::Vagvin(account) => vec![&account.token, &account.callback_secret],
         }

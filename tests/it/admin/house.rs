@@ -65,7 +65,8 @@ pub fn account(name: &str, clock: &SharedClock) -> AccountSetup {
         base_url: "http://127.0.0.1:1".to_owned(),
         reserve_url: None,
         timeout: Duration::from_secs(1),
-        secrets: Vec::new(),
+        masks: Default::default(),
+        names: Arc::new(opros::guard::SystemNames),
     };
     AccountSetup {
         name: name.to_owned(),

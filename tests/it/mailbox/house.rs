@@ -94,7 +94,8 @@ async fn engine(store: Arc<SqliteStore>) -> Engine {
         base_url: "http://127.0.0.1:9".to_owned(),
         reserve_url: None,
         timeout: Duration::from_secs(1),
-        secrets: Vec::new(),
+        masks: Default::default(),
+        names: std::sync::Arc::new(opros::guard::SystemNames),
     };
     let setup = AccountSetup {
         name: "tronk".to_owned(),

@@ -1,10 +1,16 @@
 //! The document behind a Tronk report's `url`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use opros::callbacks::files::{FileHash, FileStore};
+use opros::clock::SystemClock;
+use opros::domain::masking::Masks;
 use opros::domain::{EventType, JobId, State};
 use opros::downloads::{Downloads, Rules};
+use opros::guard::Names;
+use opros::http::{AnswerBudget, Client, ClientSettings};
 use opros::simulator::{Fault, FaultPlan, FaultRule, TronkSim};
 use opros::store::TimelineEntry;
 use opros::store::callbacks::JobFile;
@@ -33,7 +39,7 @@ impl House {
 
     fn downloads(&self) -> Downloads {
         let rules = BTreeMap::from([("tronk".to_owned(), Rules { most: self.most, loopback: true })]);
-        Downloads::new(self.daemon.engine().clone(), self.files.clone(), rules, &[TronkSim::default().key])
+        Downloads::new(self.daemon.engine().clone(), self.files.clone(), rules, Masks::of([TronkSim::default().key]))
     }
 
     /// A report whose answer is in.
@@ -160,4 +166,59 @@ async fn without_the_setting_nothing_is_fetched() {
     let job = daemon.submit("tronk.report", json!({ "phone": "79990000001" })).await;
     daemon.advance(minutes(3)).await;
     assert_eq!(daemon.engine().store().download(job).await.unwrap(), None);
+}
+
+/// Names that lead to where a test wants them.
+#[derive(Debug)]
+struct Told(Vec<IpAddr>);
+
+#[async_trait::async_trait]
+impl Names for Told {
+    async fn addresses(&self, _: &str) -> std::io::Result<Vec<IpAddr>> {
+        Ok(self.0.clone())
+    }
+}
+
+/// What fetching a document from a name with these addresses brings, for an account whose vendor is there.
+async fn fetched(base_url: &str, addresses: &[&str], port: u16) -> String {
+    let settings = ClientSettings {
+        base_url: base_url.to_owned(),
+        reserve_url: None,
+        timeout: seconds(5),
+        masks: Masks::default(),
+        names: Arc::new(Told(addresses.iter().map(|address| address.parse().unwrap()).collect())),
+    };
+    let client = Client::new(settings, AnswerBudget::default(), SystemClock::shared()).unwrap();
+    let (pieces, _arriving) = tokio::sync::mpsc::channel(4);
+    let url = format!("http://files.example:{port}/report").parse().unwrap();
+    client.fetch(url, 1 << 20, pieces).await.map_or_else(|error| error.what, |document| document.status.to_string())
+}
+
+#[tokio::test]
+async fn a_document_is_not_fetched_from_a_private_address_behind_a_name() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for addresses in [
+        &["127.0.0.1"][..],
+        &["::1"],
+        &["10.0.0.7"],
+        &["169.254.169.254"],
+        &["::ffff:127.0.0.1"],
+        &["fd00::1"],
+        &["8.8.8.8", "127.0.0.1"],
+    ] {
+        let said = fetched("https://vendor.example", addresses, port).await;
+        assert!(said.contains("private network"), "{addresses:?}: {said}");
+    }
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "nobody came");
+    // A vendor on this machine may have its documents on this machine.
+    listener.set_nonblocking(false).unwrap();
+    let answers = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
+        std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    });
+    assert_eq!(fetched("http://127.0.0.1:1", &["127.0.0.1"], port).await, "200");
+    answers.join().unwrap();
 }

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use opros::clock::{Clock, ManualClock, SharedClock};
 use opros::domain::delivery::{Delivery, Filter, Sink};
+use opros::domain::masking::Masks;
 use opros::domain::repeat::Asked;
 use opros::domain::state::Input;
 use opros::domain::{JobId, NewJob, Timestamp, Traits};
@@ -146,8 +147,8 @@ pub fn command(name: &str, run: &[&str]) -> SinkSetup {
 }
 
 fn plan(sinks: Vec<SinkSetup>) -> Plan {
-    let secrets = Arc::new(vec!["a-secret-of-ours".to_owned()]);
-    Plan { sinks, secrets, kept: Duration::from_secs(30 * 86_400) }
+    let masks = Masks::of(["a-secret-of-ours".to_owned()]);
+    Plan { sinks, masks, kept: Duration::from_secs(30 * 86_400) }
 }
 
 /// Names as a test wants them.

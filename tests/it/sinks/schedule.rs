@@ -4,6 +4,7 @@ use opros::clock::{Clock, ManualClock};
 use opros::domain::EventType;
 use opros::domain::delivery::{Filter, Progress};
 use opros::store::EventPage;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::house::{House, Receiver, Reply, Seen, start_of_time, webhook};
 
@@ -230,4 +231,65 @@ async fn a_filter_lets_through_what_it_names_and_a_new_sink_begins_with_the_next
     house.until("it arrives", async || house.sink("shop").await.delivered == 1).await;
     let seen = receiver.seen();
     assert_eq!((seen.len(), seen[0].json()["data"]["tag"].as_str()), (1, Some("vip")));
+}
+
+/// Answers every request with these bytes and leaves the connection open.
+async fn receiver_that_says(answer: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 16 << 10];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+            open.push(stream);
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_delivery_is_decided_by_the_status_line_whatever_the_body_does() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 202 Accepted\r\nContent-Length: 1000\r\n\r\nless than that",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk at all",
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+    ] {
+        let clock = ManualClock::new(start_of_time());
+        let mut setup = webhook("shop", &receiver_that_says(answer).await);
+        setup.timeout = Duration::from_millis(500);
+        let house = House::new(clock.clone(), vec![setup]).await;
+        house.followed(None).await;
+        house
+            .until("it is delivered", async || {
+                !house.deliveries("shop").await.is_empty() && house.sink("shop").await.pending == 0
+            })
+            .await;
+        let delivery = house.deliveries("shop").await.remove(0);
+        assert_eq!((delivery.progress, delivery.attempts), (Progress::Delivered, 1), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn no_spelling_of_retry_after_makes_a_delivery_sooner_than_the_schedule() {
+    const PAST: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
+    for said in ["0", " 0 ", "00", "-5", "2.5", "1e9", "0x10", "99999999999999999999", "soon", "", PAST, "01 Jan 2020"]
+    {
+        for status in [429, 503] {
+            let clock = ManualClock::new(start_of_time());
+            let receiver = Receiver::start(clock.clone(), move |_| Reply::With(status, "retry-after", said)).await;
+            let house = House::new(clock.clone(), vec![webhook("shop", &receiver.url())]).await;
+            house.followed(None).await;
+            house.tried("shop").await;
+            for _ in 0..4 {
+                house.next("shop").await;
+            }
+            let tried = since_start(&receiver.seen());
+            let schedule = [0, 5, 305, 2_105, 9_305];
+            assert!(tried.iter().zip(schedule).all(|(tried, due)| *tried >= due), "{status} {said:?}: {tried:?}");
+        }
+    }
 }

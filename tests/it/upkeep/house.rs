@@ -70,7 +70,7 @@ impl House {
     pub async fn start(&mut self) {
         let sources = self.sources();
         let config = config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));
-        let origin = Origin { sources: Some(sources), log: None };
+        let origin = Origin { sources: Some(sources), log: None, ..Origin::default() };
         self.daemon = Some(Daemon::start_from(&config, origin, SystemClock::shared()).await.unwrap());
     }
 

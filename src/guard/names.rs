@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::guard::is_public;
+use super::is_public;
 
 /// Looks a host's name up.
 #[async_trait]
@@ -36,11 +36,11 @@ pub struct Vetted {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the receiver's name leads to this machine or to a private network (allow_private = true would allow it)")]
+#[error("the name leads to this machine or to a private network")]
 struct Private;
 
 #[derive(Debug, thiserror::Error)]
-#[error("the receiver's name has no address")]
+#[error("the name has no address")]
 struct Nowhere;
 
 impl Resolve for Vetted {
