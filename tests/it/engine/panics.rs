@@ -19,7 +19,9 @@ const POISON: &str = "poison";
 
 /// Where the driver panics over jobs with this tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
+    /// Nowhere: it builds polls only when [`gate`] lets it.
+    Gate,
     Due,
     Batch,
     Floor,
@@ -64,6 +66,9 @@ impl Vendor for Faulty {
     }
     fn request(&self, call: Call, jobs: &[JobView<'_>], now: Timestamp) -> Request {
         jobs.iter().for_each(|job| self.touch(At::Request, job.job));
+        if self.at == At::Gate && call == Call::Poll {
+            gate::pass();
+        }
         self.inner.request(call, jobs, now)
     }
     fn pace(&self, call: Call, job: &JobView<'_>, now: Timestamp) -> Timestamp {
@@ -85,7 +90,40 @@ impl Vendor for Faulty {
     }
 }
 
-fn faulty(at: At, setup: AccountSetup) -> AccountSetup {
+/// Between the choice of a batch and its begin.
+pub(super) mod gate {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    static SHUT: AtomicBool = AtomicBool::new(false);
+    static SOMEBODY_WAITS: AtomicBool = AtomicBool::new(false);
+
+    pub(super) fn pass() {
+        if SHUT.load(Ordering::Acquire) {
+            SOMEBODY_WAITS.store(true, Ordering::Release);
+            tokio::task::block_in_place(|| {
+                while SHUT.load(Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
+            });
+        }
+    }
+
+    pub(in super::super) fn shut() {
+        SHUT.store(true, Ordering::Release);
+    }
+
+    pub(in super::super) fn open() {
+        SHUT.store(false, Ordering::Release);
+    }
+
+    pub(in super::super) async fn somebody_waits() {
+        while !SOMEBODY_WAITS.load(Ordering::Acquire) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+pub(super) fn faulty(at: At, setup: AccountSetup) -> AccountSetup {
     let inner = Arc::clone(&setup.driver);
     AccountSetup { driver: Arc::new(Faulty { inner, at }), ..setup }
 }
