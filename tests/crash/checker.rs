@@ -55,6 +55,10 @@ pub async fn check(dir: &Path, data: &Path) -> Result<Vec<Breach>, sqlx::Error> 
         breach(&mut found, "I9", format!("after {} s: {}", evidence.liveness["seconds"], evidence.liveness["open"]));
     }
     intents(&evidence, &mut found);
+    for complaint in &evidence.complaints {
+        let invariant = if text(complaint, "invariant") == "I8" { "I8" } else { "I1" };
+        breach(&mut found, invariant, text(complaint, "what").to_owned());
+    }
     Ok(found)
 }
 

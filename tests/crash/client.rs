@@ -23,8 +23,6 @@ pub struct Memory {
     /// By the order's name: the job's number on the socket; 0 for a committed INSERT.
     pub acknowledged: BTreeMap<&'static str, i64>,
     cancelled: BTreeMap<&'static str, bool>,
-    /// A request whose answer did not come: before it is sent again, it is asked for.
-    unsure: BTreeMap<&'static str, bool>,
     called_back: bool,
 }
 
@@ -111,35 +109,34 @@ async fn insert(world: &World, orders: &[Order], memory: &Shared) -> Result<bool
     Ok(true)
 }
 
-async fn post(client: &Client, order: &Order, memory: &Shared) -> bool {
-    if with(memory, |memory| memory.acknowledged.contains_key(order.name)) {
-        return true;
-    }
-    if with(memory, |memory| memory.unsure.contains_key(order.name)) {
-        let key = [("dedupe_key", order.name.to_owned())];
-        let Ok(answer) = client.get(&["v1", "jobs"], &key).await else { return false };
-        let page: Value = answer.read().unwrap_or_default();
-        if let Some(id) = page.pointer("/jobs/0/id").and_then(Value::as_i64) {
-            with(memory, |memory| memory.acknowledged.insert(order.name, id));
-            return true;
-        }
-    }
-    let mut body = json!({ "kind": order.kind, "params": order.params, "dedupe_key": order.name });
+/// What was acknowledged: the job's number, 0 for a row.
+pub fn acknowledged(memory: &Shared, order: &Order) -> Option<i64> {
+    with(memory, |memory| memory.acknowledged.get(order.name).copied())
+}
+
+/// The order as it is posted, each time with the same token.
+pub fn body(order: &Order) -> Value {
+    let mut body = json!({ "kind": order.kind, "params": order.params, "uid": order.name });
     if let Some(after) = order.deadline {
         let deadline = SystemClock.now() + after;
         // It may not be sent before it is over: what ends it is the sweep.
         body["not_before"] = json!((deadline + Duration::from_secs(60)).to_rfc3339());
         body["deadline"] = json!(deadline.to_rfc3339());
     }
-    let posted = client.post(&["v1", "jobs"], &body).await;
+    body
+}
+
+/// A client whose answer did not come sends the same again: its token makes that safe.
+async fn post(client: &Client, order: &Order, memory: &Shared) -> bool {
+    if acknowledged(memory, order).is_some() {
+        return true;
+    }
+    let posted = client.post(&["v1", "jobs"], &body(order)).await;
     let id = posted.ok().and_then(|answer| answer.read::<Value>().ok()).and_then(|job| job["id"].as_i64());
-    with(memory, |memory| {
-        match id {
-            Some(id) => drop(memory.acknowledged.insert(order.name, id)),
-            None => drop(memory.unsure.insert(order.name, true)),
-        }
-        id.is_some()
-    })
+    if let Some(id) = id {
+        with(memory, |memory| memory.acknowledged.insert(order.name, id));
+    }
+    id.is_some()
 }
 
 async fn cancel(world: &World, client: &Client, order: &Order, memory: &Shared) -> bool {
@@ -241,7 +238,7 @@ pub async fn read_mailbox(world: &World) -> Result<(), Failure> {
     Ok(())
 }
 
-fn note(file: &Path, line: &Value) -> std::io::Result<()> {
+pub fn note(file: &Path, line: &Value) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
     file.write_all(format!("{line}\n").as_bytes())
 }

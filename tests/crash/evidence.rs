@@ -46,6 +46,8 @@ pub struct Evidence {
     pub stream: Vec<Value>,
     pub mailbox_seen: Vec<Value>,
     pub hooks: Vec<Value>,
+    /// What those who share the machine saw that must not be.
+    pub complaints: Vec<Value>,
     pub jobs: Vec<Job>,
     pub attempts: Vec<Attempt>,
     pub events: Vec<Event>,
@@ -69,6 +71,7 @@ pub async fn gather(dir: &Path, data: &Path) -> Result<Evidence, sqlx::Error> {
         stream: lines(&dir.join("stream.ndjson")),
         mailbox_seen: lines(&dir.join("mailbox.ndjson")),
         hooks: lines(&dir.join("hooks.ndjson")),
+        complaints: lines(&dir.join("complaints.ndjson")),
         jobs: jobs(&mut store).await?,
         attempts: attempts(&mut store).await?,
         events: events(&mut store).await?,

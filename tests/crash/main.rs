@@ -7,6 +7,7 @@ mod checker;
 mod client;
 mod evidence;
 mod machine;
+mod neighbours;
 mod play;
 mod score;
 mod script;

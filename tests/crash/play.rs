@@ -16,6 +16,7 @@ use tokio::process::Child;
 
 use super::checker::{self, Breach};
 use super::client::{self, Memory, Shared};
+use super::neighbours;
 use super::script::{self, BOOKS_LATE_BY, Door, Order};
 use super::world::{Failure, World, nap, terminate};
 
@@ -143,9 +144,12 @@ async fn one_life(
     plan: &Plan,
     life: usize,
 ) -> Result<End, Failure> {
+    world.unlink_store().await;
     let mut child = world.start(death.filter(|death| *death != NEVER), None)?;
     let ordered = AtomicBool::new(false);
-    let mut busy = std::pin::pin!(everyone(world, orders, memory, &ordered, death.is_none()));
+    let (clients, beside) =
+        (everyone(world, orders, memory, &ordered, death.is_none()), neighbours(world, orders, memory, plan, life));
+    let mut busy = std::pin::pin!(async { tokio::try_join!(clients, beside).map(drop) });
     let stop_now = async {
         match plan.stop_at_submit.filter(|_| life == 0) {
             Some(vendor) => until_submitted(world, vendor).await,
@@ -181,6 +185,29 @@ async fn one_life(
             Ok(End::Wrong(format!("it did not stop within {STOPS_IN:?}")))
         }
     }
+}
+
+/// Those who share the machine with the daemon.
+async fn neighbours(
+    world: &World,
+    orders: &[Order],
+    memory: &Shared,
+    plan: &Plan,
+    life: usize,
+) -> Result<(), Failure> {
+    let seed = plan.seed.wrapping_add(life as u64);
+    let second = async {
+        match plan.variant.is_multiple_of(3) && life <= 1 {
+            true => neighbours::second_daemon(world).await,
+            false => std::future::pending().await,
+        }
+    };
+    tokio::try_join!(
+        neighbours::tidy_mailbox(world, seed),
+        neighbours::ask_again(world, orders, memory, seed),
+        second
+    )
+    .map(drop)
 }
 
 /// Those around the daemon, until the world ends: they order, decide, and read.
@@ -307,8 +334,9 @@ async fn operate(world: &World, orders: &[Order], calm: bool) -> Result<(), Fail
                 (_, None) => json!({ "action": "resubmit", "again": true }),
             };
             let id = job["id"].to_string();
-            // 409: it has moved on meanwhile.
-            let _ = client.post(&["v1", "jobs", &id, "resolve"], &decision).await;
+            // A double click. 409: it has moved on meanwhile.
+            let path = ["v1", "jobs", &id, "resolve"];
+            let _ = tokio::join!(client.post(&path, &decision), client.post(&path, &decision));
         }
     }
 }

@@ -13,7 +13,7 @@ use opros::simulator::{AltaSim, FaultPlan, RlabSim, SimConfig, Simulator, TronkS
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::process::{Child, Command};
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, RwLock};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::client;
@@ -37,6 +37,8 @@ pub struct World {
     /// Takes the webhook's deliveries; dead with the world, not with the daemon.
     _receiver: AbortOnDropHandle<()>,
     hook: SocketAddr,
+    /// A second daemon on the same store by another name.
+    second: Mutex<Option<Child>>,
 }
 
 impl World {
@@ -61,7 +63,8 @@ impl World {
         let taking = client::take_hooks(receiver, dir.path().join("hooks.ndjson"));
         let receiver = AbortOnDropHandle::new(tokio::spawn(taking));
         let (data, released, disk) = (dir.path().to_owned(), None, RwLock::new(()));
-        let world = World { dir, sim, port, mutant, data, released, disk, _receiver: receiver, hook };
+        let second = Mutex::new(None);
+        let world = World { dir, sim, port, mutant, data, released, disk, _receiver: receiver, hook, second };
         world.write_config()?;
         Ok(world)
     }
@@ -104,6 +107,46 @@ impl World {
         let mut command = self.command(&wrapper.unwrap_or_default())?;
         command.env("CRASHTEST_DIE_AT", die_at.unwrap_or_default());
         Ok(command.spawn()?)
+    }
+
+    /// The store by another name, in a directory of its own.
+    pub fn link_store(&self) -> std::io::Result<()> {
+        std::fs::create_dir_all(self.path("other"))?;
+        std::fs::hard_link(self.data.join("store/opros.db"), self.path("other/opros.db"))
+    }
+
+    /// Nobody else is there any more, and the store has one name again.
+    pub async fn unlink_store(&self) {
+        if let Some(mut second) = self.second.lock().await.take() {
+            let _ = second.kill().await;
+        }
+        let _ = std::fs::remove_dir_all(self.path("other"));
+    }
+
+    /// A daemon of its own in all but the store.
+    pub async fn start_second(&self) -> Result<(), Failure> {
+        let (config, file) = (self.config(), self.path("other/opros.toml"));
+        let other = self.path("other").display().to_string();
+        let config = config
+            .replace(&format!("{}/store", self.data.display()), &other)
+            .replace(&format!("{}/mailbox", self.data.display()), &format!("{other}/mailbox"))
+            .replace(&format!("{}/admin.sock", self.dir.path().display()), &format!("{other}/admin.sock"))
+            .replace(&format!("listen = \"127.0.0.1:{}\"", self.port), "listen = \"127.0.0.1:0\"");
+        std::fs::write(&file, config)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("daemon").arg(&file);
+        let log = OpenOptions::new().create(true).append(true).open(self.path("second.log"))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        *self.second.lock().await = Some(command.spawn()?);
+        Ok(())
+    }
+
+    /// How the second daemon ended.
+    pub async fn second_ends(&self) -> Option<std::process::ExitStatus> {
+        match self.second.lock().await.as_mut() {
+            Some(second) => second.wait().await.ok(),
+            None => None,
+        }
     }
 
     /// The daemon as a command, behind a wrapper such as strace.
