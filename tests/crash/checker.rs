@@ -69,6 +69,8 @@ fn paid_once(all: &Evidence, found: &mut Judged) {
             let told = bookings.iter().map(|it| it.to_string()).collect::<Vec<_>>().join(" ");
             breach(found, "I1", format!("order {}: booked {} times: {told}", text(order, "name"), bookings.len()));
         }
+    }
+    for order in &all.orders {
         let jobs = all.of_order(text(order, "name")).len();
         if jobs > 1 {
             breach(found, "I1", format!("order {}: {jobs} jobs", text(order, "name")));

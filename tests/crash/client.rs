@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use opros::cli::client::Client;
+use opros::cli::client::{Answer, Client};
+use opros::cli::failure::Failure as Failed;
 use opros::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -14,6 +15,8 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::evidence::AGAIN;
+use super::neighbours::complaints;
 use super::script::{CALLBACK_SECRET, Door, Order, TakesBack};
 use super::world::{Failure, World, nap};
 
@@ -23,6 +26,8 @@ pub struct Memory {
     /// By the order's name: the job's number on the socket; 0 for a committed INSERT.
     pub acknowledged: BTreeMap<&'static str, i64>,
     cancelled: BTreeMap<&'static str, bool>,
+    /// By the name of the order that was ordered again: the new job's number.
+    pub again: BTreeMap<&'static str, i64>,
     called_back: bool,
 }
 
@@ -65,7 +70,14 @@ pub async fn order(world: &World, orders: &[Order], memory: &Shared) -> Result<(
             nap(40).await;
         }
     };
-    tokio::join!(insert, post, take_back, call_back);
+    let order_again = async {
+        for order in orders.iter().filter(|order| order.again) {
+            while !again(world, &client, order, memory).await {
+                nap(20).await;
+            }
+        }
+    };
+    tokio::join!(insert, post, take_back, call_back, order_again);
     Ok(())
 }
 
@@ -114,6 +126,11 @@ pub fn acknowledged(memory: &Shared, order: &Order) -> Option<i64> {
     with(memory, |memory| memory.acknowledged.get(order.name).copied())
 }
 
+/// It was ordered again, and that was acknowledged.
+pub fn is_again(memory: &Shared, order: &Order) -> bool {
+    with(memory, |memory| memory.again.contains_key(order.name))
+}
+
 /// The order as it is posted, each time with the same token.
 pub fn body(order: &Order) -> Value {
     let mut body = json!({ "kind": order.kind, "params": order.params, "uid": order.name });
@@ -139,6 +156,24 @@ async fn post(client: &Client, order: &Order, memory: &Shared) -> bool {
     id.is_some()
 }
 
+/// What has ended unsent is ordered once more: a double click, with one token. True once it was acknowledged.
+pub async fn again(world: &World, client: &Client, order: &Order, memory: &Shared) -> bool {
+    let Some(job) = acknowledged(memory, order) else { return false };
+    let (job, uid, wish) = (job.to_string(), format!("{AGAIN}{}", order.name), json!({}));
+    let path = ["v1", "jobs", &job, "retry"];
+    let click = || client.order(&path, &wish, &uid, client.patience());
+    let (one, other) = tokio::join!(click(), click());
+    let number = |answer: Result<Answer, Failed>| answer.ok()?.read::<Value>().ok()?["id"].as_i64();
+    let numbers: Vec<i64> = [one, other].into_iter().filter_map(number).collect();
+    let first = with(memory, |memory| memory.again.get(order.name).copied()).or(numbers.first().copied());
+    if let Some(wrong) = numbers.iter().find(|number| Some(**number) != first) {
+        let what = format!("order {}, ordered again with one token, is job {first:?} and job {wrong}", order.name);
+        let _ = note(&complaints(world), &json!({ "invariant": "I1", "what": what }));
+    }
+    with(memory, |memory| first.map(|first| memory.again.insert(order.name, first)));
+    first.is_some()
+}
+
 async fn cancel(world: &World, client: &Client, order: &Order, memory: &Shared) -> bool {
     let (number, done) = with(memory, |memory| {
         (memory.acknowledged.get(order.name).copied(), memory.cancelled.contains_key(order.name))
@@ -154,7 +189,7 @@ async fn cancel(world: &World, client: &Client, order: &Order, memory: &Shared) 
         Door::Socket => {
             let answer = client.post(&["v1", "jobs", &number.to_string(), "cancel"], &json!({})).await;
             // 409: it has ended already.
-            matches!(answer, Ok(_) | Err(opros::cli::failure::Failure::Refused { status: 409, .. }))
+            matches!(answer, Ok(_) | Err(Failed::Refused { status: 409, .. }))
         }
         Door::Mailbox => update(world, order.name).await.unwrap_or(false),
     };

@@ -8,13 +8,16 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
+/// What is ordered again is called so, and then as it was called first.
+pub const AGAIN: &str = "again-";
+
 #[derive(Debug)]
 pub struct Job {
     pub id: i64,
     pub state: usize,
     pub due: bool,
     pub uid: Option<String>,
-    pub dedupe: Option<String>,
+    pub retry_of: Option<i64>,
     pub remote: Option<String>,
     pub result: Option<String>,
     pub reason: Option<String>,
@@ -112,7 +115,7 @@ fn lines(path: &Path) -> Vec<Value> {
 }
 
 async fn jobs(conn: &mut SqliteConnection) -> Result<Vec<Job>, sqlx::Error> {
-    let query = "SELECT id, state, due_at IS NOT NULL, mailbox_uid, dedupe_key, remote_id, b.result, reason_code \
+    let query = "SELECT id, state, due_at IS NOT NULL, coalesce(mailbox_uid, uid), retry_of, remote_id, b.result, reason_code \
         FROM jobs LEFT JOIN bodies AS b ON b.job_id = jobs.id ORDER BY id";
     let rows = sqlx::query(query).fetch_all(conn).await?;
     rows.iter()
@@ -122,7 +125,7 @@ async fn jobs(conn: &mut SqliteConnection) -> Result<Vec<Job>, sqlx::Error> {
                 state: usize::try_from(row.try_get::<i64, _>(1)?).unwrap_or_default(),
                 due: row.try_get(2)?,
                 uid: row.try_get(3)?,
-                dedupe: row.try_get(4)?,
+                retry_of: row.try_get(4)?,
                 remote: row.try_get(5)?,
                 result: row.try_get(6)?,
                 reason: row.try_get(7)?,
@@ -154,7 +157,7 @@ async fn events(conn: &mut SqliteConnection) -> Result<Vec<Event>, sqlx::Error> 
 }
 
 async fn taken(conn: &mut SqliteConnection) -> Result<BTreeMap<String, Option<i64>>, sqlx::Error> {
-    let rows = sqlx::query("SELECT uid, job_id FROM mailbox_rows").fetch_all(conn).await?;
+    let rows = sqlx::query("SELECT uid, job_id FROM uids").fetch_all(conn).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
@@ -169,10 +172,14 @@ async fn mailbox_events(conn: &mut SqliteConnection) -> Result<Vec<(i64, String,
 }
 
 impl Evidence {
-    /// The jobs that stand for an order: one, if all is well.
+    /// The jobs that stand for an order: one, if all is well. An order that was ordered again is its retries.
     pub fn of_order(&self, name: &str) -> Vec<&Job> {
-        let same = |text: &Option<String>| text.as_deref() == Some(name);
-        self.jobs.iter().filter(|job| same(&job.uid) || same(&job.dedupe)).collect()
+        let called = |name: &str| self.jobs.iter().filter(|job| job.uid.as_deref() == Some(name)).collect::<Vec<_>>();
+        let Some(first) = name.strip_prefix(AGAIN) else {
+            return called(name).into_iter().filter(|job| job.retry_of.is_none()).collect();
+        };
+        let firsts: Vec<i64> = called(first).iter().map(|job| job.id).collect();
+        self.jobs.iter().filter(|job| job.retry_of.is_some_and(|of| firsts.contains(&of))).collect()
     }
 
     /// Paid orders only: what Alta charges day by day belongs to them.

@@ -30,7 +30,8 @@ pub async fn tidy_mailbox(world: &World, seed: u64) -> Result<(), Failure> {
         if let Err(error) = visited
             && let Some(damage) = damage(&error)
         {
-            let line = json!({ "invariant": "I8", "what": format!("a neighbour's connection to the mailbox: {damage}") });
+            let line =
+                json!({ "invariant": "I8", "what": format!("a neighbour's connection to the mailbox: {damage}") });
             client::note(&complaints(world), &line)?;
         }
     }
@@ -106,6 +107,9 @@ pub async fn ask_again(world: &World, orders: &[Order], memory: &Shared, seed: u
     loop {
         nap(30 + dice.below(90)).await;
         let order = &orders[dice.below(orders.len() as u64) as usize];
+        if client::is_again(memory, order) && dice.below(2) == 0 {
+            client::again(world, &client, order, memory).await;
+        }
         let Some(job) = client::acknowledged(memory, order).filter(|_| !order.key.is_empty()) else { continue };
         let answered = client.post(&["v1", "jobs"], &client::body(order)).await;
         let Some(again) = answered.ok().and_then(|answer| answer.read::<Value>().ok()) else { continue };

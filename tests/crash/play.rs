@@ -16,6 +16,7 @@ use tokio::process::Child;
 
 use super::checker::{self, Breach};
 use super::client::{self, Memory, Shared};
+use super::evidence::AGAIN;
 use super::neighbours;
 use super::script::{self, BOOKS_LATE_BY, Door, Order};
 use super::world::{Failure, World, nap, terminate};
@@ -188,13 +189,7 @@ async fn one_life(
 }
 
 /// Those who share the machine with the daemon.
-async fn neighbours(
-    world: &World,
-    orders: &[Order],
-    memory: &Shared,
-    plan: &Plan,
-    life: usize,
-) -> Result<(), Failure> {
+async fn neighbours(world: &World, orders: &[Order], memory: &Shared, plan: &Plan, life: usize) -> Result<(), Failure> {
     let seed = plan.seed.wrapping_add(life as u64);
     let second = async {
         match plan.variant.is_multiple_of(3) && life <= 1 {
@@ -202,12 +197,8 @@ async fn neighbours(
             false => std::future::pending().await,
         }
     };
-    tokio::try_join!(
-        neighbours::tidy_mailbox(world, seed),
-        neighbours::ask_again(world, orders, memory, seed),
-        second
-    )
-    .map(drop)
+    tokio::try_join!(neighbours::tidy_mailbox(world, seed), neighbours::ask_again(world, orders, memory, seed), second)
+        .map(drop)
 }
 
 /// Those around the daemon, until the world ends: they order, decide, and read.
@@ -312,7 +303,8 @@ async fn operate(world: &World, orders: &[Order], calm: bool) -> Result<(), Fail
             has_enabled = enable_webhook(&client).await;
         }
         for job in all_jobs(&client).await.unwrap_or_default().iter().filter(|job| !is_final(job)) {
-            let name = job["mailbox_uid"].as_str().or(job["dedupe_key"].as_str()).unwrap_or_default();
+            let name = job["uid"].as_str().unwrap_or_default();
+            let name = name.strip_prefix(AGAIN).unwrap_or(name);
             let Some(order) = orders.iter().find(|order| order.name == name) else { continue };
             let ledger = world.sim.ledger();
             let booked =
@@ -351,14 +343,21 @@ async fn enable_webhook(client: &Client) -> bool {
 fn write_evidence(world: &World, orders: &[Order], memory: &Shared) -> Result<(), Failure> {
     let memory: Memory = memory.lock().map_err(|_| "a client panicked")?.clone();
     let lines = |all: Vec<Value>| all.iter().map(|line| format!("{line}\n")).collect::<String>();
-    let orders = orders.iter().map(|order| {
-        json!({
-            "name": order.name, "vendor": order.vendor(), "kind": order.kind, "key": order.key,
-            "door": if order.door == Door::Mailbox { "mailbox" } else { "socket" },
-            "acknowledged": memory.acknowledged.get(order.name),
+    let told = orders.iter().flat_map(|order| {
+        let acknowledged = memory.acknowledged.get(order.name);
+        // What never goes out by itself is booked for the order that repeats it.
+        let key = if order.again { "" } else { order.key };
+        let again = order.again.then(|| (format!("{AGAIN}{}", order.name), order.key, memory.again.get(order.name)));
+        std::iter::once((order.name.to_owned(), key, acknowledged)).chain(again).map(|(name, key, acknowledged)| {
+            json!({
+                "name": name, "vendor": order.vendor(), "kind": order.kind, "key": key,
+                "door": if order.door == Door::Mailbox { "mailbox" } else { "socket" },
+                "acknowledged": acknowledged,
+            })
         })
     });
-    std::fs::write(world.path("orders.ndjson"), lines(orders.collect()))?;
+    let orders: Vec<Value> = told.collect();
+    std::fs::write(world.path("orders.ndjson"), lines(orders))?;
     let ledger = world.sim.ledger().iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
     std::fs::write(world.path("ledger.ndjson"), lines(ledger))?;
     Ok(())

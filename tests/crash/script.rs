@@ -33,7 +33,7 @@ pub enum Door {
 
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// Its own name in this world: `uid` in the mailbox, `dedupe_key` on the socket.
+    /// Its own name in this world, and its `uid` at both doors.
     pub name: &'static str,
     pub door: Door,
     pub kind: &'static str,
@@ -44,11 +44,13 @@ pub struct Order {
     pub cancelled: Option<TakesBack>,
     /// Ends unsent when this is over.
     pub deadline: Option<Duration>,
+    /// Once it has ended an operator orders it again: by a double click, and whenever the answer did not come.
+    pub again: bool,
 }
 
 impl Order {
     fn new(name: &'static str, door: Door, kind: &'static str, key: &'static str, params: Value) -> Self {
-        Self { name, door, kind, params, key, cancelled: None, deadline: None }
+        Self { name, door, kind, params, key, cancelled: None, deadline: None, again: false }
     }
 
     pub fn vendor(&self) -> &'static str {
@@ -87,7 +89,7 @@ pub fn orders(now: Timestamp, short: bool, variant: u64) -> Vec<Order> {
     let mut called_off = Order::new("called-off", socket, "rlab.track", "63010828068631", parcel("63010828068631"));
     called_off.cancelled = Some(if variant.is_multiple_of(2) { TakesBack::AtOnce } else { TakesBack::OnceAccepted });
     let mut overdue = Order::new("overdue", socket, "tronk.report", "79990000333", json!({ "phone": "79990000333" }));
-    overdue.deadline = Some(Duration::from_millis(500));
+    (overdue.deadline, overdue.again) = (Some(Duration::from_millis(500)), true);
     all.extend([
         Order::new("blocks", socket, "tronk.report_json", "XTA21099071234567", json!({ "vin": "XTA21099071234567" })),
         Order::new("second-phone", socket, "tronk.report", "79990000444", json!({ "phone": "79990000444" })),
