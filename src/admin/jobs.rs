@@ -126,7 +126,7 @@ fn one_key_for_many() -> Problem {
 
 /// What a job came to that is not understood now: with a token that was given for the same before, that job.
 pub async fn known_before(state: &AdminState, unread: Vec<&Unread>) -> Result<BTreeMap<String, JobId>, StoreError> {
-    let asked: Vec<&Asked> = unread.into_iter().filter_map(|unread| unread.asked.as_ref()).collect();
+    let asked: Vec<&Asked> = unread.into_iter().filter_map(|unread| unread.asked.as_deref()).collect();
     if asked.is_empty() {
         return Ok(BTreeMap::new());
     }

@@ -27,7 +27,7 @@ const MOST_FIELDS: usize = 64;
 pub struct Unread {
     pub problem: Problem,
     /// What it asks for, where it has a token: it may have been understood before.
-    pub asked: Option<Asked>,
+    pub asked: Option<Box<Asked>>,
 }
 
 impl From<Problem> for Unread {
@@ -56,7 +56,7 @@ pub fn read(intake: &Intake, text: &[u8], key: Option<&str>) -> Result<NewJob, U
     });
     match understood {
         Some(job) if problems.is_empty() => Ok(job),
-        _ => Err(Unread { problem: Problem::fields(problems), asked }),
+        _ => Err(Unread { problem: Problem::fields(problems), asked: asked.map(Box::new) }),
     }
 }
 

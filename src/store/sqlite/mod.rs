@@ -473,7 +473,7 @@ impl Store for SqliteStore {
     }
 
     async fn apply(&self, batch: Batch) -> Result<Vec<Result<Arc<Job>, ApplyError>>, StoreError> {
-        match self.ask(Op::Apply(batch)).await? {
+        match self.ask(Op::Apply(Box::new(batch))).await? {
             Reply::Applied(applied) => Ok(applied),
             other => Err(unexpected(other)),
         }

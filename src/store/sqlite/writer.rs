@@ -65,7 +65,7 @@ const MOST_BEHIND: usize = 32_768;
 pub enum Op {
     Accept(Vec<NewJob>, Timestamp),
     Reject(Vec<RejectedRow>, Timestamp),
-    Apply(Batch),
+    Apply(Box<Batch>),
     Fire(String, Timestamp),
     MailboxMark(MailboxMark),
     Retain(Retention, Timestamp),
@@ -90,9 +90,8 @@ pub enum Op {
 impl Op {
     /// It begins free calls and nothing else.
     fn only_paces(&self) -> bool {
-        let Op::Apply(Batch { at: _, changes, accounts, call, downloads, spending, asked }) = self else {
-            return false;
-        };
+        let Op::Apply(batch) = self else { return false };
+        let Batch { at: _, changes, accounts, call, downloads, spending, asked } = &**batch;
         let is_free = |change: &Change| matches!(change.input, Input::Begin(Begin::Free { .. }));
         changes.iter().all(is_free)
             && accounts.is_empty()
@@ -364,7 +363,7 @@ impl Writer {
         let mut answers = Vec::with_capacity(ops.len());
         for (op, reply) in ops.into_iter().zip(replies) {
             if let Op::Apply(batch) = op {
-                answers.push((reply, Reply::Applied(self.name_unreadable(draft.apply(batch, &Known::default())))));
+                answers.push((reply, Reply::Applied(self.name_unreadable(draft.apply(*batch, &Known::default())))));
             }
         }
         let (jobs, moves) = draft.into_paced();
@@ -534,7 +533,7 @@ impl Writer {
             draft.numbers.last_mailbox_seq = uids::number_events(&mut self.conn, *job, uid, last).await?;
         }
         let batches: Vec<&Batch> =
-            ops.iter().filter_map(|op| if let Op::Apply(batch) = op { Some(batch) } else { None }).collect();
+            ops.iter().filter_map(|op| if let Op::Apply(batch) = op { Some(&**batch) } else { None }).collect();
         let mut guard = Guard::load(&mut self.conn, &batches).await?;
         let changes = batches.iter().flat_map(|batch| &batch.changes);
         let held = changes.clone().filter(|change| matches!(change.input, Input::Hold { .. } | Input::Release));
@@ -552,7 +551,7 @@ impl Writer {
                 Op::Reject(rows, at) => {
                     Reply::Accepted(rows.iter().map(|row| draft.reject(row.clone(), &known, *at)).collect())
                 }
-                Op::Apply(batch) => Reply::Applied(self.name_unreadable(draft.apply(batch.clone(), &known))),
+                Op::Apply(batch) => Reply::Applied(self.name_unreadable(draft.apply(Batch::clone(batch), &known))),
                 Op::Fire(schedule, at) => {
                     let query = sqlx::query(sql::FIRE).bind(schedule).bind(at.as_millis());
                     let done = query.execute(&mut self.conn).await.map_err(sort_error)?;
