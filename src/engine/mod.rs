@@ -58,6 +58,8 @@ struct Inner {
     timetable: Timetable,
     /// The accounts may want their trackers to be fresher.
     objectives: Arc<Notify>,
+    /// Operators decide about jobs in doubt one after another: who comes second finds what the first has decided.
+    decisions: tokio::sync::Mutex<()>,
     /// No new calls from now on.
     stop: CancellationToken,
     /// Loops and calls that shutdown waits for.
@@ -109,6 +111,7 @@ impl Engine {
                 accounts: RwLock::new(Accounts { intake, runners, retired: BTreeMap::new() }),
                 timetable: Timetable::default(),
                 objectives: Arc::default(),
+                decisions: tokio::sync::Mutex::default(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),

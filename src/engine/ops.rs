@@ -110,6 +110,7 @@ impl Engine {
             Resolution::Fail => format!("resolve {id} fail"),
         };
         let asked = Asked::of_move(wish.uid, means, wish.again);
+        let _turn = self.inner.decisions.lock().await;
         if self.known(&asked).await?.is_some() {
             return Ok(Moved { job: self.job(id).await?, is_new: false });
         }

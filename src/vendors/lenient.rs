@@ -5,9 +5,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{NaiveDate, NaiveDateTime, TimeZone};
 use chrono_tz::Europe::Moscow;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -109,13 +112,65 @@ pub fn embedded(text: &str) -> Option<Value> {
 pub fn as_written(text: &str) -> Option<Box<RawValue>> {
     let bare = bare(text);
     // What is passed on must be readable to others, too: they go no deeper than serde_json does.
-    let readable = |text: &str| weight(text) <= HEAVIEST && serde_json::from_str::<Value>(text).is_ok();
+    let readable = |text: &str| weight(text) <= HEAVIEST && serde_json::from_str::<Skimmed>(text).is_ok();
     if readable(bare) {
         return RawValue::from_string(bare.to_owned()).ok();
     }
     // Once more with what cannot be a number as text: 1e400 is JSON, and hardly anybody reads it.
     let mut tries = [Long::Number, Long::Text].into_iter().filter_map(|long| mended(bare, long));
     tries.find(|mended| readable(mended)).and_then(|mended| RawValue::from_string(mended).ok())
+}
+
+/// A document that could be read, and is not kept: a large one would be in memory once more.
+struct Skimmed;
+
+impl<'de> Deserialize<'de> for Skimmed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // Not `IgnoredAny`, which goes as deep as a document does.
+        from.deserialize_any(Skimmed)
+    }
+}
+
+impl<'de> Visitor<'de> for Skimmed {
+    type Value = Skimmed;
+
+    fn expecting(&self, form: &mut fmt::Formatter<'_>) -> fmt::Result {
+        form.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Skimmed, E> {
+        Ok(Skimmed)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Skimmed, E> {
+        Ok(Skimmed)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Skimmed, E> {
+        Ok(Skimmed)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Skimmed, E> {
+        Ok(Skimmed)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Skimmed, E> {
+        Ok(Skimmed)
+    }
+
+    fn visit_unit<E>(self) -> Result<Skimmed, E> {
+        Ok(Skimmed)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Skimmed, A::Error> {
+        while items.next_element::<Skimmed>()?.is_some() {}
+        Ok(Skimmed)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Skimmed, A::Error> {
+        while members.next_entry::<Skimmed, Skimmed>()?.is_some() {}
+        Ok(Skimmed)
+    }
 }
 
 /// A member of a document, as it is written; JSON that stands in it as text is unwrapped.

@@ -102,7 +102,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 /// `src/engine/claim.rs` is in the room `engine`.
 fn room(path: &Path, src: &Path) -> String {
     let first = path.strip_prefix(src).unwrap().components().next().unwrap();
-    first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+    first.as_os_str().to_str().unwrap().trim_end_matches(".rs").trim_end_matches("_tests").to_owned()
 }
 
 /// Rooms that a file names with `crate::`; unit tests count too, except for the simulator and the SQLite backend.

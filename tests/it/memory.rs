@@ -11,8 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// design.md §11: RSS under all limits at once.
+/// design.md §11: RSS under all limits at once, of the program as it is released.
 const MOST: u64 = 128 << 10;
+/// What the released program's own pages take of that. A program with its debug information has more of them, and they say
+/// nothing about answers.
+const OWN_PAGES: u64 = 16 << 10;
 
 fn gzip(of: &[u8], times: usize) -> Vec<u8> {
     use std::io::Write;
@@ -77,11 +80,14 @@ impl Drop for Daemon {
     }
 }
 
-/// The most memory that the process had at any time, in KiB.
+/// The most memory that the process had at any time beside the program's own pages, in KiB.
 fn peak(daemon: &Daemon) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.0.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    let of = |name: &str| -> u64 {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    of("VmHWM:") - of("RssFile:")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,5 +145,5 @@ async fn memory_stays_bounded_under_answers_that_are_made_to_fill_it() {
         after >> 10,
         answered.load(Ordering::SeqCst)
     );
-    assert!(after < MOST, "{after} KiB");
+    assert!(after < MOST - OWN_PAGES, "{after} KiB");
 }

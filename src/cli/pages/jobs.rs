@@ -35,6 +35,13 @@ pub(super) const PAGES: &[Page] = &[
         "Look at the vendor's side, then: opros resolve ID --adopt REMOTE_ID | --resubmit | --fail.",
     ),
     page(
+        "row_unreadable",
+        &[Job],
+        Unknown,
+        "The store's own row of this job cannot be read: the disk or the memory of the machine may be failing. opros leaves it as it is and goes on with the others.",
+        "Put the store back from a backup (opros restore), and check the disk. Health names the rows under rows_unreadable.",
+    ),
+    page(
         "absent",
         &[Job],
         NotTaken,

@@ -14,7 +14,7 @@ async fn a_free_question_is_asked_although_hundreds_of_stopped_orders_stand_befo
         let track = |n| json!({ "wagons": [wagon(n)], "track_state": "ru", "track_type": 2, "times": ["09:00"] });
         daemon.submit_all("alta.track", (0..orders).map(track)).await;
         daemon.settle().await;
-        let question = daemon.submit("alta.balance", json!({})).await;
+        let question = daemon.submit("alta.track_list", json!({})).await;
         daemon.advance(minutes(1)).await;
         assert_eq!(daemon.job(question).await.state, State::Succeeded, "behind {orders} stopped orders");
         assert_eq!(daemon.calls("alta.add"), 0);
