@@ -148,8 +148,10 @@ async fn one_life(
     world.unlink_store().await;
     let mut child = world.start(death.filter(|death| *death != NEVER), None)?;
     let ordered = AtomicBool::new(false);
-    let (clients, beside) =
-        (everyone(world, orders, memory, &ordered, death.is_none()), neighbours(world, orders, memory, plan, life));
+    let (clients, beside) = (
+        everyone(world, orders, memory, &ordered, death.is_none()),
+        neighbours(world, orders, memory, plan, (life, death.is_none())),
+    );
     let mut busy = std::pin::pin!(async { tokio::try_join!(clients, beside).map(drop) });
     let stop_now = async {
         match plan.stop_at_submit.filter(|_| life == 0) {
@@ -189,16 +191,28 @@ async fn one_life(
 }
 
 /// Those who share the machine with the daemon.
-async fn neighbours(world: &World, orders: &[Order], memory: &Shared, plan: &Plan, life: usize) -> Result<(), Failure> {
+async fn neighbours(
+    world: &World,
+    orders: &[Order],
+    memory: &Shared,
+    plan: &Plan,
+    (life, calm): (usize, bool),
+) -> Result<(), Failure> {
     let seed = plan.seed.wrapping_add(life as u64);
+    let tidy = async {
+        match calm {
+            // A stop that finds the file locked leaves the last facts to the next start, and here there is none.
+            true => std::future::pending().await,
+            false => neighbours::tidy_mailbox(world, seed).await,
+        }
+    };
     let second = async {
         match plan.variant.is_multiple_of(3) && life <= 1 {
             true => neighbours::second_daemon(world).await,
             false => std::future::pending().await,
         }
     };
-    tokio::try_join!(neighbours::tidy_mailbox(world, seed), neighbours::ask_again(world, orders, memory, seed), second)
-        .map(drop)
+    tokio::try_join!(tidy, neighbours::ask_again(world, orders, memory, seed), second).map(drop)
 }
 
 /// Those around the daemon, until the world ends: they order, decide, and read.
