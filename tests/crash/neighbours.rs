@@ -44,6 +44,11 @@ async fn visit(world: &World, dice: &mut Dice) -> Result<(), sqlx::Error> {
         return Ok(());
     }
     let mut conn = connect(&world.mailbox()).await?;
+    // It is a guest of a mailbox that is there; a file of its own making would be nobody's mailbox.
+    let is_made = "SELECT count(*) FROM sqlite_schema WHERE name = 'events'";
+    if sqlx::query_scalar::<_, i64>(is_made).fetch_one(&mut conn).await? == 0 {
+        return conn.close().await;
+    }
     for _ in 0..=dice.below(3) {
         match dice.below(8) {
             0 => run(&mut conn, "CREATE TABLE IF NOT EXISTS shop_notes (note BLOB)").await?,
