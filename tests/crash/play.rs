@@ -207,7 +207,7 @@ async fn neighbours(
         }
     };
     let second = async {
-        match plan.variant.is_multiple_of(3) && life <= 1 {
+        match plan.variant.is_multiple_of(3) && life <= 1 && !world.has_own_disk() {
             true => neighbours::second_daemon(world).await,
             false => std::future::pending().await,
         }

@@ -109,6 +109,11 @@ impl World {
         Ok(command.spawn()?)
     }
 
+    /// Store and mailbox lie on a disk that is taken away and given back.
+    pub fn has_own_disk(&self) -> bool {
+        self.data != self.dir.path()
+    }
+
     /// The store by another name, in a directory of its own.
     pub fn link_store(&self) -> std::io::Result<()> {
         std::fs::create_dir_all(self.path("other"))?;
